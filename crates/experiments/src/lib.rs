@@ -1,0 +1,1 @@
+//! Stages, run store, grids, statistics, figures and report.

@@ -1,0 +1,1 @@
+//! Generated language tasks with exact oracles.

@@ -1,0 +1,1 @@
+//! Linear and diagonal models of optimizers.

@@ -1,0 +1,87 @@
+//! The nonlinearities of the MLP: GELU (tanh form, GPT-2's) and SwiGLU (Llama's).
+
+use candle_core::{Error, Result, Tensor};
+
+use super::simd::{dispatch, sigmoid, tanh};
+use super::view::{tensor, values};
+
+/// sqrt(2 / pi).
+const SCALE: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+
+fn same_shape(op: &str, a: &Tensor, b: &Tensor) -> Result<()> {
+    if a.dims() == b.dims() {
+        return Ok(());
+    }
+    Err(Error::Msg(format!("{op}: found shapes {:?} and {:?}, expected equal ones", a.dims(), b.dims())))
+}
+
+/// gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel, arXiv 1606.08415), for any shape.
+///
+/// # Errors
+/// If `x` is not contiguous `f32` on the CPU.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    let input = values(x)?;
+    let y = dispatch(|| {
+        input
+            .iter()
+            .map(|&x| {
+                let inner = SCALE * x * (CUBIC * x).mul_add(x, 1.0);
+                0.5 * x * (1.0 + tanh(inner))
+            })
+            .collect()
+    });
+    tensor(y, x.shape())
+}
+
+/// The gradient of [`gelu`]'s input, from that input and the gradient of the output.
+///
+/// # Errors
+/// If the shapes differ.
+pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    same_shape("gelu_backward", x, dy)?;
+    let (input, gradient) = (values(x)?, values(dy)?);
+    let dx = dispatch(|| {
+        input
+            .iter()
+            .zip(gradient.iter())
+            .map(|(&x, &dy)| {
+                let square = CUBIC * x * x;
+                let t = tanh(SCALE * x * (1.0 + square));
+                let slope = SCALE * 3.0f32.mul_add(square, 1.0);
+                dy * (0.5 * (1.0 + t) + 0.5 * x * t.mul_add(-t, 1.0) * slope)
+            })
+            .collect()
+    });
+    tensor(dx, x.shape())
+}
+
+/// silu(gate) * up with silu(g) = g / (1 + e^-g) (Shazeer, arXiv 2002.05202), for any two tensors of one shape.
+///
+/// # Errors
+/// If the shapes differ.
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    same_shape("swiglu", gate, up)?;
+    let (g, u) = (values(gate)?, values(up)?);
+    let y = dispatch(|| g.iter().zip(u.iter()).map(|(&g, &u)| g * sigmoid(g) * u).collect());
+    tensor(y, gate.shape())
+}
+
+/// The gradients of [`swiglu`]'s gate and up, from its inputs and the gradient of the output.
+///
+/// # Errors
+/// If the shapes differ.
+pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    same_shape("swiglu_backward", gate, up)?;
+    same_shape("swiglu_backward", gate, dy)?;
+    let (g, u, gradient) = (values(gate)?, values(up)?, values(dy)?);
+    let (mut dgate, mut dup) = (vec![0.0; g.len()], vec![0.0; g.len()]);
+    dispatch(|| {
+        for i in 0..g.len() {
+            let s = sigmoid(g[i]);
+            dgate[i] = gradient[i] * u[i] * s * g[i].mul_add(1.0 - s, 1.0);
+            dup[i] = gradient[i] * g[i] * s;
+        }
+    });
+    Ok((tensor(dgate, gate.shape())?, tensor(dup, up.shape())?))
+}

@@ -6,7 +6,10 @@ mod error;
 mod init;
 mod layers;
 pub mod ops;
+pub mod optim;
 mod parameters;
+pub mod schedule;
+mod tensors;
 mod transformer;
 
 pub use batch::Batch;

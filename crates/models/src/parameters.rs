@@ -121,10 +121,13 @@ impl Parameters {
         Ok(())
     }
 
-    /// Trains exactly the parameters for which `choose` is true.
-    pub fn train_only(&mut self, choose: impl Fn(&Parameter) -> bool) {
+    /// Trains exactly the given parameters and freezes the others.
+    pub fn train_members<'a>(&mut self, members: impl IntoIterator<Item = &'a ParameterId>) {
         for parameter in &mut self.list {
-            parameter.trainable = choose(parameter);
+            parameter.trainable = false;
+        }
+        for id in members {
+            self.list[id.0].trainable = true;
         }
     }
 }

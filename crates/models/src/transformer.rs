@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub struct Transformer {
     config: ModelConfig,
     parameters: Parameters,
-    pub(crate) blocks: Vec<Block>,
+    blocks: Vec<Block>,
     tokens: ParameterId,
     positions: Option<ParameterId>,
     norm: Norm,
@@ -147,6 +147,11 @@ impl Transformer {
     /// The parameters, to be changed by an optimizer or a perturbation.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
+    }
+
+    /// The blocks and the parameters, for a change of the architecture.
+    pub(crate) fn parts_mut(&mut self) -> (&mut Vec<Block>, &mut Parameters) {
+        (&mut self.blocks, &mut self.parameters)
     }
 
     fn check(&self, ids: &[u32], time: usize) -> Result<()> {

@@ -3,7 +3,9 @@
 mod batch;
 pub mod checkpoint;
 mod config;
+pub mod data;
 mod error;
+pub mod generate;
 mod init;
 mod layers;
 pub mod lora;
@@ -13,6 +15,7 @@ mod parameters;
 pub mod schedule;
 mod tensors;
 mod tokenizer;
+mod train;
 mod transformer;
 
 pub use batch::Batch;
@@ -20,4 +23,5 @@ pub use config::{Activation, ModelConfig, NormKind, Positions};
 pub use error::{Error, Result};
 pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Role};
 pub use tokenizer::{END_OF_TEXT, Tokenizer};
+pub use train::{StepReport, mean_loss, train_step};
 pub use transformer::{LossSum, Transformer};

@@ -10,7 +10,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::linear::{Matrix, product};
-use super::simd::{dispatch, dot, exp, max, sum};
+use super::simd::{dot, exp, max, sum, vectorized};
 use super::view::{tensor, values};
 
 /// Query rows that share one product with the keys.
@@ -100,22 +100,8 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShap
                     let queries = Matrix::strided(&q[at + first * row..], rows, width, row);
                     let keys_t = Matrix::strided(&k[kv_at..], keys, width, kv_row).t();
                     product(scores, keys, 0.0, scale, queries, keys_t, Parallelism::None);
-                    dispatch(|| {
-                        for (i, score) in scores.chunks_exact_mut(keys).enumerate() {
-                            let (seen, future) = score.split_at_mut(first + i + 1);
-                            let top = max(seen);
-                            for s in seen.iter_mut() {
-                                *s = exp(*s - top);
-                            }
-                            let total = sum(seen);
-                            let reciprocal = 1.0 / total;
-                            for s in seen.iter_mut() {
-                                *s *= reciprocal;
-                            }
-                            future.fill(0.0);
-                            log_sums[head * time + first + i] = top + total.ln();
-                        }
-                    });
+                    let start = head * time + first;
+                softmax_rows(scores, &mut log_sums[start..start + rows], first);
                     let probabilities = Matrix::new(scores, rows, keys);
                     let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
                     let out = &mut out[first * row + head * width..];
@@ -167,20 +153,9 @@ pub fn causal_attention_backward(
                     let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
                     product(p, keys, 0.0, scale, queries, seen_keys.t(), Parallelism::None);
                     product(ds, keys, 0.0, 1.0, d_outs, seen_values.t(), Parallelism::None);
-                    dispatch(|| {
-                        for (i, (p, ds)) in p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys)).enumerate() {
-                            let seen = first + i + 1;
-                            let token = here + i * row;
-                            let mean = dot(&d_out[token..token + width], &out[token..token + width]);
-                            let log_sum = log_sums[(b * heads + head) * time + first + i];
-                            for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
-                                *p = exp(*p - log_sum);
-                                *ds = *p * (*ds - mean) * scale;
-                            }
-                            p[seen..].fill(0.0);
-                            ds[seen..].fill(0.0);
-                        }
-                    });
+                    let means: Vec<f32> = (0..rows).map(|i| row_dot(d_out, out, here + i * row, width)).collect();
+                    let start = (b * heads + head) * time + first;
+                    score_gradients(p, ds, &log_sums[start..start + rows], &means, first, scale);
                     let (p, ds) = (Matrix::new(p, rows, keys), Matrix::new(ds, rows, keys));
                     let dq = &mut dq[first * row + head * width..];
                     product(dq, row, 0.0, 1.0, ds, seen_keys, Parallelism::None);
@@ -195,4 +170,49 @@ pub fn causal_attention_backward(
         k: tensor(dk, (tokens, kv_row))?,
         v: tensor(dv, (tokens, kv_row))?,
     })
+}
+
+vectorized! {
+    /// Softmax over the keys that each query sees (row i of a block that starts at query `first` sees `first` + i + 1); the rest becomes zero.
+    fn softmax_rows(scores: &mut [f32], log_sums: &mut [f32], first: usize) {
+        let keys = scores.len() / log_sums.len();
+        for (i, (score, log_sum)) in scores.chunks_exact_mut(keys).zip(log_sums).enumerate() {
+            let (seen, future) = score.split_at_mut(first + i + 1);
+            let top = max(seen);
+            for s in seen.iter_mut() {
+                *s = exp(*s - top);
+            }
+            let total = sum(seen);
+            let reciprocal = 1.0 / total;
+            for s in seen.iter_mut() {
+                *s *= reciprocal;
+            }
+            future.fill(0.0);
+            *log_sum = top + total.ln();
+        }
+    }
+}
+
+vectorized! {
+    /// From scores in `p` and d_out V^T in `ds`: the probabilities, and the gradients of the scores before their scaling by `scale`.
+    fn score_gradients(p: &mut [f32], ds: &mut [f32], log_sums: &[f32], means: &[f32], first: usize, scale: f32) {
+        let keys = p.len() / log_sums.len();
+        let rows = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));
+        for (i, ((p, ds), (log_sum, mean))) in rows.zip(log_sums.iter().zip(means)).enumerate() {
+            let seen = first + i + 1;
+            for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
+                *p = exp(*p - log_sum);
+                *ds = *p * (*ds - mean) * scale;
+            }
+            p[seen..].fill(0.0);
+            ds[seen..].fill(0.0);
+        }
+    }
+}
+
+vectorized! {
+    /// The scalar product of `width` entries of `a` and `b` from `start` on.
+    fn row_dot(a: &[f32], b: &[f32], start: usize, width: usize) -> f32 {
+        dot(&a[start..start + width], &b[start..start + width])
+    }
 }

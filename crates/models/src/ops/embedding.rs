@@ -2,7 +2,6 @@
 
 use candle_core::{CpuStorage, Error, InplaceOp1, Layout, Result, Tensor};
 
-use super::simd::dispatch;
 use super::view::{tensor, values};
 
 /// x_i = tokens[ids_i] (+ positions[i mod time]): `[ids, features]` from `table` `[vocabulary, features]` and `positions` `[context, features]`.
@@ -26,13 +25,11 @@ pub fn embed(ids: &[u32], table: &Tensor, positions: Option<&Tensor>, time: usiz
         x.extend_from_slice(&table[id as usize * features..][..features]);
     }
     if let Some(positions) = positions {
-        dispatch(|| {
-            for (i, row) in x.chunks_exact_mut(features).enumerate() {
-                for (x, p) in row.iter_mut().zip(&positions[i % time * features..]) {
-                    *x += p;
-                }
+        for (i, row) in x.chunks_exact_mut(features).enumerate() {
+            for (x, p) in row.iter_mut().zip(&positions[i % time * features..]) {
+                *x += p;
             }
-        });
+        }
     }
     tensor(x, (ids.len(), features))
 }
@@ -57,13 +54,11 @@ impl InplaceOp1 for AddRows<'_> {
         };
         let table = &mut table[start..end];
         let rows = values(self.rows)?;
-        dispatch(|| {
-            for (&id, row) in self.ids.iter().zip(rows.chunks_exact(self.features)) {
-                for (t, r) in table[id as usize * self.features..].iter_mut().zip(row) {
-                    *t += r;
-                }
+        for (&id, row) in self.ids.iter().zip(rows.chunks_exact(self.features)) {
+            for (t, r) in table[id as usize * self.features..].iter_mut().zip(row) {
+                *t += r;
             }
-        });
+        }
         Ok(())
     }
 }
@@ -88,12 +83,10 @@ pub fn position_gradient(dx: &Tensor, time: usize, context: usize) -> Result<Ten
     let (_, features) = dx.dims2()?;
     let dx = values(dx)?;
     let mut dp = vec![0.0; context * features];
-    dispatch(|| {
-        for (i, row) in dx.chunks_exact(features).enumerate() {
-            for (d, x) in dp[i % time * features..].iter_mut().zip(row) {
-                *d += x;
-            }
+    for (i, row) in dx.chunks_exact(features).enumerate() {
+        for (d, x) in dp[i % time * features..].iter_mut().zip(row) {
+            *d += x;
         }
-    });
+    }
     tensor(dp, (context, features))
 }

@@ -6,7 +6,7 @@
 use candle_core::{Error, Result, Tensor};
 use gemm::Parallelism;
 
-use super::simd::dispatch;
+use super::simd::vectorized;
 use super::view::{tensor, values};
 
 /// A row-major matrix, possibly read as its transpose.
@@ -94,6 +94,37 @@ pub(crate) fn product(
     }
 }
 
+vectorized! {
+    /// Adds `row` to every row of `matrix`.
+    fn add_to_rows(matrix: &mut [f32], row: &[f32]) {
+        for target in matrix.chunks_exact_mut(row.len()) {
+            for (t, r) in target.iter_mut().zip(row) {
+                *t += r;
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// Adds every row of `matrix` to `sum`.
+    fn sum_rows(sum: &mut [f32], matrix: &[f32]) {
+        for row in matrix.chunks_exact(sum.len()) {
+            for (s, r) in sum.iter_mut().zip(row) {
+                *s += r;
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// a <- alpha a + beta b.
+    fn scale_and_add(a: &mut [f32], alpha: f32, b: &[f32], beta: f32) {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = a.mul_add(alpha, beta * b);
+        }
+    }
+}
+
 fn dims(name: &'static str, x: &Tensor) -> Result<(usize, usize)> {
     x.dims2().map_err(|e| Error::Msg(format!("{name}: {e}")))
 }
@@ -117,13 +148,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, residual: Opti
         None => vec![0.0; if bias.is_some() { tokens * outputs } else { 0 }],
     };
     if let Some(bias) = &bias {
-        dispatch(|| {
-            for row in y.chunks_exact_mut(outputs) {
-                for (y, b) in row.iter_mut().zip(bias.iter()) {
-                    *y += b;
-                }
-            }
-        });
+        add_to_rows(&mut y, bias);
     }
     let keep = if y.is_empty() { 0.0 } else { 1.0 };
     y.resize(tokens * outputs, 0.0);
@@ -185,13 +210,7 @@ pub fn bias_gradient(dy: &Tensor) -> Result<Tensor> {
     let (_, outputs) = dims("bias_gradient", dy)?;
     let dy = values(dy)?;
     let mut db = vec![0.0; outputs];
-    dispatch(|| {
-        for row in dy.chunks_exact(outputs) {
-            for (db, dy) in db.iter_mut().zip(row) {
-                *db += dy;
-            }
-        }
-    });
+    sum_rows(&mut db, &dy);
     tensor(db, outputs)
 }
 
@@ -220,6 +239,7 @@ pub fn scaled_add(a: &Tensor, alpha: f32, b: &Tensor, beta: f32) -> Result<Tenso
         return Err(Error::Msg(format!("scaled_add: found shapes {:?} and {:?}", a.dims(), b.dims())));
     }
     let (x, y) = (values(a)?, values(b)?);
-    let sum = dispatch(|| x.iter().zip(y.iter()).map(|(x, y)| x.mul_add(alpha, beta * y)).collect());
+    let mut sum = x.to_vec();
+    scale_and_add(&mut sum, alpha, &y, beta);
     tensor(sum, a.shape())
 }

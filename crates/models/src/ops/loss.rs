@@ -7,7 +7,7 @@
 use candle_core::{Error, Result, Tensor};
 
 use super::linear::{Matrix, parallelism, product};
-use super::simd::{dispatch, exp, max, sum};
+use super::simd::{exp, max, sum, sum_pairs, vectorized};
 use super::view::{tensor, values};
 
 /// Tokens whose logits exist at one time.
@@ -118,37 +118,38 @@ pub fn head_loss(
 fn softmax_rows(logits: &mut [f32], vocabulary: usize, targets: &[u32], scale: Option<f32>) -> (f64, usize) {
     use rayon::prelude::*;
 
-    let one_row = |(row, &target): (&mut [f32], &u32)| {
-        if target == IGNORE {
+    let one_row = |(row, &target): (&mut [f32], &u32)| match target {
+        IGNORE => {
             row.fill(0.0);
-            return None;
+            None
         }
-        Some(dispatch(|| {
-            let top = max(row);
-            let chosen = row[target as usize];
-            let Some(scale) = scale else {
-                let total: f32 = row.chunks(super::simd::LANES * 16).map(|block| exp_sum(block, top)).sum();
-                return f64::from(top - chosen) + f64::from(total).ln();
-            };
-            for x in row.iter_mut() {
-                *x = exp(*x - top);
-            }
-            let total = sum(row);
-            let factor = scale / total;
-            for x in row.iter_mut() {
-                *x *= factor;
-            }
-            row[target as usize] -= scale;
-            f64::from(top - chosen) + f64::from(total).ln()
-        }))
+        _ => Some(softmax_row(row, target as usize, scale)),
     };
     let losses: Vec<Option<f64>> = logits.par_chunks_exact_mut(vocabulary).zip(targets).map(one_row).collect();
     let count = losses.iter().flatten().count();
     (losses.iter().flatten().sum(), count)
 }
 
-/// The sum of e^(x - top) over a block.
-#[inline(always)]
-fn exp_sum(block: &[f32], top: f32) -> f32 {
-    super::simd::sum_pairs(block, block, |x, _| exp(x - top))
+vectorized! {
+    /// The loss of one row; with a `scale` the row becomes its own gradient.
+    fn softmax_row(row: &mut [f32], target: usize, scale: Option<f32>) -> f64 {
+        let top = max(row);
+        let chosen = row[target];
+        let total = match scale {
+            None => sum_pairs(row, row, |x, _| exp(x - top)),
+            Some(scale) => {
+                for x in row.iter_mut() {
+                    *x = exp(*x - top);
+                }
+                let total = sum(row);
+                let factor = scale / total;
+                for x in row.iter_mut() {
+                    *x *= factor;
+                }
+                row[target] -= scale;
+                total
+            }
+        };
+        f64::from(top - chosen) + f64::from(total).ln()
+    }
 }

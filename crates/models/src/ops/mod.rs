@@ -7,7 +7,7 @@
 //! joins it is added in the same pass.
 //!
 //! Matrices are row-major, activations are `[tokens, features]` with `tokens = batch * time`. All values are `f32` on the CPU. Loops are compiled for
-//! the vector units found at run time ([`pulp`]). The number of threads is that of the current rayon pool, and no result depends on it.
+//! several vector units, and the machine's own is chosen at run time. The number of threads is that of the current rayon pool, and no result depends on it.
 
 mod activation;
 mod attention;
@@ -16,7 +16,7 @@ pub(crate) mod linear;
 mod loss;
 mod norm;
 mod rope;
-mod simd;
+pub(crate) mod simd;
 mod view;
 
 pub use activation::{gelu, gelu_backward, swiglu, swiglu_backward};
@@ -26,5 +26,5 @@ pub use linear::{bias_gradient, input_gradient, linear, matmul, matmul_transpose
 pub use loss::{HeadBackward, HeadGradients, HeadLoss, IGNORE, head_logits, head_loss};
 pub use norm::{NormGradients, NormSaved, layer_norm, norm_backward, rms_norm};
 pub use rope::{RotaryTable, rotate, rotate_backward};
-pub(crate) use simd::{dispatch, sum_of_squares};
+pub(crate) use simd::{sum_of_squares, vectorized};
 pub(crate) use view::{tensor, values};

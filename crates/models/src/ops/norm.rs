@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Result, Tensor};
 
-use super::simd::{dispatch, dot, sum, sum_pairs};
+use super::simd::{dot, sum, sum_pairs, vectorized};
 use super::view::{tensor, values};
 
 /// What a norm's backward needs beside its input: one mean (0 for RMSNorm) and one reciprocal deviation per token.
@@ -39,6 +39,74 @@ pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64) -> Result<(Tensor, NormSave
     normalise(x, gain, None, eps, false)
 }
 
+vectorized! {
+    fn normalise_rows(
+        y: &mut [f32],
+        saved: &mut NormSaved,
+        x: &[f32],
+        gain: &[f32],
+        bias: Option<&[f32]>,
+        eps: f32,
+        centred: bool,
+    ) {
+        let features = gain.len();
+        for (i, (y, x)) in y.chunks_exact_mut(features).zip(x.chunks_exact(features)).enumerate() {
+            let mean = if centred { sum(x) / features as f32 } else { 0.0 };
+            let variance = sum_pairs(x, x, |x, _| (x - mean) * (x - mean)) / features as f32;
+            let reciprocal = 1.0 / (variance + eps).sqrt();
+            for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+                *y = (x - mean) * reciprocal * gain;
+            }
+            if let Some(bias) = bias {
+                for (y, bias) in y.iter_mut().zip(bias) {
+                    *y += bias;
+                }
+            }
+            saved.mean[i] = mean;
+            saved.reciprocal[i] = reciprocal;
+        }
+    }
+}
+
+vectorized! {
+    /// `out` are the gradients of x, gain and bias; the latter two are added to.
+    fn gradients_of_rows(
+        out: [&mut [f32]; 3],
+        saved: &NormSaved,
+        x: &[f32],
+        gain: &[f32],
+        dy: &[f32],
+        residual: Option<&[f32]>,
+        centred: bool,
+    ) {
+        let features = gain.len();
+        let [dx, d_gain, d_bias] = out;
+        let (mut z, mut g) = (vec![0.0; features], vec![0.0; features]);
+        let rows = dx.chunks_exact_mut(features).zip(x.chunks_exact(features)).zip(dy.chunks_exact(features));
+        for (i, ((dx, x), dy)) in rows.enumerate() {
+            let (mean, r) = (saved.mean[i], saved.reciprocal[i]);
+            for ((z, g), ((x, dy), gain)) in z.iter_mut().zip(&mut g).zip(x.iter().zip(dy).zip(gain)) {
+                *z = (x - mean) * r;
+                *g = dy * gain;
+            }
+            for ((d_gain, d_bias), (dy, z)) in d_gain.iter_mut().zip(&mut *d_bias).zip(dy.iter().zip(&z)) {
+                *d_gain += dy * z;
+                *d_bias += dy;
+            }
+            let mean_g = if centred { sum(&g) / features as f32 } else { 0.0 };
+            let mean_gz = dot(&g, &z) / features as f32;
+            for ((dx, g), z) in dx.iter_mut().zip(&g).zip(&z) {
+                *dx = r * (g - mean_g - z * mean_gz);
+            }
+            if let Some(residual) = residual {
+                for (dx, residual) in dx.iter_mut().zip(&residual[i * features..]) {
+                    *dx += residual;
+                }
+            }
+        }
+    }
+}
+
 fn check(x: &Tensor, gain: &Tensor) -> Result<(usize, usize)> {
     let (tokens, features) = x.dims2()?;
     if gain.dims() != [features] {
@@ -53,23 +121,7 @@ fn normalise(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, eps: f64, centred
     let bias = bias.map(values).transpose()?;
     let mut saved = NormSaved { mean: vec![0.0; tokens], reciprocal: vec![0.0; tokens] };
     let mut y = vec![0.0; tokens * features];
-    dispatch(|| {
-        for (i, (y, x)) in y.chunks_exact_mut(features).zip(input.chunks_exact(features)).enumerate() {
-            let mean = if centred { sum(x) / features as f32 } else { 0.0 };
-            let variance = sum_pairs(x, x, |x, _| (x - mean) * (x - mean)) / features as f32;
-            let reciprocal = 1.0 / (variance + eps as f32).sqrt();
-            for j in 0..features {
-                y[j] = (x[j] - mean) * reciprocal * gain[j];
-            }
-            if let Some(bias) = &bias {
-                for j in 0..features {
-                    y[j] += bias[j];
-                }
-            }
-            saved.mean[i] = mean;
-            saved.reciprocal[i] = reciprocal;
-        }
-    });
+    normalise_rows(&mut y, &mut saved, &input, &gain, bias.as_deref(), eps as f32, centred);
     Ok((tensor(y, (tokens, features))?, saved))
 }
 
@@ -92,30 +144,8 @@ pub fn norm_backward(
     let residual = residual.map(values).transpose()?;
     let mut dx = vec![0.0; tokens * features];
     let (mut dgain, mut dbias) = (vec![0.0; features], vec![0.0; features]);
-    let (mut z, mut g) = (vec![0.0; features], vec![0.0; features]);
-    dispatch(|| {
-        for i in 0..tokens {
-            let row = i * features..(i + 1) * features;
-            let (x, dy, dx) = (&input[row.clone()], &gradient[row.clone()], &mut dx[row.clone()]);
-            let (mean, r) = (saved.mean[i], saved.reciprocal[i]);
-            for j in 0..features {
-                z[j] = (x[j] - mean) * r;
-                g[j] = dy[j] * gain[j];
-                dgain[j] += dy[j] * z[j];
-                dbias[j] += dy[j];
-            }
-            let mean_g = if centred { sum(&g) / features as f32 } else { 0.0 };
-            let mean_gz = dot(&g, &z) / features as f32;
-            for j in 0..features {
-                dx[j] = r * (g[j] - mean_g - z[j] * mean_gz);
-            }
-            if let Some(residual) = &residual {
-                for (dx, residual) in dx.iter_mut().zip(&residual[row]) {
-                    *dx += residual;
-                }
-            }
-        }
-    });
+    let out = [&mut dx[..], &mut dgain, &mut dbias];
+    gradients_of_rows(out, saved, &input, &gain, &gradient, residual.as_deref(), centred);
     Ok(NormGradients {
         input: tensor(dx, (tokens, features))?,
         gain: tensor(dgain, features)?,

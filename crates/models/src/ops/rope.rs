@@ -2,7 +2,7 @@
 
 use candle_core::{Error, Result, Tensor};
 
-use super::simd::dispatch;
+use super::simd::vectorized;
 use super::view::{tensor, values};
 
 /// cos and sin of t / theta^(2j / width) for every time t and pair j.
@@ -48,8 +48,14 @@ fn turn(x: &Tensor, table: &RotaryTable, time: usize, sign: f32) -> Result<Tenso
     }
     let input = values(x)?;
     let mut y = vec![0.0; tokens * features];
-    dispatch(|| {
-        for (i, (y, x)) in y.chunks_exact_mut(features).zip(input.chunks_exact(features)).enumerate() {
+    turn_rows(&mut y, &input, table, features, time, sign);
+    tensor(y, (tokens, features))
+}
+
+vectorized! {
+    fn turn_rows(y: &mut [f32], x: &[f32], table: &RotaryTable, features: usize, time: usize, sign: f32) {
+        let half = table.half;
+        for (i, (y, x)) in y.chunks_exact_mut(features).zip(x.chunks_exact(features)).enumerate() {
             let angles = i % time * half..(i % time + 1) * half;
             let (cos, sin) = (&table.cos[angles.clone()], &table.sin[angles]);
             for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
@@ -60,6 +66,5 @@ fn turn(x: &Tensor, table: &RotaryTable, time: usize, sign: f32) -> Result<Tenso
                 }
             }
         }
-    });
-    tensor(y, (tokens, features))
+    }
 }

@@ -3,17 +3,74 @@
 //! Reductions keep [`LANES`] partial results and combine them in a fixed order, so that they vectorise and that their
 //! result does not depend on the machine's vector width.
 
-use std::sync::LazyLock;
-
 /// Partial results of a reduction; one AVX-512 register of `f32`.
 pub(crate) const LANES: usize = 16;
 
-static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+/// Compiles a function over slices three times, for AVX-512, for AVX2 with FMA and for the build's target, and calls the one that this
+/// machine runs fastest.
+///
+/// A build for the machine at hand (`target-cpu=native`) would do the same, but its binary would not run elsewhere.
+macro_rules! vectorized {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+        $(#[$attribute])*
+        $visibility fn $name($($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn portable($($argument: $type),*) $(-> $result)? $body
 
-/// Runs `body`, compiled for the widest vector unit of this machine.
-#[inline(always)]
-pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
-    ARCH.dispatch(body)
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt")]
+                fn avx512($($argument: $type),*) $(-> $result)? {
+                    portable($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt")]
+                fn avx2($($argument: $type),*) $(-> $result)? {
+                    portable($($argument),*)
+                }
+                match $crate::ops::simd::level() {
+                    // SAFETY: `level` has found every one of these features on this machine.
+                    $crate::ops::simd::Level::Avx512 => return unsafe { avx512($($argument),*) },
+                    // SAFETY: as above.
+                    $crate::ops::simd::Level::Avx2 => return unsafe { avx2($($argument),*) },
+                    $crate::ops::simd::Level::Portable => {}
+                }
+            }
+            portable($($argument),*)
+        }
+    };
+}
+pub(crate) use vectorized;
+
+/// The vector units that kernels are compiled for.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) enum Level {
+    Avx512,
+    Avx2,
+    Portable,
+}
+
+/// The best of this machine.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn level() -> Level {
+    static LEVEL: std::sync::LazyLock<Level> = std::sync::LazyLock::new(|| {
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        match (avx2, avx512) {
+            (true, true) => Level::Avx512,
+            (true, false) => Level::Avx2,
+            _ => Level::Portable,
+        }
+    });
+    *LEVEL
 }
 
 /// e^x to within 2 units in the last place; 0 below -87.3 and the largest finite power of e above 88.3.
@@ -105,9 +162,15 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
-/// The sum of squares of a slice, accumulated in `f64` a block at a time, for norms over millions of values.
-pub(crate) fn sum_of_squares(a: &[f32]) -> f64 {
-    dispatch(|| a.chunks(4096).map(|block| f64::from(dot(block, block))).sum())
+vectorized! {
+    /// The sum of squares of a slice, accumulated in `f64` a block at a time, for norms over millions of values.
+    pub(crate) fn sum_of_squares(a: &[f32]) -> f64 {
+        let mut total = 0.0;
+        for block in a.chunks(4096) {
+            total += f64::from(dot(block, block));
+        }
+        total
+    }
 }
 
 /// The largest value of a slice; negative infinity for an empty one.

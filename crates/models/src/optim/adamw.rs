@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{StepSize, UpdateRule, in_range};
 use crate::Result;
-use crate::ops::{dispatch, tensor, values};
+use crate::ops::{tensor, values, vectorized};
 
 /// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- (1 - lr decay) w - lr m^ / (sqrt(v^) + eps), where m^ and v^ are m and v over 1 - b^step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,27 @@ impl AdamW {
     }
 }
 
+/// The constants of one step.
+#[derive(Clone, Copy)]
+struct Factors {
+    shrink: f32,
+    rate: f32,
+    root: f32,
+    keep: [f32; 2],
+    take: [f32; 2],
+    eps: f32,
+}
+
+vectorized! {
+    fn adamw_step(w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], f: Factors) {
+        for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+            *m = m.mul_add(f.keep[0], f.take[0] * g);
+            *v = v.mul_add(f.keep[1], f.take[1] * g * g);
+            *w = f.shrink * *w - f.rate * *m / v.sqrt().mul_add(f.root, f.eps);
+        }
+    }
+}
+
 impl UpdateRule for AdamW {
     fn name(&self) -> &'static str {
         "adamw"
@@ -52,11 +73,14 @@ impl UpdateRule for AdamW {
         let step = i32::try_from(size.step).unwrap_or(i32::MAX);
         let correction1 = 1.0 - self.beta1.powi(step);
         let correction2 = 1.0 - self.beta2.powi(step);
-        let shrink = (1.0 - size.learning_rate * self.weight_decay) as f32;
-        let rate = (size.learning_rate / correction1) as f32;
-        let root = (1.0 / correction2.sqrt()) as f32;
-        let (beta1, beta2, eps) = (self.beta1 as f32, self.beta2 as f32, self.eps as f32);
-        let (new1, new2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
+        let factors = Factors {
+            shrink: (1.0 - size.learning_rate * self.weight_decay) as f32,
+            rate: (size.learning_rate / correction1) as f32,
+            root: (1.0 / correction2.sqrt()) as f32,
+            keep: [self.beta1 as f32, self.beta2 as f32],
+            take: [(1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32],
+            eps: self.eps as f32,
+        };
         let g = values(gradient)?;
         let (mut w, mut m, mut v) = (values(value)?.to_vec(), values(first)?.to_vec(), values(second)?.to_vec());
         if g.len() != w.len() {
@@ -66,13 +90,7 @@ impl UpdateRule for AdamW {
                 expected: value.dims().to_vec(),
             });
         }
-        dispatch(|| {
-            for (((w, m), v), &g) in w.iter_mut().zip(&mut m).zip(&mut v).zip(g.iter()) {
-                *m = m.mul_add(beta1, new1 * g);
-                *v = v.mul_add(beta2, new2 * g * g);
-                *w = shrink * *w - rate * *m / v.sqrt().mul_add(root, eps);
-            }
-        });
+        adamw_step(&mut w, &mut m, &mut v, &g, factors);
         *first = tensor(m, first.shape())?;
         *second = tensor(v, second.shape())?;
         Ok(tensor(w, value.shape())?)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{StepSize, UpdateRule, in_range};
 use crate::Result;
-use crate::ops::{dispatch, scaled_add, tensor, values};
+use crate::ops::scaled_add;
 
 /// g <- g + decay w, b <- momentum b + g, w <- w - lr b (Nesterov: w - lr (g + momentum b)).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,14 +47,11 @@ impl UpdateRule for Sgd {
         let [buffer] = state else { unreachable!("SGD has one momentum buffer") };
         let decayed = scaled_add(gradient, 1.0, value, self.weight_decay as f32)?;
         *buffer = scaled_add(buffer, self.momentum as f32, &decayed, 1.0)?;
-        let (rate, momentum) = (size.learning_rate as f32, self.momentum as f32);
-        let (w, g, b) = (values(value)?, values(&decayed)?, values(buffer)?);
-        let look_ahead = if self.nesterov { 1.0 } else { 0.0 };
-        let keep = if self.nesterov { momentum } else { 1.0 };
-        let new = dispatch(|| {
-            let terms = w.iter().zip(g.iter()).zip(b.iter());
-            terms.map(|((w, g), b)| w - rate * (look_ahead * g + keep * b)).collect()
-        });
-        Ok(tensor(new, value.shape())?)
+        let rate = size.learning_rate as f32;
+        let direction = match self.nesterov {
+            true => scaled_add(&decayed, 1.0, buffer, self.momentum as f32)?,
+            false => buffer.clone(),
+        };
+        Ok(scaled_add(value, 1.0, &direction, -rate)?)
     }
 }

@@ -1,1 +1,3 @@
-//! Stages, run store, grids, statistics, figures and report.
+//! Stages, run store, grid runner, statistics, figures and report.
+
+pub mod store;

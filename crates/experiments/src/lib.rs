@@ -1,3 +1,4 @@
 //! Stages, run store, grid runner, statistics, figures and report.
 
+pub mod grid;
 pub mod store;

@@ -1,1 +1,5 @@
-//! Stages, run store, grids, statistics, figures and report.
+//! Stages, run store, grid runner, statistics, figures and report.
+
+pub mod corpus;
+pub mod grid;
+pub mod store;

@@ -1,0 +1,466 @@
+//! Claim C1: does the matched optimizer forget less at matched learning?
+//!
+//! For a [`Pair`] of checkpoints, with F(P, M) the forgetting at matched learning of method M from
+//! checkpoint P, every effect is one number for each seed, positive when the claim holds:
+//!
+//! | part | effect |
+//! |---|---|
+//! | a | F(A, b) - F(A, a), and F(B, a) - F(B, b): from each checkpoint, the other optimizer's less the matched one's |
+//! | b | the consistency index I = 1/2 \[(F(A, b) - F(A, a)) + (F(B, a) - F(B, b))\] |
+//! | c | F(P, LoRA) - F(P, matched), for every LoRA rank and both checkpoints; one verdict on all |
+//! | d | F(P, SGD) - F(P, matched), for both checkpoints; one verdict on both |
+//!
+//! A seed counts in an effect when all its terms exist; seeds that do not are named in the note.
+//! Verdicts are read at [`VERDICT_LEVEL`]; effects at the other levels stand beside them. Parts a
+//! and b of the control pairs are computed in the same way and reported as controls.
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{Effect, Group, Term, effects_at_levels};
+use super::endpoint::Results;
+use super::names::display;
+use super::scorecard::{ScorecardRow, Verdict};
+use super::table::{MatchedTable, VERDICT_LEVEL};
+
+/// Unit of all effects here.
+const UNIT: &str = "nats per token";
+
+/// Two checkpoints, each with the finetuning method that matches its pretraining optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Name of checkpoint A and of the method that matches it.
+    pub a: (String, String),
+    /// Name of checkpoint B and of the method that matches it.
+    pub b: (String, String),
+}
+
+impl Pair {
+    /// A pair from `(checkpoint, matched method)` twice.
+    pub fn new(a: (&str, &str), b: (&str, &str)) -> Self {
+        let own = |(checkpoint, method): (&str, &str)| (checkpoint.to_owned(), method.to_owned());
+        Self {
+            a: own(a),
+            b: own(b),
+        }
+    }
+
+    /// "AdamW / Muon (short)": the display names of the checkpoints.
+    pub fn label(&self) -> String {
+        format!("{} / {}", display(&self.a.0), display(&self.b.0))
+    }
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The compared methods, in the order of tables and legends. They define the levels.
+    pub methods: Vec<String>,
+    /// The pair that the verdicts are about.
+    pub pair: Pair,
+    /// Pairs that tell the optimizer from other differences between the checkpoints.
+    pub controls: Vec<Pair>,
+    /// The LoRA methods among `methods`, for part c.
+    pub lora: Vec<String>,
+    /// The SGD method among `methods`, for part d.
+    pub sgd: Vec<String>,
+}
+
+/// Everything that is computed about C1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TradeoffStatistics {
+    /// What was compared.
+    pub comparison: Comparison,
+    /// Forgetting at matched learning.
+    pub table: MatchedTable,
+    /// All effects: by task, pair (controls last), part and level.
+    pub effects: Vec<Effect>,
+    /// The verdicts of the compared pair.
+    pub scorecard: Vec<ScorecardRow>,
+    /// Parts a and b of the control pairs, in the same form.
+    pub controls: Vec<ScorecardRow>,
+}
+
+impl TradeoffStatistics {
+    /// Computes table, effects and verdicts from the end points.
+    pub fn compute(results: &Results, comparison: &Comparison) -> Self {
+        let table = MatchedTable::compute(results, &comparison.methods);
+        let mut statistics = Self {
+            comparison: comparison.clone(),
+            table,
+            effects: Vec::new(),
+            scorecard: Vec::new(),
+            controls: Vec::new(),
+        };
+        for task in results.tasks() {
+            statistics.add_pair(&task, &comparison.pair, false);
+            for pair in &comparison.controls {
+                statistics.add_pair(&task, pair, true);
+            }
+        }
+        statistics
+    }
+
+    /// The consistency indices (part b) of all pairs, in the order of `effects`.
+    pub fn consistency(&self) -> impl Iterator<Item = &Effect> {
+        self.effects.iter().filter(|effect| effect.part == "b")
+    }
+
+    fn add_pair(&mut self, task: &str, pair: &Pair, control: bool) {
+        let Pair {
+            a: (checkpoint_a, method_a),
+            b: (checkpoint_b, method_b),
+        } = pair;
+        let term = |sign, checkpoint: &str, method: &str| Term {
+            weight: sign,
+            checkpoint: checkpoint.to_owned(),
+            method: method.to_owned(),
+        };
+        let less = |checkpoint: &str, matched: &str, other: &str| {
+            vec![
+                term(1.0, checkpoint, other),
+                term(-1.0, checkpoint, matched),
+            ]
+        };
+        let statement = |checkpoint: &str, matched: &str, other: &str| {
+            format!(
+                "From the {} checkpoint, {} forgets less than {}",
+                display(checkpoint),
+                display(matched),
+                display(other)
+            )
+        };
+        let group = Group {
+            task,
+            pair: pair.label(),
+            control,
+        };
+        for (checkpoint, matched, other) in [
+            (checkpoint_a, method_a, method_b),
+            (checkpoint_b, method_b, method_a),
+        ] {
+            let effects = effects_at_levels(
+                &self.table,
+                &group,
+                "a",
+                &statement(checkpoint, matched, other),
+                &less(checkpoint, matched, other),
+            );
+            self.conclude(&group, "a", None, vec![effects]);
+        }
+        let mut index = less(checkpoint_a, method_a, method_b);
+        index.extend(less(checkpoint_b, method_b, method_a));
+        index.iter_mut().for_each(|term| term.weight *= 0.5);
+        let effects = effects_at_levels(
+            &self.table,
+            &group,
+            "b",
+            &format!("Consistency index of {} is positive", pair.label()),
+            &index,
+        );
+        self.conclude(&group, "b", None, vec![effects]);
+        if control {
+            return;
+        }
+        for (part, others, summary) in [
+            (
+                "c",
+                self.comparison.lora.clone(),
+                "The matched optimizer forgets less than LoRA at every rank",
+            ),
+            (
+                "d",
+                self.comparison.sgd.clone(),
+                "The matched optimizer forgets less than SGD",
+            ),
+        ] {
+            let mut parts = Vec::new();
+            for other in &others {
+                for (checkpoint, matched) in [(checkpoint_a, method_a), (checkpoint_b, method_b)] {
+                    parts.push(effects_at_levels(
+                        &self.table,
+                        &group,
+                        part,
+                        &statement(checkpoint, matched, other),
+                        &less(checkpoint, matched, other),
+                    ));
+                }
+            }
+            if !parts.is_empty() {
+                self.conclude(&group, part, Some(summary), parts);
+            }
+        }
+    }
+
+    /// Stores the effects and writes the line of the scorecard. `parts` are effects at all levels;
+    /// with a `summary` the claim is that every part holds, and the weakest part is shown.
+    fn conclude(
+        &mut self,
+        group: &Group,
+        part: &str,
+        summary: Option<&str>,
+        parts: Vec<Vec<Effect>>,
+    ) {
+        let at = |level: f64| {
+            parts
+                .iter()
+                .flatten()
+                .filter(move |effect| effect.level == level)
+        };
+        let deciding: Vec<&Effect> = at(VERDICT_LEVEL).collect();
+        let mean = |effect: &Effect| {
+            effect
+                .interval
+                .map_or(f64::INFINITY, |interval| interval.mean)
+        };
+        let Some(weakest) = deciding.iter().min_by(|a, b| mean(a).total_cmp(&mean(b))) else {
+            return;
+        };
+        let verdicts: Vec<Verdict> = deciding.iter().map(|effect| effect.verdict()).collect();
+        let row = ScorecardRow {
+            claim: format!("C1{part}"),
+            statement: summary.map_or_else(|| weakest.statement.clone(), str::to_owned),
+            task: group.task.to_owned(),
+            effect: weakest.interval.map(|interval| interval.mean),
+            unit: UNIT.to_owned(),
+            interval: weakest.interval.and_then(|interval| interval.bounds),
+            n: deciding
+                .iter()
+                .map(|effect| effect.samples.len())
+                .min()
+                .unwrap_or(0),
+            verdict: Verdict::on_all(&verdicts),
+            note: note(summary.is_some(), &deciding, &parts),
+        };
+        if group.control {
+            &mut self.controls
+        } else {
+            &mut self.scorecard
+        }
+        .push(row);
+        self.effects.extend(parts.into_iter().flatten());
+    }
+}
+
+/// The remark beside a verdict: its parts or the other levels, the ratio, and seeds left out.
+fn note(is_summary: bool, deciding: &[&Effect], parts: &[Vec<Effect>]) -> String {
+    let mut phrases = Vec::new();
+    if is_summary {
+        phrases.push("the weakest comparison is shown".to_owned());
+        for effect in deciding {
+            phrases.push(format!("{}: {}", effect.statement, effect.describe()));
+        }
+    } else {
+        for effect in parts
+            .iter()
+            .flatten()
+            .filter(|effect| effect.level != VERDICT_LEVEL)
+        {
+            phrases.push(format!(
+                "at {:.0} %: {}",
+                effect.level * 100.0,
+                effect.describe()
+            ));
+        }
+        if let [
+            Effect {
+                ratio: Some(ratio), ..
+            },
+        ] = deciding
+        {
+            phrases.push(format!("ratio of the two {:.2}", ratio.mean));
+        }
+    }
+    let mut left_out: Vec<&String> = deciding
+        .iter()
+        .flat_map(|effect| &effect.left_out)
+        .collect();
+    left_out.sort_unstable();
+    left_out.dedup();
+    if !left_out.is_empty() {
+        let left_out: Vec<&str> = left_out.into_iter().map(String::as_str).collect();
+        phrases.push(format!("left out: {}", left_out.join(", ")));
+    }
+    phrases.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::endpoint::EndPoint;
+    use super::super::table::LEVELS;
+    use super::super::testing::grid;
+    use super::*;
+
+    fn comparison() -> Comparison {
+        Comparison {
+            methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"]
+                .map(String::from)
+                .to_vec(),
+            pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+            controls: vec![Pair::new(("adamw-long", "adamw"), ("muon", "muon"))],
+            lora: vec!["lora-4".into(), "lora-16".into()],
+            sgd: vec!["sgd".into()],
+        }
+    }
+
+    /// All methods reach task loss 2 from 4 on a straight line, so that the forgetting at level q is
+    /// q times the forgetting at the end, which `end(checkpoint, method, seed)` gives.
+    fn rows(seeds: u64, end: impl Fn(&str, &str, u64) -> f64) -> Vec<EndPoint> {
+        let mut rows = Vec::new();
+        for seed in 1..=seeds {
+            for checkpoint in ["adamw", "muon", "adamw-long"] {
+                for method in comparison().methods {
+                    let end = end(checkpoint, &method, seed);
+                    let runs = [(1e-4, 4.0, 0.0), (1e-3, 3.0, end / 2.0), (1e-2, 2.0, end)];
+                    rows.extend(grid(checkpoint, &method, seed, 4.0, &runs));
+                }
+            }
+        }
+        rows
+    }
+
+    fn compute(rows: Vec<EndPoint>) -> TradeoffStatistics {
+        TradeoffStatistics::compute(&Results::from_rows(rows).unwrap(), &comparison())
+    }
+
+    /// The matched optimizer forgets 0.4 (and a little more with the seed), others 0.8.
+    fn as_claimed(checkpoint: &str, method: &str, seed: u64) -> f64 {
+        let matched = checkpoint.starts_with(method);
+        (if matched { 0.4 } else { 0.8 }) + 0.01 * seed as f64
+    }
+
+    #[test]
+    fn verdicts_of_a_world_as_claimed() {
+        let statistics = compute(rows(5, as_claimed));
+        let claims: Vec<&str> = statistics
+            .scorecard
+            .iter()
+            .map(|row| row.claim.as_str())
+            .collect();
+        assert_eq!(claims, ["C1a", "C1a", "C1b", "C1c", "C1d"]);
+        for row in &statistics.scorecard {
+            assert_eq!(row.verdict, Verdict::Reproduced, "{row:?}");
+            assert_eq!(row.n, 5);
+            // 75 % of the way: three quarters of 0.8 - 0.4.
+            assert!((row.effect.unwrap() - 0.3).abs() < 1e-9, "{row:?}");
+        }
+        assert_eq!(
+            statistics.scorecard[0].statement,
+            "From the AdamW checkpoint, AdamW forgets less than Muon"
+        );
+        assert!(
+            statistics.scorecard[0].note.contains("at 90 %: +0.360"),
+            "{}",
+            statistics.scorecard[0].note
+        );
+        assert_eq!(statistics.controls.len(), 3);
+        assert_eq!(statistics.consistency().count(), 2 * LEVELS.len());
+    }
+
+    #[test]
+    fn the_index_measures_the_interaction_alone() {
+        // Muon forgets less from both checkpoints, by .1 from AdamW's and .5 from Muon's.
+        let end = |checkpoint: &str, method: &str, seed: u64| {
+            let base = 1.0 + 0.01 * seed as f64;
+            match (checkpoint, method) {
+                ("adamw", "muon") => base - 0.1,
+                ("muon", "muon") => base - 0.5,
+                _ => base,
+            }
+        };
+        let statistics = compute(rows(5, end));
+        let verdicts: Vec<Verdict> = statistics.scorecard[..3]
+            .iter()
+            .map(|row| row.verdict)
+            .collect();
+        assert_eq!(
+            verdicts,
+            [
+                Verdict::Contradicted,
+                Verdict::Reproduced,
+                Verdict::Reproduced
+            ]
+        );
+        let index = statistics.scorecard[2].effect.unwrap();
+        assert!((index - 0.75 * 0.5 * (0.5 - 0.1)).abs() < 1e-9, "{index}");
+    }
+
+    #[test]
+    fn one_rank_that_forgets_less_contradicts_part_c() {
+        let end = |checkpoint: &str, method: &str, seed: u64| {
+            if method == "lora-4" {
+                0.1 + 0.001 * seed as f64
+            } else {
+                as_claimed(checkpoint, method, seed)
+            }
+        };
+        let statistics = compute(rows(5, end));
+        let c = &statistics.scorecard[3];
+        assert_eq!(c.verdict, Verdict::Contradicted);
+        assert!(
+            c.effect.unwrap() < 0.0 && c.note.contains("LoRA-4"),
+            "{c:?}"
+        );
+    }
+
+    #[test]
+    fn too_few_seeds_are_inconclusive() {
+        for row in compute(rows(4, as_claimed)).scorecard {
+            assert_eq!(row.verdict_label(), "inconclusive (n = 4)");
+        }
+    }
+
+    #[test]
+    fn seeds_without_a_bracket_are_left_out_and_named() {
+        let mut rows = rows(6, as_claimed);
+        rows.retain(|row| {
+            !(row.checkpoint == "adamw"
+                && row.method == "muon"
+                && row.seed == 3
+                && row.learning_rate < 5e-3)
+        });
+        let statistics = compute(rows);
+        assert_eq!(statistics.scorecard[0].n, 5);
+        assert!(
+            statistics.scorecard[0]
+                .note
+                .contains("Muon from AdamW: needs a lower learning rate (seed 3)"),
+            "{}",
+            statistics.scorecard[0].note
+        );
+        assert_eq!(statistics.scorecard[1].n, 6);
+        assert_eq!(statistics.scorecard[2].n, 5);
+    }
+
+    #[test]
+    fn a_method_that_was_not_run_gives_no_verdict() {
+        let mut rows = rows(5, as_claimed);
+        rows.retain(|row| row.method != "sgd");
+        let statistics = compute(rows);
+        let d = &statistics.scorecard[4];
+        assert_eq!((d.claim.as_str(), d.effect, d.n), ("C1d", None, 0));
+        assert!(d.note.contains("SGD from AdamW: not run"), "{}", d.note);
+    }
+
+    #[test]
+    fn no_rows_give_no_verdicts() {
+        assert!(compute(Vec::new()).scorecard.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_does_not_matter(
+            ends in prop::collection::vec(0.1..2.0f64, 5),
+            turn in 0usize..40,
+        ) {
+            let rows = rows(2, |checkpoint, method, seed| {
+                ends[(checkpoint.len() + method.len() + seed as usize) % ends.len()]
+            });
+            let mut other = rows.clone();
+            other.rotate_left(turn);
+            other.reverse();
+            prop_assert_eq!(compute(rows), compute(other));
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! The one error type of the crate.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
 use crate::split::Side;
 
 /// What can be wrong with a request to this crate. Every message is one line.
@@ -32,12 +35,49 @@ pub enum Error {
         /// The number of instances that exist on that side.
         available: u128,
     },
-    /// A sentence of a word problem that the grammar cannot have written.
-    #[error("word problem: cannot read {found:?}, expected {expected}")]
-    UnreadableProblem {
-        /// The sentence, or the empty string if one is missing.
+    /// A prompt that the task's grammar cannot have written.
+    #[error("{task}: cannot read {found:?}, expected {expected}")]
+    Unreadable {
+        /// The task whose parser refused it.
+        task: &'static str,
+        /// The part that could not be read; empty if a part is missing.
         found: String,
         /// What should have been there.
         expected: &'static str,
     },
+    /// A name that the registry does not know.
+    #[error("unknown task {found:?}, expected one of: {known}")]
+    UnknownTask {
+        /// The name that was given.
+        found: String,
+        /// The names there are, separated by commas.
+        known: String,
+    },
+    /// A parameter of a task with an unknown name or a value of the wrong kind.
+    #[error("{task}: {problem}")]
+    BadParameter {
+        /// The task that was configured.
+        task: &'static str,
+        /// What is wrong, with what was expected.
+        problem: String,
+    },
+}
+
+/// Checks that a parameter of `task` lies in `range`.
+pub(crate) fn check_range<T: PartialOrd + Display>(
+    task: &'static str,
+    parameter: &'static str,
+    found: T,
+    range: RangeInclusive<T>,
+) -> Result<(), Error> {
+    if range.contains(&found) {
+        return Ok(());
+    }
+    let expected = format!("{} to {}", range.start(), range.end());
+    Err(Error::OutOfRange {
+        task,
+        parameter,
+        found: found.to_string(),
+        expected,
+    })
 }

@@ -22,8 +22,11 @@ mod error;
 mod example;
 pub mod permutation;
 pub mod random;
+pub mod registry;
 pub mod split;
+pub mod string_instructions;
 pub mod word_problems;
 
 pub use error::Error;
 pub use example::{Example, Split};
+pub use registry::{Task, task, task_names};

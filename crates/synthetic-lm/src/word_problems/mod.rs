@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use chain::{Chain, Operation, Step};
 pub use parse::{parse, solve};
 
+use crate::error::check_range;
 use crate::split::{Drawn, Side, SplitSpace, draw};
 use crate::{Error, Example, Split, random};
 use chain::{ChainSpace, Completions};
@@ -73,22 +74,9 @@ impl Config {
     /// # Errors
     /// [`Error::OutOfRange`] names the first parameter outside its range.
     pub fn validate(self) -> Result<ValidConfig, Error> {
-        let check = |parameter, found: usize, range: std::ops::RangeInclusive<usize>| {
-            if range.contains(&found) {
-                Ok(())
-            } else {
-                let expected = format!("{} to {}", range.start(), range.end());
-                Err(Error::OutOfRange {
-                    task: NAME,
-                    parameter,
-                    found: found.to_string(),
-                    expected,
-                })
-            }
-        };
-        check("max_steps", self.max_steps, 1..=6)?;
-        check("min_steps", self.min_steps, 1..=self.max_steps)?;
-        check("largest", self.largest as usize, 10..=1000)?;
+        check_range(NAME, "max_steps", self.max_steps, 1..=6)?;
+        check_range(NAME, "min_steps", self.min_steps, 1..=self.max_steps)?;
+        check_range(NAME, "largest", self.largest, 10..=1000)?;
         Ok(ValidConfig(self))
     }
 }

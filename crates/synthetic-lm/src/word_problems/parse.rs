@@ -7,7 +7,7 @@ use crate::Error;
 /// Recovers the calculation that a prompt describes, from its text alone.
 ///
 /// # Errors
-/// [`Error::UnreadableProblem`] if the text is not a problem of this grammar, or can be read in two ways that differ.
+/// [`Error::Unreadable`] if the text is not a problem of this grammar, or can be read in two ways that differ.
 pub fn parse(prompt: &str) -> Result<Chain, Error> {
     let sentences = sentences(prompt);
     let mut readings: Vec<Chain> = Vec::new();
@@ -47,7 +47,8 @@ pub fn solve(prompt: &str) -> Result<u32, Error> {
 }
 
 fn unreadable(found: Option<&str>, expected: &'static str) -> Error {
-    Error::UnreadableProblem {
+    Error::Unreadable {
+        task: super::NAME,
         found: found.unwrap_or_default().to_owned(),
         expected,
     }

@@ -159,7 +159,7 @@ fn text_that_the_grammar_cannot_have_written_is_refused() {
         ),
     ] {
         match parse(prompt) {
-            Err(Error::UnreadableProblem { found, .. }) => assert_eq!(found, sentence),
+            Err(Error::Unreadable { found, .. }) => assert_eq!(found, sentence),
             other => panic!("{prompt}: {other:?}"),
         }
     }

@@ -287,14 +287,11 @@ fn mean_front(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
         .map(|points| pareto::front(points))
         .filter(|front| !front.is_empty())
         .collect();
-    let end = |pick: fn(&[(f64, f64)]) -> Option<&(f64, f64)>| {
-        fronts
-            .iter()
-            .filter_map(move |front| pick(front))
-            .map(|point| point.0)
-    };
-    let low = end(|front| front.first()).fold(f64::NEG_INFINITY, f64::max);
-    let high = end(|front| front.last()).fold(f64::INFINITY, f64::min);
+    // The least learning that all cover is the largest first point, the most the smallest last.
+    let first = fronts.iter().filter_map(|front| front.first());
+    let low = first.map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
+    let last = fronts.iter().filter_map(|front| front.last());
+    let high = last.map(|point| point.0).fold(f64::INFINITY, f64::min);
     if fronts.is_empty() || low >= high {
         return Vec::new();
     }

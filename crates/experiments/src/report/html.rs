@@ -189,49 +189,59 @@ fn table(body: &mut String, table: &Table) {
     }
 }
 
-/// Effect, interval, seeds and verdict of each row.
+/// Titles of the scorecard's columns; narrow screens show them beside each cell instead.
+const SCORECARD: [&str; 7] = [
+    "Claim",
+    "Statement",
+    "Task",
+    "Verdict",
+    "Effect",
+    "95 % interval",
+    "Seeds",
+];
+
+/// Verdict, effect, interval and seeds of each row.
 fn scorecard(body: &mut String, rows: &[&ScorecardRow]) {
-    body.push_str(
-        "<div class=\"scroll\"><table class=\"scorecard\">\n<thead><tr><th scope=\"col\">Claim</th>\
-         <th scope=\"col\">Statement</th><th scope=\"col\">Task</th><th scope=\"col\">Effect</th>\
-         <th scope=\"col\">95 % interval</th><th scope=\"col\">Seeds</th><th scope=\"col\">Verdict</th>\
-         </tr></thead>\n<tbody>\n",
-    );
+    body.push_str("<div class=\"scroll\"><table class=\"scorecard\">\n<thead><tr>");
+    for title in SCORECARD {
+        let _ = write!(body, "<th scope=\"col\">{title}</th>");
+    }
+    body.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         let class = match row.verdict {
             Verdict::Reproduced => "reproduced",
             Verdict::Contradicted => "contradicted",
             Verdict::Inconclusive => "inconclusive",
         };
-        let _ = write!(
-            body,
-            "<tr><td>{}</td><td>{}",
-            escape(&row.claim),
-            escape(&row.statement)
+        let note = |text: &str| match text {
+            "" => String::new(),
+            text => format!("<span class=\"note\">{}</span>", escape(text)),
+        };
+        let effect = row.effect.map_or_else(
+            || "none".to_owned(),
+            |effect| signed(effect) + &note(&row.unit),
         );
-        if !row.note.is_empty() {
-            let _ = write!(body, "<span class=\"note\">{}</span>", escape(&row.note));
-        }
-        let effect = row.effect.map_or_else(|| "none".to_owned(), signed);
         let interval = row.interval.map_or_else(
             || "none".to_owned(),
             |(low, high)| format!("{} to {}", signed(low), signed(high)),
         );
-        let _ = write!(
-            body,
-            "</td><td>{}</td><td class=\"number\">{effect}",
-            escape(&row.task)
-        );
-        if row.effect.is_some() {
-            let _ = write!(body, "<span class=\"note\">{}</span>", escape(&row.unit));
+        let cells = [
+            escape(&row.claim),
+            escape(&row.statement) + &note(&row.note),
+            escape(&row.task),
+            format!(
+                "<span class=\"badge {class}\">{}</span>",
+                escape(&row.verdict_label())
+            ),
+            effect,
+            interval,
+            row.n.to_string(),
+        ];
+        body.push_str("<tr>");
+        for (title, cell) in SCORECARD.iter().zip(cells) {
+            let _ = write!(body, "<td data-title=\"{title}\"><div>{cell}</div></td>");
         }
-        let _ = writeln!(
-            body,
-            "</td><td class=\"number\">{interval}</td><td class=\"number\">{}</td>\
-             <td><span class=\"badge {class}\">{}</span></td></tr>",
-            row.n,
-            escape(&row.verdict_label())
-        );
+        body.push_str("</tr>\n");
     }
     body.push_str("</tbody></table></div>\n");
 }

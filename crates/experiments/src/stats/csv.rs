@@ -1,4 +1,5 @@
-//! `results.csv`: one header line, one line for an [`EndPoint`], RFC 4180 quoting.
+//! `results.csv`: one header line, one line for an [`EndPoint`], RFC 4180 quoting; and the files
+//! derived from it, `matched.csv` and `effects.csv`.
 //!
 //! The file is a pure function of the set of rows: [`Results`] is sorted, columns have a fixed
 //! order, and a float is written as the shortest decimal that reads back to the same bits. An
@@ -7,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use super::comparison::TradeoffStatistics;
 use super::endpoint::{EndPoint, Results, ResultsError};
 
 /// Names of the columns, in the order of the file.
@@ -91,6 +93,57 @@ pub fn write(results: &Results) -> String {
             let _ = write!(text, "{exact_match:?}");
         }
         let _ = writeln!(text, ",{}", row.diverged);
+    }
+    text
+}
+
+/// The text of `matched.csv`: forgetting at matched learning, one line for each task, checkpoint,
+/// level, method and seed. A missing value is an empty field with the reason beside it.
+pub fn write_matched(statistics: &TradeoffStatistics) -> String {
+    let mut text = String::from("task,checkpoint,level,method,seed,forgetting,missing\n");
+    for cell in &statistics.table.cells {
+        let values = cell
+            .values
+            .iter()
+            .map(|&(seed, value)| (seed, format!("{value:?},")));
+        let missing = cell
+            .missing
+            .iter()
+            .map(|(seed, reason)| (*seed, format!(",{reason}")));
+        let mut lines: Vec<(u64, String)> = values.chain(missing).collect();
+        lines.sort_by_key(|(seed, _)| *seed);
+        let names = [&cell.task, &cell.checkpoint]
+            .map(|name| quote(name))
+            .join(",");
+        for (seed, outcome) in lines {
+            let _ = writeln!(
+                text,
+                "{names},{:?},{},{seed},{outcome}",
+                cell.level,
+                quote(&cell.method)
+            );
+        }
+    }
+    text
+}
+
+/// The text of `effects.csv`: the effects behind the verdicts and controls, one line for each part,
+/// task, pair, comparison, level and seed.
+pub fn write_effects(statistics: &TradeoffStatistics) -> String {
+    let mut text = String::from("part,task,pair,control,comparison,level,seed,effect\n");
+    for effect in &statistics.effects {
+        let names = [&effect.part, &effect.task, &effect.pair]
+            .map(|name| quote(name))
+            .join(",");
+        for (seed, value) in &effect.samples {
+            let _ = writeln!(
+                text,
+                "{names},{},{},{:?},{seed},{value:?}",
+                effect.control,
+                quote(&effect.label),
+                effect.level
+            );
+        }
     }
     text
 }
@@ -318,6 +371,53 @@ mod tests {
         );
         assert_eq!(write(&read(&text).unwrap()), text);
         assert_eq!(write(&read(&text.replace('\n', "\r\n")).unwrap()), text);
+    }
+
+    #[test]
+    fn derived_files_hold_every_seed_with_its_value_or_reason() {
+        use super::super::comparison::{Comparison, Pair};
+        use super::super::testing::grid;
+
+        let mut rows = Vec::new();
+        for checkpoint in ["adamw", "muon"] {
+            for method in ["adamw", "muon"] {
+                let end = if checkpoint == method { 0.5 } else { 1.0 };
+                rows.extend(grid(
+                    checkpoint,
+                    method,
+                    7,
+                    4.0,
+                    &[(1e-4, 4.0, 0.0), (1e-3, 2.0, end)],
+                ));
+            }
+        }
+        rows.extend(grid("adamw", "adamw", 8, 4.0, &[(1e-3, 2.0, 0.5)]));
+        let comparison = Comparison {
+            methods: vec!["adamw".into(), "muon".into()],
+            pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+            controls: Vec::new(),
+            lora: Vec::new(),
+            sgd: Vec::new(),
+        };
+        let statistics =
+            TradeoffStatistics::compute(&Results::from_rows(rows).unwrap(), &comparison);
+        let matched = write_matched(&statistics);
+        // Two checkpoints, three levels, two methods, two seeds, and the header.
+        assert_eq!(matched.lines().count(), 2 * 3 * 2 * 2 + 1);
+        assert!(
+            matched.contains("\ncode,adamw,0.5,adamw,7,0.25,\n"),
+            "{matched}"
+        );
+        assert!(
+            matched.contains("\ncode,adamw,0.5,adamw,8,,needs a lower learning rate\n"),
+            "{matched}"
+        );
+        let effects = write_effects(&statistics);
+        assert!(
+            effects.contains("\na,code,AdamW / Muon,false,Muon from AdamW,0.5,7,0.25\n"),
+            "{effects}"
+        );
+        assert_eq!(effects.lines().count(), 3 * 3 + 1);
     }
 
     #[test]

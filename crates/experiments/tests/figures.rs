@@ -50,11 +50,11 @@ fn save_all(name: &str, rows: Vec<EndPoint>, along: &[AlongRun], curves: Vec<Cur
     for task in ["code", "math"] {
         save_and_check(&Tradeoff::new(&results, &statistics, task, along), &dir);
     }
-    save_and_check(&Matched::new(&results, &statistics), &dir);
+    save_and_check(&Matched::new(&statistics), &dir);
     save_and_check(&Consistency::new(&statistics), &dir);
     let baselines = vec![("2-gram".to_owned(), 4.9)];
     save_and_check(
-        &Curves::new("Pretraining: held-out loss", curves, baselines),
+        &Curves::new("curves", "Pretraining: held-out loss", curves, baselines),
         &dir,
     );
     dir
@@ -124,7 +124,7 @@ fn everything_diverged() {
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let error = save(
-        &Curves::new("", Vec::new(), Vec::new()),
+        &Curves::new("curves", "", Vec::new(), Vec::new()),
         Path::new("/nonexistent/folder"),
     )
     .unwrap_err();

@@ -55,7 +55,7 @@ fn a_page_with_every_part() {
     add(
         &mut section,
         &folder,
-        &Matched::new(&results, &statistics),
+        &Matched::new(&statistics),
         "Forgetting at matched learning.",
     );
     add(
@@ -65,6 +65,7 @@ fn a_page_with_every_part() {
         "Consistency index.",
     );
     let curves = Curves::new(
+        "curves",
         "Pretraining: held-out loss",
         made_up::curves(6),
         vec![("2-gram".into(), 4.9)],

@@ -28,20 +28,23 @@ pub struct Curve {
 /// lines for baselines.
 #[derive(Clone, Debug)]
 pub struct Curves {
+    name: String,
     title: String,
     curves: Vec<Curve>,
     baselines: Vec<(String, f64)>,
 }
 
 impl Curves {
-    /// A figure of `curves` with named `baselines` in nats per token. The title says which loss is
-    /// shown, for example "Pretraining: held-out loss".
+    /// A figure of `curves` with named `baselines` in nats per token. `name` is the figure's file
+    /// name; the title says which loss is shown, for example "Pretraining: held-out loss".
     pub fn new(
+        name: impl Into<String>,
         title: impl Into<String>,
         curves: Vec<Curve>,
         baselines: Vec<(String, f64)>,
     ) -> Self {
         Self {
+            name: name.into(),
             title: title.into(),
             curves,
             baselines,
@@ -83,7 +86,7 @@ impl Curves {
 
 impl Figure for Curves {
     fn name(&self) -> String {
-        "curves".to_owned()
+        self.name.clone()
     }
 
     fn size(&self) -> (u32, u32) {
@@ -186,7 +189,7 @@ mod tests {
             points,
         };
         assert_eq!(
-            Curves::new("", vec![curve], vec![("2-gram".into(), 4.5)]).ceiling(),
+            Curves::new("", "", vec![curve], vec![("2-gram".into(), 4.5)]).ceiling(),
             4.5
         );
     }

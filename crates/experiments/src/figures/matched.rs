@@ -7,10 +7,9 @@ use super::canvas::{Canvas, DrawError, Text};
 use super::output::Figure;
 use super::panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
 use super::theme::{self, MUTED, size};
-use super::tradeoff::checkpoint_order;
 use crate::stats::names::display;
 use crate::stats::table::Cell;
-use crate::stats::{Results, TradeoffStatistics, VERDICT_LEVEL};
+use crate::stats::{TradeoffStatistics, VERDICT_LEVEL};
 
 /// Height of one task's panel in CSS pixels.
 const PANEL_HEIGHT: u32 = 330;
@@ -34,27 +33,26 @@ struct TaskPanel {
 
 impl Matched {
     /// The figure of all tasks.
-    pub fn new(results: &Results, statistics: &TradeoffStatistics) -> Self {
+    pub fn new(statistics: &TradeoffStatistics) -> Self {
         let table = &statistics.table;
-        let order = checkpoint_order(results, statistics);
         let panels: Vec<TaskPanel> = table
             .tasks()
             .into_iter()
             .map(|task| TaskPanel {
-                checkpoints: order
-                    .iter()
+                checkpoints: statistics
+                    .checkpoints(&task)
+                    .into_iter()
                     .map(|checkpoint| {
                         let cells = table
                             .methods
                             .iter()
                             .filter_map(|method| {
-                                table.cell(&task, checkpoint, method, VERDICT_LEVEL)
+                                table.cell(&task, &checkpoint, method, VERDICT_LEVEL)
                             })
                             .cloned()
                             .collect();
-                        (checkpoint.clone(), cells)
+                        (checkpoint, cells)
                     })
-                    .filter(|(_, cells): &(String, Vec<Cell>)| !cells.is_empty())
                     .collect(),
                 task,
             })

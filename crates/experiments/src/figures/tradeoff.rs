@@ -69,10 +69,9 @@ impl Tradeoff {
         along: &[AlongRun],
     ) -> Self {
         let methods = statistics.comparison.methods.clone();
-        let checkpoints = checkpoint_order(results, statistics);
-        let panels = checkpoints
+        let panels = statistics
+            .checkpoints(task)
             .into_iter()
-            .filter(|checkpoint| results.of(task, checkpoint).next().is_some())
             .map(|checkpoint| CheckpointPanel::new(results, statistics, task, checkpoint, along))
             .collect();
         Self {
@@ -90,19 +89,6 @@ impl Tradeoff {
     fn rows(&self) -> u32 {
         (self.panels.len() as u32).div_ceil(self.columns()).max(1)
     }
-}
-
-/// The checkpoints of the compared pair first, then the others by name.
-pub(super) fn checkpoint_order(results: &Results, statistics: &TradeoffStatistics) -> Vec<String> {
-    let pair = &statistics.comparison.pair;
-    let mut order = vec![pair.a.0.clone(), pair.b.0.clone()];
-    order.extend(
-        results
-            .checkpoints()
-            .into_iter()
-            .filter(|name| *name != pair.a.0 && *name != pair.b.0),
-    );
-    order
 }
 
 impl CheckpointPanel {

@@ -66,7 +66,7 @@ pub struct Table {
 /// A row of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct TableRow {
-    /// Texts of the cells.
+    /// Texts of the cells; line breaks are kept.
     pub cells: Vec<String>,
     /// Whether the row is the one to look at first.
     pub strong: bool,

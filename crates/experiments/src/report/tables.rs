@@ -17,14 +17,8 @@ pub fn matched(statistics: &TradeoffStatistics) -> Vec<Table> {
             let mut header = vec!["Checkpoint".to_owned(), "Level".to_owned()];
             header.extend(matched.methods.iter().map(|method| display(method)));
             header.push("Level set by".to_owned());
-            let mut checkpoints: Vec<&str> = Vec::new();
-            for cell in matched.cells.iter().filter(|cell| cell.task == task) {
-                if !checkpoints.contains(&cell.checkpoint.as_str()) {
-                    checkpoints.push(&cell.checkpoint);
-                }
-            }
             let mut rows = Vec::new();
-            for checkpoint in checkpoints {
+            for checkpoint in &statistics.checkpoints(&task) {
                 for level in LEVELS {
                     let mut cells = vec![display(checkpoint), format!("{:.0} %", level * 100.0)];
                     cells.extend(matched.methods.iter().map(|method| {
@@ -37,7 +31,7 @@ pub fn matched(statistics: &TradeoffStatistics) -> Vec<Table> {
             Table {
                 title: format!("Forgetting at matched learning: {task}"),
                 caption: "Nats per token: mean over seeds with its 95 % t interval. The intervals are of the \
-                          means themselves; verdicts use paired differences, whose intervals are narrower. A \
+                          means themselves; verdicts use paired differences, whose intervals are narrower where seeds vary together. A \
                           level is a share of the way from the checkpoint's task loss to the lowest that all \
                           methods reach; the last column names the methods that reach no lower."
                     .to_owned(),
@@ -168,11 +162,16 @@ pub fn pretraining(checkpoints: &[(String, Vec<f64>)], baselines: &[(String, f64
     }
 }
 
-/// "0.241 [0.220, 0.262] (n = 5)"; then the reasons of missing seeds and the diverged runs.
+/// The mean with its number of seeds, the interval, the reasons of missing seeds and the diverged
+/// runs, each on a line of its own.
 fn describe_cell(cell: &Cell) -> String {
     let mut parts = Vec::new();
     if let Some(mean) = cell.mean() {
-        parts.push(format!("{} (n = {})", describe(&mean), mean.n));
+        parts.push(format!("{:.3} (n = {})", mean.mean, mean.n));
+        parts.extend(
+            mean.bounds
+                .map(|(low, high)| format!("[{low:.3}, {high:.3}]")),
+        );
     }
     let mut reasons: Vec<(String, usize)> = Vec::new();
     for (_, reason) in &cell.missing {
@@ -195,7 +194,7 @@ fn describe_cell(cell: &Cell) -> String {
             if cell.diverged == 1 { "run" } else { "runs" }
         ));
     }
-    parts.join("; ")
+    parts.join("\n")
 }
 
 /// "Muon (3), SGD (2)": which methods set the common lowest loss, on how many seeds.

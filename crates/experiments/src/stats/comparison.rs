@@ -106,6 +106,16 @@ impl TradeoffStatistics {
         self.effects.iter().filter(|effect| effect.part == "b")
     }
 
+    /// The checkpoints that have rows on `task`: those of the compared pair first, then by name.
+    pub fn checkpoints(&self, task: &str) -> Vec<String> {
+        let pair = &self.comparison.pair;
+        let of_task = self.table.cells.iter().filter(|cell| cell.task == task);
+        let mut names: Vec<String> = of_task.map(|cell| cell.checkpoint.clone()).collect();
+        names.sort_by_key(|name| (*name != pair.a.0, *name != pair.b.0, name.clone()));
+        names.dedup();
+        names
+    }
+
     fn add_pair(&mut self, task: &str, pair: &Pair, control: bool) {
         let Pair {
             a: (checkpoint_a, method_a),
@@ -332,6 +342,10 @@ mod tests {
         // The Muon checkpoint of the control pair is the one of the compared pair: one a, one b.
         assert_eq!(statistics.controls.len(), 2);
         assert_eq!(statistics.consistency().count(), 2 * LEVELS.len());
+        assert_eq!(
+            statistics.checkpoints("code"),
+            ["adamw", "muon", "adamw-long"]
+        );
     }
 
     #[test]
@@ -384,7 +398,7 @@ mod tests {
     fn the_part_that_decides_is_the_one_shown() {
         // LoRA-16 forgets more on average, but differs so much between seeds that nothing follows.
         let end = |checkpoint: &str, method: &str, seed: u64| match (checkpoint, method) {
-            ("muon", "lora-16") => 1.5 + if seed % 2 == 0 { 1.4 } else { -1.4 },
+            ("muon", "lora-16") => 1.5 + if seed.is_multiple_of(2) { 1.4 } else { -1.4 },
             _ => as_claimed(checkpoint, method, seed),
         };
         let statistics = compute(rows(6, end));

@@ -119,19 +119,31 @@ pub fn hugging_face_tensors(
     Ok(named)
 }
 
-/// Writes `model.safetensors` and `config.json` into `directory`, each whole or not at all.
+/// Writes `model.safetensors` and `config.json` into `directory`.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be written.
 pub fn save(model: &Transformer, directory: &Path) -> Result<()> {
+    save_weights(model, &directory.join(WEIGHTS))?;
+    let path = directory.join(CONFIG);
+    std::fs::write(&path, config_text(model.config())).map_err(Error::io(&path))
+}
+
+/// Writes the weights alone, whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn save_weights(model: &Transformer, path: &Path) -> Result<()> {
     let parameters = model.parameters();
     let value = |name: &str| parameters.find(name).map(|id| parameters.value(id).clone());
     let named = hugging_face_tensors(model.config(), parameters, value)?;
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    tensors::write(&directory.join(WEIGHTS), &named, metadata)?;
-    let path = directory.join(CONFIG);
-    let text = format!("{:#}\n", config_json(model.config()));
-    std::fs::write(&path, text).map_err(Error::io(&path))
+    tensors::write(path, &named, metadata)
+}
+
+/// The text of `config.json`.
+pub fn config_text(config: &ModelConfig) -> String {
+    format!("{:#}\n", config_json(config))
 }
 
 /// Reads a checkpoint that [`save`] or Hugging Face's `save_pretrained` wrote (one file, GPT-2 or Llama).

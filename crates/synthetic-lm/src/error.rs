@@ -74,10 +74,5 @@ pub(crate) fn check_range<T: PartialOrd + Display>(
         return Ok(());
     }
     let expected = format!("{} to {}", range.start(), range.end());
-    Err(Error::OutOfRange {
-        task,
-        parameter,
-        found: found.to_string(),
-        expected,
-    })
+    Err(Error::OutOfRange { task, parameter, found: found.to_string(), expected })
 }

@@ -41,10 +41,7 @@ impl Permutation {
             Form::List(list)
         } else {
             let bits = u128::BITS - (size - 1).leading_zeros();
-            Form::Feistel {
-                half_bits: bits.div_ceil(2),
-                keys: std::array::from_fn(|_| rng.next_u64()),
-            }
+            Form::Feistel { half_bits: bits.div_ceil(2), keys: std::array::from_fn(|_| rng.next_u64()) }
         };
         Self { size, form }
     }
@@ -59,11 +56,7 @@ impl Permutation {
     /// # Panics
     /// If `index` is not below the size.
     pub fn apply(&self, index: u128) -> u128 {
-        assert!(
-            index < self.size,
-            "index {index} of a permutation of {} elements",
-            self.size
-        );
+        assert!(index < self.size, "index {index} of a permutation of {} elements", self.size);
         match &self.form {
             Form::List(list) => u128::from(list[index as usize]),
             Form::Feistel { half_bits, keys } => {
@@ -121,10 +114,7 @@ mod tests {
             for seed in 0..5000 {
                 bins[(Permutation::new(size, seed).apply(0) * 10 / size) as usize] += 1;
             }
-            let chi2: f64 = bins
-                .iter()
-                .map(|&n| (f64::from(n) - 500.0).powi(2) / 500.0)
-                .sum();
+            let chi2: f64 = bins.iter().map(|&n| (f64::from(n) - 500.0).powi(2) / 500.0).sum();
             assert!(chi2 < 33.7, "size {size}: {bins:?}");
         }
     }

@@ -10,9 +10,9 @@ pub fn stream(seed: u64, name: &str) -> ChaCha8Rng {
 
 /// A seed for the purpose `name` under `seed`: FNV-1a over the name, mixed with the seed.
 pub fn derive(seed: u64, name: &str) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     mix(mix(seed).wrapping_add(hash))
 }
 

@@ -69,11 +69,7 @@ impl SplitSpace {
 
     /// The instances of `side` in the order that `seed` chooses.
     pub fn order(&self, side: Side, seed: u64) -> Order<'_> {
-        Order {
-            space: self,
-            side,
-            order: Permutation::new(self.available(side), seed),
-        }
+        Order { space: self, side, order: Permutation::new(self.available(side), seed) }
     }
 }
 
@@ -131,18 +127,9 @@ pub fn draw(
     seed: u64,
     n: usize,
 ) -> Result<Vec<Drawn>, Error> {
-    let available = classes
-        .iter()
-        .flatten()
-        .map(|space| space.available(side))
-        .sum();
+    let available = classes.iter().flatten().map(|space| space.available(side)).sum();
     if n as u128 > available {
-        return Err(Error::TooFewInstances {
-            task,
-            side,
-            asked: n,
-            available,
-        });
+        return Err(Error::TooFewInstances { task, side, asked: n, available });
     }
     let mut rng = random::stream(seed, &format!("{task} {side} draw"));
     let mut live: Vec<Vec<Source<'_>>> = classes
@@ -156,9 +143,7 @@ pub fn draw(
                 order: None,
                 position: 0,
             });
-            sources
-                .filter(|source| source.space.available(side) > 0)
-                .collect()
+            sources.filter(|source| source.space.available(side) > 0).collect()
         })
         .filter(|sources: &Vec<_>| !sources.is_empty())
         .collect();
@@ -167,24 +152,11 @@ pub fn draw(
         let at_class = rng.random_range(0..live.len());
         let sources = &mut live[at_class];
         let at_source = rng.random_range(0..sources.len());
-        let Source {
-            class,
-            index,
-            space,
-            order,
-            position,
-        } = &mut sources[at_source];
+        let Source { class, index, space, order, position } = &mut sources[at_source];
         let order = order.get_or_insert_with(|| {
-            space.order(
-                side,
-                random::derive(seed, &format!("{task} {side} order {class} {index}")),
-            )
+            space.order(side, random::derive(seed, &format!("{task} {side} order {class} {index}")))
         });
-        drawn.push(Drawn {
-            class: *class,
-            space: *index,
-            instance: order.instance(*position),
-        });
+        drawn.push(Drawn { class: *class, space: *index, instance: order.instance(*position) });
         *position += 1;
         if *position == space.available(side) {
             sources.swap_remove(at_source);
@@ -235,10 +207,7 @@ mod tests {
 
     #[test]
     fn small_spaces_are_not_drowned() {
-        let classes = [
-            vec![SplitSpace::new(1000, 1, "small")],
-            vec![SplitSpace::new(1 << 40, 1, "large")],
-        ];
+        let classes = [vec![SplitSpace::new(1000, 1, "small")], vec![SplitSpace::new(1 << 40, 1, "large")]];
         let drawn = draw("test", &classes, Side::Train, 1, 1000).unwrap();
         let small = drawn.iter().filter(|d| d.class == 0).count();
         // Binomial(1000, 1/2): 5 standard deviations are 79.

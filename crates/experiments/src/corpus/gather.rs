@@ -65,10 +65,7 @@ pub(super) fn gather(packages: &[Package]) -> Result<(Vec<Document>, Vec<Documen
             }
         }
     }
-    Ok((
-        cap_packages(prose, PACKAGE_SHARE),
-        cap_packages(code, PACKAGE_SHARE),
-    ))
+    Ok((cap_packages(prose, PACKAGE_SHARE), cap_packages(code, PACKAGE_SHARE)))
 }
 
 enum Kind {
@@ -113,27 +110,17 @@ fn written_code(code: &str) -> Option<String> {
     if foreign * 100 > code.len() {
         return None;
     }
-    let code: String = code
-        .chars()
-        .map(|c| if c.is_ascii() { c } else { '?' })
-        .collect();
+    let code: String = code.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
     is_written_code(&code).then_some(code)
 }
 
 fn document(package: &Package, path: &str, text: String) -> Document {
-    Document {
-        package: format!("{} {}", package.name, package.version),
-        path: path.to_string(),
-        text,
-    }
+    Document { package: format!("{} {}", package.name, package.version), path: path.to_string(), text }
 }
 
 /// A file with `\n` line ends; none if it is too large or not UTF-8.
 fn read(path: &Path) -> Result<Option<String>, CorpusError> {
-    let failed = |source| CorpusError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| CorpusError::Read { path: path.to_path_buf(), source };
     if fs::metadata(path).map_err(failed)?.len() > FILE_BYTES {
         return Ok(None);
     }
@@ -146,10 +133,7 @@ fn files(folder: &Path) -> Result<Vec<String>, CorpusError> {
     let mut found = Vec::new();
     let mut folders: Vec<(PathBuf, String)> = vec![(folder.to_path_buf(), String::new())];
     while let Some((path, prefix)) = folders.pop() {
-        let failed = |source| CorpusError::Read {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| CorpusError::Read { path: path.clone(), source };
         for entry in fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());

@@ -32,8 +32,7 @@ impl Reader {
         let indent = text.chars().take_while(|c| c.is_whitespace()).count();
         let trimmed = text.trim();
         if let Some(fence) = &self.fence {
-            let closes = trimmed.starts_with(fence.as_str())
-                && trimmed.trim_start_matches(&fence[..1]).is_empty();
+            let closes = trimmed.starts_with(fence.as_str()) && trimmed.trim_start_matches(&fence[..1]).is_empty();
             if closes {
                 self.fence = None;
             }
@@ -110,10 +109,7 @@ fn list_item(line: &str) -> Option<String> {
     for sign in ["- ", "* ", "+ "] {
         if let Some(text) = line.strip_prefix(sign) {
             let text = text.trim_start();
-            let text = ["[ ] ", "[x] ", "[X] "]
-                .iter()
-                .find_map(|boxed| text.strip_prefix(boxed))
-                .unwrap_or(text);
+            let text = ["[ ] ", "[x] ", "[X] "].iter().find_map(|boxed| text.strip_prefix(boxed)).unwrap_or(text);
             return Some(format!("- {text}"));
         }
     }
@@ -125,9 +121,7 @@ fn list_item(line: &str) -> Option<String> {
 
 /// Table rows, rules and underlines, link definitions, GitHub's alert marks.
 fn is_not_prose(line: &str) -> bool {
-    let rule = line
-        .chars()
-        .all(|c| matches!(c, '-' | '=' | '*' | '_' | ' ' | '|' | ':' | '+'));
+    let rule = line.chars().all(|c| matches!(c, '-' | '=' | '*' | '_' | ' ' | '|' | ':' | '+'));
     let definition = line.starts_with('[') && line.contains("]: ");
     rule || definition || line.starts_with('|') || line.starts_with("[!")
 }
@@ -217,22 +211,13 @@ fn tag_length(rest: &str) -> Option<usize> {
 }
 
 fn escaped(rest: &str, out: &mut String) -> Option<usize> {
-    let sign = rest[1..]
-        .chars()
-        .next()
-        .filter(char::is_ascii_punctuation)?;
+    let sign = rest[1..].chars().next().filter(char::is_ascii_punctuation)?;
     out.push(sign);
     Some(2)
 }
 
 fn entity(rest: &str, out: &mut String) -> Option<usize> {
-    let known = [
-        ("&amp;", "&"),
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&nbsp;", " "),
-    ];
+    let known = [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&nbsp;", " ")];
     let (name, text) = known.iter().find(|(name, _)| rest.starts_with(name))?;
     out.push_str(text);
     Some(name.len())
@@ -254,9 +239,7 @@ fn address_length(rest: &str) -> Option<usize> {
     if !rest.starts_with("http://") && !rest.starts_with("https://") {
         return None;
     }
-    let length = rest
-        .find(|c: char| c.is_whitespace() || c == ')')
-        .unwrap_or(rest.len());
+    let length = rest.find(|c: char| c.is_whitespace() || c == ')').unwrap_or(rest.len());
     Some(rest[..length].trim_end_matches(['.', ',', ';', ':']).len())
 }
 
@@ -268,19 +251,10 @@ mod tests {
     #[test]
     fn links_keep_their_text_and_lose_their_address() {
         let cases = [
-            (
-                "See [`Vec::push`](https://doc/x_(y)) now.",
-                "See Vec::push now.",
-            ),
-            (
-                "A [crate][1] and [this] one[^note].",
-                "A crate and this one.",
-            ),
+            ("See [`Vec::push`](https://doc/x_(y)) now.", "See Vec::push now."),
+            ("A [crate][1] and [this] one[^note].", "A crate and this one."),
             ("![badge](a.svg) [![b](c)](d) text", "text"),
-            (
-                "at <https://x.org> or https://y.org/a, fine",
-                "at or , fine",
-            ),
+            ("at <https://x.org> or https://y.org/a, fine", "at or , fine"),
         ];
         for (markdown, expected) in cases {
             assert_eq!(paragraphs(markdown), [expected]);
@@ -291,10 +265,7 @@ mod tests {
     fn emphasis_goes_and_operators_stay() {
         let cases = [
             ("**Note**: it is _really_ *big*.", "Note: it is really big."),
-            (
-                "`a_b` or snake_case and 2 * 3 = 6",
-                "a_b or snake_case and 2 * 3 = 6",
-            ),
+            ("`a_b` or snake_case and 2 * 3 = 6", "a_b or snake_case and 2 * 3 = 6"),
             ("a \\* b &lt; c &amp; d<br>e", "a * b < c & de"),
             ("unclosed `code and [bracket", "unclosed code and [bracket"),
         ];

@@ -80,12 +80,7 @@ impl Corpus {
         let packages = packages::pinned(root)?;
         let (prose, code) = gather::gather(&packages)?;
         let fingerprint = fingerprint(&[("prose", &prose), ("code", &code)]);
-        Ok(Self {
-            prose,
-            code,
-            packages: packages.len(),
-            fingerprint,
-        })
+        Ok(Self { prose, code, packages: packages.len(), fingerprint })
     }
 
     /// What there is, to print.
@@ -144,11 +139,7 @@ pub fn fingerprint(kinds: &[(&str, &[Document])]) -> String {
             }
         }
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -24,17 +24,9 @@ pub(super) struct Package {
 /// [`CorpusError::ProjectMoved`] if it is not there any more.
 pub(super) fn workspace_root() -> Result<PathBuf, CorpusError> {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = crate_folder
-        .ancestors()
-        .nth(2)
-        .unwrap_or(crate_folder)
-        .to_path_buf();
+    let root = crate_folder.ancestors().nth(2).unwrap_or(crate_folder).to_path_buf();
     let lock_file = root.join("Cargo.lock");
-    if lock_file.is_file() {
-        Ok(root)
-    } else {
-        Err(CorpusError::ProjectMoved { lock_file })
-    }
+    if lock_file.is_file() { Ok(root) } else { Err(CorpusError::ProjectMoved { lock_file }) }
 }
 
 /// The registry packages that a plain build of `experiments` compiles on this machine's platform,
@@ -55,10 +47,8 @@ pub(super) fn pinned(root: &Path) -> Result<Vec<Package>, CorpusError> {
         .into_iter()
         .filter(|package| from_registry.contains(package))
         .map(|(name, version)| {
-            let in_registry = sources
-                .iter()
-                .map(|source| source.join(format!("{name}-{version}")))
-                .find(|folder| folder.is_dir());
+            let in_registry =
+                sources.iter().map(|source| source.join(format!("{name}-{version}"))).find(|folder| folder.is_dir());
             let folder = match in_registry {
                 Some(folder) => folder,
                 None => {
@@ -66,20 +56,13 @@ pub(super) fn pinned(root: &Path) -> Result<Vec<Package>, CorpusError> {
                         Some(manifests) => manifests,
                         None => vendored.insert(cargo.package_folders()),
                     };
-                    manifests
-                        .get(&(name.clone(), version.clone()))
-                        .cloned()
-                        .ok_or_else(|| CorpusError::NoSources {
-                            package: format!("{name} {version}"),
-                            cargo_home: cargo.home.clone(),
-                        })?
+                    manifests.get(&(name.clone(), version.clone())).cloned().ok_or_else(|| CorpusError::NoSources {
+                        package: format!("{name} {version}"),
+                        cargo_home: cargo.home.clone(),
+                    })?
                 }
             };
-            Ok(Package {
-                name,
-                version,
-                folder,
-            })
+            Ok(Package { name, version, folder })
         })
         .collect()
 }
@@ -99,11 +82,7 @@ impl<'r> Cargo<'r> {
         let home = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .unwrap_or_else(|| std::env::home_dir().unwrap_or_default().join(".cargo"));
-        Self {
-            program,
-            home,
-            root,
-        }
+        Self { program, home, root }
     }
 
     /// Names and versions that `cargo tree` lists for a plain build.
@@ -128,10 +107,7 @@ impl<'r> Cargo<'r> {
     /// of `cargo vendor`, for one). Empty where it cannot say, for then a package is missing.
     fn package_folders(&self) -> BTreeMap<NameAndVersion, PathBuf> {
         let metadata = self.run(&["metadata", "--offline", "--locked", "--format-version", "1"]);
-        let Some(metadata) = metadata
-            .ok()
-            .and_then(|text| serde_json::from_str::<Metadata>(&text).ok())
-        else {
+        let Some(metadata) = metadata.ok().and_then(|text| serde_json::from_str::<Metadata>(&text).ok()) else {
             return BTreeMap::new();
         };
         let folder = |package: MetadataPackage| {
@@ -153,10 +129,7 @@ impl<'r> Cargo<'r> {
             .map_err(|error| failed(format!("could not be started: {error}")))?;
         if !output.status.success() {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            let first = complaint
-                .lines()
-                .find(|line| line.starts_with("error"))
-                .unwrap_or("");
+            let first = complaint.lines().find(|line| line.starts_with("error")).unwrap_or("");
             return Err(failed(format!("ended with {}: {first}", output.status)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -195,26 +168,14 @@ fn registry_packages(lock_file: &Path) -> Result<BTreeSet<NameAndVersion>, Corpu
         version: String,
         source: Option<String>,
     }
-    let text = fs::read_to_string(lock_file).map_err(|source| CorpusError::Read {
-        path: lock_file.to_path_buf(),
-        source,
-    })?;
-    let parsed: LockFile = toml::from_str(&text).map_err(|error| CorpusError::LockFile {
-        path: lock_file.to_path_buf(),
-        found: error.message().to_string(),
-    })?;
+    let text =
+        fs::read_to_string(lock_file).map_err(|source| CorpusError::Read { path: lock_file.to_path_buf(), source })?;
+    let parsed: LockFile = toml::from_str(&text)
+        .map_err(|error| CorpusError::LockFile { path: lock_file.to_path_buf(), found: error.message().to_string() })?;
     let is_registry = |package: &LockedPackage| {
-        package
-            .source
-            .as_ref()
-            .is_some_and(|source| source.starts_with("registry+") || source.starts_with("sparse+"))
+        package.source.as_ref().is_some_and(|source| source.starts_with("registry+") || source.starts_with("sparse+"))
     };
-    Ok(parsed
-        .package
-        .into_iter()
-        .filter(is_registry)
-        .map(|package| (package.name, package.version))
-        .collect())
+    Ok(parsed.package.into_iter().filter(is_registry).map(|package| (package.name, package.version)).collect())
 }
 
 /// The folders `registry/src/INDEX` of cargo's home, sorted.
@@ -222,10 +183,7 @@ fn registry_sources(cargo_home: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(cargo_home.join("registry/src")) else {
         return Vec::new();
     };
-    let mut folders: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .collect();
+    let mut folders: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     folders.sort();
     folders
 }
@@ -238,14 +196,8 @@ mod tests {
     fn lines_of_cargo_tree_are_understood() {
         let pair = |name: &str, version: &str| Some((name.to_string(), version.to_string()));
         assert_eq!(name_and_version("ahash v0.8.12"), pair("ahash", "0.8.12"));
-        assert_eq!(
-            name_and_version("serde_derive v1.0.229 (proc-macro) (*)"),
-            pair("serde_derive", "1.0.229")
-        );
-        assert_eq!(
-            name_and_version("toml v1.2.1+spec-1.1.0"),
-            pair("toml", "1.2.1+spec-1.1.0")
-        );
+        assert_eq!(name_and_version("serde_derive v1.0.229 (proc-macro) (*)"), pair("serde_derive", "1.0.229"));
+        assert_eq!(name_and_version("toml v1.2.1+spec-1.1.0"), pair("toml", "1.2.1+spec-1.1.0"));
         assert_eq!(name_and_version(""), None);
     }
 

@@ -96,10 +96,7 @@ fn raw_string_length(rest: &str) -> Option<usize> {
     let body = rest[1 + hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let start = rest.len() - body.len();
-    Some(
-        body.find(&end)
-            .map_or(rest.len(), |at| start + at + end.len()),
-    )
+    Some(body.find(&end).map_or(rest.len(), |at| start + at + end.len()))
 }
 
 /// A character literal; none for a lifetime.
@@ -112,9 +109,7 @@ fn char_length(rest: &str) -> Option<usize> {
         let skip = 1 + escaped.len_utf8();
         return body[skip..].find('\'').map(|at| 1 + skip + at + 1);
     }
-    body[first.len_utf8()..]
-        .starts_with('\'')
-        .then_some(first.len_utf8() + 2)
+    body[first.len_utf8()..].starts_with('\'').then_some(first.len_utf8() + 2)
 }
 
 /// The Markdown of a documentation comment; none for anything else.
@@ -139,13 +134,8 @@ fn block_text(body: &str) -> String {
     let inner = lines.get(1..).unwrap_or_default();
     let filled = || inner.iter().filter(|line| !line.is_empty());
     let starred = filled().count() > 0 && filled().all(|line| is_star(&line));
-    let indent = filled()
-        .map(|line| line.len() - line.trim_start().len())
-        .min()
-        .unwrap_or(0);
-    let mut text = lines
-        .first()
-        .map_or(String::new(), |line| line.trim_start().to_string());
+    let indent = filled().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let mut text = lines.first().map_or(String::new(), |line| line.trim_start().to_string());
     for line in inner {
         text.push('\n');
         if starred {
@@ -197,10 +187,7 @@ mod tests {
              /// inner\n    let x = 1; //// not documentation\n}\n",
         );
         assert_eq!(divided.docs, ["Crate.\n\nMore.\nAdds.\n", "inner\n"]);
-        assert_eq!(
-            divided.code,
-            "#[inline]\nfn add() {\n    // why\n\n    let x = 1; //// not documentation\n}\n"
-        );
+        assert_eq!(divided.code, "#[inline]\nfn add() {\n    // why\n\n    let x = 1; //// not documentation\n}\n");
     }
 
     #[test]

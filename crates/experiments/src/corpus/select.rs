@@ -17,9 +17,7 @@ impl Seen {
     /// `Adds the 8 lanes.` and `Adds the 16 lanes.` are one.
     pub(super) fn is_new_paragraph(&mut self, paragraph: &str) -> bool {
         let letters = paragraph.bytes().filter(u8::is_ascii_alphabetic);
-        self.0.insert(digest(
-            letters.map(|byte| byte.to_ascii_lowercase()).collect(),
-        ))
+        self.0.insert(digest(letters.map(|byte| byte.to_ascii_lowercase()).collect()))
     }
 
     /// Whether most of a code file is new: files of two versions of one package mostly are not.
@@ -42,10 +40,7 @@ impl Seen {
 /// The first 64 bits of the SHA-256.
 fn digest(bytes: Vec<u8>) -> u64 {
     let digest = Sha256::digest(&bytes);
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |number, &byte| number << 8 | u64::from(byte))
+    digest.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// Leaves out documents of the packages (by name, over all versions) that would make up more than
@@ -54,9 +49,7 @@ fn digest(bytes: Vec<u8>) -> u64 {
 pub(super) fn cap_packages(documents: Vec<Document>, share: f64) -> Vec<Document> {
     let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
     for document in &documents {
-        *sizes
-            .entry(name_of(&document.package).to_string())
-            .or_default() += document.text.len();
+        *sizes.entry(name_of(&document.package).to_string()).or_default() += document.text.len();
     }
     let limit = largest_share(sizes.values().copied().collect(), share);
     let mut by_hash: Vec<(u64, Document)> = documents
@@ -72,9 +65,7 @@ pub(super) fn cap_packages(documents: Vec<Document>, share: f64) -> Vec<Document
         .into_iter()
         .map(|(_, document)| document)
         .filter(|document| {
-            let bytes = kept_bytes
-                .entry(name_of(&document.package).to_string())
-                .or_default();
+            let bytes = kept_bytes.entry(name_of(&document.package).to_string()).or_default();
             let fits = *bytes + document.text.len() <= limit;
             if fits {
                 *bytes += document.text.len();
@@ -102,16 +93,9 @@ fn largest_share(mut sizes: Vec<usize>, share: f64) -> usize {
             break;
         }
         let limit = share * below as f64 / divisor;
-        let next = sizes
-            .len()
-            .checked_sub(above + 1)
-            .map_or(0, |index| sizes[index]);
+        let next = sizes.len().checked_sub(above + 1).map_or(0, |index| sizes[index]);
         if limit >= next as f64 {
-            return if limit > 0.0 {
-                limit as usize
-            } else {
-                usize::MAX
-            };
+            return if limit > 0.0 { limit as usize } else { usize::MAX };
         }
         below -= next;
     }
@@ -124,11 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn document(package: &str, path: usize, bytes: usize) -> Document {
-        Document {
-            package: package.into(),
-            path: format!("src/{path}.rs"),
-            text: "x".repeat(bytes),
-        }
+        Document { package: package.into(), path: format!("src/{path}.rs"), text: "x".repeat(bytes) }
     }
 
     #[test]
@@ -142,9 +122,7 @@ mod tests {
     #[test]
     fn another_version_of_a_file_is_not_new() {
         let file = |names: std::ops::Range<u32>| -> String {
-            names
-                .map(|i| format!("fn name_{i}(argument: u8) {{}}\n"))
-                .collect()
+            names.map(|i| format!("fn name_{i}(argument: u8) {{}}\n")).collect()
         };
         let mut seen = Seen::default();
         assert!(seen.is_new_code(&file(0..20)));
@@ -154,17 +132,11 @@ mod tests {
 
     #[test]
     fn versions_of_a_package_share_one_cap() {
-        let mut documents: Vec<Document> = (0..20)
-            .map(|i| document(&format!("p{i} 1.0.0"), 0, 100))
-            .collect();
+        let mut documents: Vec<Document> = (0..20).map(|i| document(&format!("p{i} 1.0.0"), 0, 100)).collect();
         documents.extend((0..50).map(|i| document("big 1.0.0", i, 10)));
         documents.extend((0..50).map(|i| document("big 2.0.0", i, 10)));
         let kept = cap_packages(documents, 0.1);
-        let big: usize = kept
-            .iter()
-            .filter(|d| d.package.starts_with("big"))
-            .map(|d| d.text.len())
-            .sum();
+        let big: usize = kept.iter().filter(|d| d.package.starts_with("big")).map(|d| d.text.len()).sum();
         // x = 0.1 (2000 + x)
         assert_eq!(big, 220);
         assert_eq!(kept.len(), 20 + 22);

@@ -25,27 +25,17 @@ pub struct Split {
 ///
 /// # Errors
 /// [`CorpusError::TooLittle`] if a side would be empty, or the fraction is not between 0 and 1.
-pub fn split(
-    documents: &[Document],
-    held_out_fraction: f64,
-    seed: u64,
-) -> Result<Split, CorpusError> {
+pub fn split(documents: &[Document], held_out_fraction: f64, seed: u64) -> Result<Split, CorpusError> {
     let too_little = |found: String, expected: &str| CorpusError::TooLittle {
         what: "text to hold out for validation".into(),
         found,
         expected: expected.into(),
     };
     if !(held_out_fraction > 0.0 && held_out_fraction < 1.0) {
-        return Err(too_little(
-            format!("a fraction of {held_out_fraction}"),
-            "one between 0 and 1",
-        ));
+        return Err(too_little(format!("a fraction of {held_out_fraction}"), "one between 0 and 1"));
     }
     if documents.len() < 2 {
-        return Err(too_little(
-            format!("{} documents", documents.len()),
-            "at least 2",
-        ));
+        return Err(too_little(format!("{} documents", documents.len()), "at least 2"));
     }
     let total: usize = documents.iter().map(|document| document.text.len()).sum();
     let wanted = held_out_fraction * total as f64;
@@ -71,16 +61,10 @@ pub fn split(
         }
     }
     let side = |held_out: bool| {
-        let chosen = documents
-            .iter()
-            .zip(&is_held_out)
-            .filter(|(_, flag)| **flag == held_out);
+        let chosen = documents.iter().zip(&is_held_out).filter(|(_, flag)| **flag == held_out);
         chosen.map(|(document, _)| document.clone()).collect()
     };
-    Ok(Split {
-        train: side(false),
-        held_out: side(true),
-    })
+    Ok(Split { train: side(false), held_out: side(true) })
 }
 
 #[cfg(test)]

@@ -11,9 +11,7 @@ const PROSE: &str = "This is the documentation of a function that does the work 
                      It is as long as it has to be, so that it is kept when the corpus is made.";
 
 fn code(name: &str) -> String {
-    (0..30)
-        .map(|i| format!("fn {name}_{i}(argument: usize) -> usize {{ argument }}\n"))
-        .collect()
+    (0..30).map(|i| format!("fn {name}_{i}(argument: usize) -> usize {{ argument }}\n")).collect()
 }
 
 fn package(folder: &Path, name: &str, files: &[(&str, &str)]) -> Package {
@@ -23,18 +21,11 @@ fn package(folder: &Path, name: &str, files: &[(&str, &str)]) -> Package {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    Package {
-        name: name.into(),
-        version: "1.0.0".into(),
-        folder,
-    }
+    Package { name: name.into(), version: "1.0.0".into(), folder }
 }
 
 fn paths(documents: &[Document]) -> Vec<String> {
-    documents
-        .iter()
-        .map(|d| format!("{}:{}", d.package, d.path))
-        .collect()
+    documents.iter().map(|d| format!("{}:{}", d.package, d.path)).collect()
 }
 
 #[test]
@@ -47,23 +38,12 @@ fn prose_and_code_are_gathered_and_shared_text_is_kept_once() {
         package(
             folder.path(),
             "alpha",
-            &[
-                ("src/lib.rs", &source),
-                ("CHANGELOG.md", PROSE),
-                ("tests/a.rs", &code("test")),
-            ],
+            &[("src/lib.rs", &source), ("CHANGELOG.md", PROSE), ("tests/a.rs", &code("test"))],
         ),
-        package(
-            folder.path(),
-            "beta",
-            &[("README.md", &readme), ("src/lib.rs", &copy)],
-        ),
+        package(folder.path(), "beta", &[("README.md", &readme), ("src/lib.rs", &copy)]),
     ];
     let (prose, code_documents) = gather::gather(&packages).unwrap();
-    assert_eq!(
-        paths(&prose),
-        ["alpha 1.0.0:src/lib.rs", "beta 1.0.0:README.md"]
-    );
+    assert_eq!(paths(&prose), ["alpha 1.0.0:src/lib.rs", "beta 1.0.0:README.md"]);
     assert_eq!(prose[0].text, format!("{PROSE}\n"));
     assert_eq!(prose[1].text, format!("But {PROSE}\n"));
     assert_eq!(paths(&code_documents), ["alpha 1.0.0:src/lib.rs"]);
@@ -72,31 +52,15 @@ fn prose_and_code_are_gathered_and_shared_text_is_kept_once() {
 
 #[test]
 fn the_fingerprint_follows_every_part_of_every_document() {
-    let document = |text: &str| Document {
-        package: "a 1".into(),
-        path: "b".into(),
-        text: text.into(),
-    };
+    let document = |text: &str| Document { package: "a 1".into(), path: "b".into(), text: text.into() };
     let one = [document("text")];
     let base = fingerprint(&[("prose", &one)]);
     assert_eq!(base.len(), 64);
     let others = [
         fingerprint(&[("code", &one)]),
         fingerprint(&[("prose", &[document("texts")])]),
-        fingerprint(&[(
-            "prose",
-            &[Document {
-                path: "c".into(),
-                ..document("text")
-            }],
-        )]),
-        fingerprint(&[(
-            "prose",
-            &[Document {
-                package: "a 2".into(),
-                ..document("text")
-            }],
-        )]),
+        fingerprint(&[("prose", &[Document { path: "c".into(), ..document("text") }])]),
+        fingerprint(&[("prose", &[Document { package: "a 2".into(), ..document("text") }])]),
         fingerprint(&[("prose", &[document("te"), document("xt")])]),
     ];
     assert!(others.iter().all(|other| *other != base));
@@ -105,28 +69,17 @@ fn the_fingerprint_follows_every_part_of_every_document() {
 #[test]
 fn the_summary_is_one_line() {
     let corpus = Corpus {
-        prose: vec![Document {
-            package: "a 1".into(),
-            path: "b".into(),
-            text: "x".repeat(1_240_000),
-        }],
+        prose: vec![Document { package: "a 1".into(), path: "b".into(), text: "x".repeat(1_240_000) }],
         code: vec![],
         packages: 3,
         fingerprint: "0123456789abcdef".into(),
     };
-    assert_eq!(
-        corpus.summary().to_string(),
-        "corpus: 3 packages, 1.2 MB prose, 0.0 MB code, sha256 01234567"
-    );
+    assert_eq!(corpus.summary().to_string(), "corpus: 3 packages, 1.2 MB prose, 0.0 MB code, sha256 01234567");
 }
 
 #[test]
 fn a_missing_package_folder_is_named() {
-    let missing = Package {
-        name: "a".into(),
-        version: "1".into(),
-        folder: PathBuf::from("/no/such"),
-    };
+    let missing = Package { name: "a".into(), version: "1".into(), folder: PathBuf::from("/no/such") };
     let error = gather::gather(&[missing]).unwrap_err().to_string();
     assert!(error.starts_with("cannot read /no/such: "), "{error}");
 }
@@ -148,10 +101,7 @@ fn the_pinned_packages_give_enough_prose_and_code() {
             *by_name.entry(name).or_insert(0) += document.text.len();
         }
         let largest = by_name.values().max().unwrap();
-        assert!(
-            *largest as f64 <= 0.081 * bytes(documents) as f64,
-            "{by_name:?}"
-        );
+        assert!(*largest as f64 <= 0.081 * bytes(documents) as f64, "{by_name:?}");
         assert!(!by_name.contains_key("experiments"));
     }
     assert_eq!(corpus, Corpus::pinned().unwrap());

@@ -32,21 +32,10 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// # Errors
 /// One of [`CorpusError`]'s for a missing, unreadable, empty or malformed file.
 pub fn read_user_corpus(path: &Path, vocabulary: Option<usize>) -> Result<UserCorpus, CorpusError> {
-    let extension = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let read = || {
-        let bytes = fs::read(path).map_err(|source| CorpusError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        if bytes.is_empty() {
-            Err(CorpusError::Empty { path: path.into() })
-        } else {
-            Ok(bytes)
-        }
+        let bytes = fs::read(path).map_err(|source| CorpusError::Read { path: path.to_path_buf(), source })?;
+        if bytes.is_empty() { Err(CorpusError::Empty { path: path.into() }) } else { Ok(bytes) }
     };
     match extension.as_str() {
         "txt" => text_documents(path, read()?).map(UserCorpus::Text),
@@ -57,31 +46,16 @@ pub fn read_user_corpus(path: &Path, vocabulary: Option<usize>) -> Result<UserCo
             };
             tokens(path, &read()?, vocabulary).map(UserCorpus::Tokens)
         }
-        "" => Err(CorpusError::UnknownFormat {
-            path: path.into(),
-            found: "no extension".into(),
-        }),
-        other => Err(CorpusError::UnknownFormat {
-            path: path.into(),
-            found: format!("a .{other} file"),
-        }),
+        "" => Err(CorpusError::UnknownFormat { path: path.into(), found: "no extension".into() }),
+        other => Err(CorpusError::UnknownFormat { path: path.into(), found: format!("a .{other} file") }),
     }
 }
 
 fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, CorpusError> {
-    let text = String::from_utf8(bytes).map_err(|error| CorpusError::NotUtf8 {
-        path: path.into(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
-    let text = text
-        .strip_prefix('\u{FEFF}')
-        .unwrap_or(&text)
-        .replace("\r\n", "\n");
-    if text.trim().is_empty() {
-        Err(CorpusError::Empty { path: path.into() })
-    } else {
-        Ok(text)
-    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| CorpusError::NotUtf8 { path: path.into(), offset: error.utf8_error().valid_up_to() })?;
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text).replace("\r\n", "\n");
+    if text.trim().is_empty() { Err(CorpusError::Empty { path: path.into() }) } else { Ok(text) }
 }
 
 fn text_documents(path: &Path, bytes: Vec<u8>) -> Result<Vec<Document>, CorpusError> {
@@ -110,13 +84,9 @@ fn json_documents(path: &Path, bytes: Vec<u8>) -> Result<Vec<Document>, CorpusEr
             continue;
         }
         let number = index + 1;
-        let broken = |found: String| CorpusError::JsonLine {
-            path: path.into(),
-            line: number,
-            found,
-        };
-        let value: Value = serde_json::from_str(line)
-            .map_err(|error| broken(format!("broken JSON ({})", reason(&error))))?;
+        let broken = |found: String| CorpusError::JsonLine { path: path.into(), line: number, found };
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| broken(format!("broken JSON ({})", reason(&error))))?;
         let Value::Object(mut fields) = value else {
             return Err(broken("JSON that is no object".into()));
         };
@@ -125,19 +95,12 @@ fn json_documents(path: &Path, bytes: Vec<u8>) -> Result<Vec<Document>, CorpusEr
             Some(_) => return Err(broken("a field \"text\" that is no text".into())),
             None => {
                 let names: Vec<&str> = fields.keys().map(String::as_str).take(5).collect();
-                return Err(broken(format!(
-                    "no such field (fields: {})",
-                    names.join(", ")
-                )));
+                return Err(broken(format!("no such field (fields: {})", names.join(", "))));
             }
         }
     }
     documents.retain(|document| !document.text.trim().is_empty());
-    if documents.is_empty() {
-        Err(CorpusError::Empty { path: path.into() })
-    } else {
-        Ok(documents)
-    }
+    if documents.is_empty() { Err(CorpusError::Empty { path: path.into() }) } else { Ok(documents) }
 }
 
 /// serde_json's message without its position: it counts lines within the line.
@@ -149,40 +112,20 @@ fn reason(error: &serde_json::Error) -> String {
 
 fn tokens(path: &Path, bytes: &[u8], vocabulary: usize) -> Result<Vec<u16>, CorpusError> {
     if !bytes.len().is_multiple_of(2) {
-        return Err(CorpusError::OddLength {
-            path: path.into(),
-            bytes: bytes.len(),
-        });
+        return Err(CorpusError::OddLength { path: path.into(), bytes: bytes.len() });
     }
-    let tokens: Vec<u16> = bytes
-        .chunks_exact(2)
-        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
-        .collect();
-    match tokens
-        .iter()
-        .position(|&token| usize::from(token) >= vocabulary)
-    {
+    let tokens: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    match tokens.iter().position(|&token| usize::from(token) >= vocabulary) {
         None => Ok(tokens),
-        Some(position) => Err(CorpusError::TokenOutOfRange {
-            path: path.into(),
-            token: tokens[position],
-            position,
-            vocabulary,
-        }),
+        Some(position) => {
+            Err(CorpusError::TokenOutOfRange { path: path.into(), token: tokens[position], position, vocabulary })
+        }
     }
 }
 
 fn document(path: &Path, line: usize, text: String) -> Document {
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    Document {
-        package: name,
-        path: format!("line {line}"),
-        text,
-    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Document { package: name, path: format!("line {line}"), text }
 }
 
 #[cfg(test)]
@@ -212,21 +155,9 @@ mod tests {
     fn each_bad_file_has_its_own_line() {
         let cases: [(&str, &[u8], &str); 12] = [
             ("a.txt", b"", "DIR/a.txt: the file is empty, expected text"),
-            (
-                "a.txt",
-                b" \n\n",
-                "DIR/a.txt: the file is empty, expected text",
-            ),
-            (
-                "a.jsonl",
-                b"\n",
-                "DIR/a.jsonl: the file is empty, expected text",
-            ),
-            (
-                "a.txt",
-                b"ab\xff",
-                "DIR/a.txt: found a byte that is not UTF-8 at offset 2, expected UTF-8 text",
-            ),
+            ("a.txt", b" \n\n", "DIR/a.txt: the file is empty, expected text"),
+            ("a.jsonl", b"\n", "DIR/a.jsonl: the file is empty, expected text"),
+            ("a.txt", b"ab\xff", "DIR/a.txt: found a byte that is not UTF-8 at offset 2, expected UTF-8 text"),
             (
                 "a.jsonl",
                 b"{\"text\": \"x\"}\n\n{\"text\": \n",
@@ -251,27 +182,15 @@ mod tests {
                 "DIR/a.jsonl:1: found JSON that is no object, expected a JSON object with a text in \
                  its field \"text\"",
             ),
-            (
-                "a.bin",
-                b"abc",
-                "DIR/a.bin: found 3 bytes, expected an even number (2 bytes a token)",
-            ),
+            ("a.bin", b"abc", "DIR/a.bin: found 3 bytes, expected an even number (2 bytes a token)"),
             (
                 "a.bin",
                 &[0, 0, 0xe7, 3, 0xe8, 3],
                 "DIR/a.bin: found token 1000 at position 2, expected ids below the vocabulary's \
                  size 1000",
             ),
-            (
-                "a.csv",
-                b"x",
-                "DIR/a.csv: found a .csv file, expected a .txt, .jsonl or .bin file",
-            ),
-            (
-                "a",
-                b"x",
-                "DIR/a: found no extension, expected a .txt, .jsonl or .bin file",
-            ),
+            ("a.csv", b"x", "DIR/a.csv: found a .csv file, expected a .txt, .jsonl or .bin file"),
+            ("a", b"x", "DIR/a: found no extension, expected a .txt, .jsonl or .bin file"),
         ];
         for (name, content, expected) in cases {
             assert_eq!(read(name, content).unwrap_err(), expected);
@@ -280,13 +199,9 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = read_user_corpus(Path::new("/no/such.txt"), None)
-            .unwrap_err()
-            .to_string();
+        let error = read_user_corpus(Path::new("/no/such.txt"), None).unwrap_err().to_string();
         assert!(error.starts_with("cannot read /no/such.txt: "), "{error}");
-        let error = read_user_corpus(Path::new("/no/such.bin"), None)
-            .unwrap_err()
-            .to_string();
+        let error = read_user_corpus(Path::new("/no/such.bin"), None).unwrap_err().to_string();
         assert!(error.contains("expected a vocabulary"), "{error}");
     }
 
@@ -294,10 +209,7 @@ mod tests {
     fn good_files_are_read_whole() {
         let jsonl = b"\xef\xbb\xbf{\"text\": \"a\\nb\", \"id\": 1}\r\n\n{\"text\": \"c\"}";
         assert_eq!(texts(read("a.jsonl", jsonl).unwrap()), ["a\nb", "c"]);
-        assert_eq!(
-            read("a.BIN", &[1, 0, 0xe7, 3]).unwrap(),
-            UserCorpus::Tokens(vec![1, 999])
-        );
+        assert_eq!(read("a.BIN", &[1, 0, 0xe7, 3]).unwrap(), UserCorpus::Tokens(vec![1, 999]));
     }
 
     proptest! {

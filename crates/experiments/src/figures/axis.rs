@@ -18,11 +18,7 @@ impl Axis {
             (false, true) => (high - 0.5, high + 0.5),
             (false, false) => (0.0, 1.0),
         };
-        Self {
-            low,
-            high,
-            ticks: ticks(low, high, count.max(2)),
-        }
+        Self { low, high, ticks: ticks(low, high, count.max(2)) }
     }
 
     /// An axis around finite `values` with a margin of `margin` of their span on both sides.
@@ -30,20 +26,14 @@ impl Axis {
         let (low, high) = values
             .into_iter()
             .filter(|value| value.is_finite())
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-                (low.min(v), high.max(v))
-            });
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         let span = high - low;
         Self::new(low - margin * span, high + margin * span, count)
     }
 
     /// An axis without ticks for `count` categories at 0, 1, 2, ...
     pub fn categories(count: usize) -> Self {
-        Self {
-            low: -0.5,
-            high: count.max(1) as f64 - 0.5,
-            ticks: Vec::new(),
-        }
+        Self { low: -0.5, high: count.max(1) as f64 - 0.5, ticks: Vec::new() }
     }
 
     /// The same axis with other labels at its ticks.
@@ -80,10 +70,7 @@ fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     let rough = (high - low) / count as f64;
     let power = rough.log10().floor();
     let base = 10f64.powf(power);
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|f| f * base >= rough * 0.99)
-        .unwrap_or(10.0);
+    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|f| f * base >= rough * 0.99).unwrap_or(10.0);
     let step = factor * base;
     let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
     let first = (low / step - 1e-9).ceil() as i64;
@@ -97,25 +84,13 @@ fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
 }
 
 /// The part of a segment that lies within both axes, or `None`; positions are data.
-pub fn clip_segment(
-    (x, y): (&Axis, &Axis),
-    from: (f64, f64),
-    to: (f64, f64),
-) -> Option<((f64, f64), (f64, f64))> {
-    if ![from.0, from.1, to.0, to.1]
-        .iter()
-        .all(|value| value.is_finite())
-    {
+pub fn clip_segment((x, y): (&Axis, &Axis), from: (f64, f64), to: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
+    if ![from.0, from.1, to.0, to.1].iter().all(|value| value.is_finite()) {
         return None;
     }
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let (mut enter, mut leave) = (0.0f64, 1.0f64);
-    let sides = [
-        (-dx, from.0 - x.low),
-        (dx, x.high - from.0),
-        (-dy, from.1 - y.low),
-        (dy, y.high - from.1),
-    ];
+    let sides = [(-dx, from.0 - x.low), (dx, x.high - from.0), (-dy, from.1 - y.low), (dy, y.high - from.1)];
     for (towards, distance) in sides {
         if towards == 0.0 {
             if distance < 0.0 {
@@ -138,30 +113,19 @@ mod tests {
     use super::*;
 
     fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks()
-            .iter()
-            .map(|(_, label)| label.as_str())
-            .collect()
+        axis.ticks().iter().map(|(_, label)| label.as_str()).collect()
     }
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(
-            labels(&Axis::new(0.0, 1.0, 5)),
-            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-        );
+        assert_eq!(labels(&Axis::new(0.0, 1.0, 5)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(&Axis::new(-12.0, 31.0, 4)), ["0", "20"]);
         assert_eq!(labels(&Axis::new(0.01, 0.033, 4)), ["0.01", "0.02", "0.03"]);
     }
 
     #[test]
     fn impossible_ranges_become_possible() {
-        for (low, high) in [
-            (1.0, 1.0),
-            (2.0, 1.0),
-            (f64::NAN, 1.0),
-            (f64::INFINITY, f64::NEG_INFINITY),
-        ] {
+        for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (f64::INFINITY, f64::NEG_INFINITY)] {
             let (low, high) = Axis::new(low, high, 5).range();
             assert!(low.is_finite() && high - low > 0.0);
         }
@@ -173,10 +137,7 @@ mod tests {
         let cut = clip_segment((&axis, &axis), (-1.0, 0.5), (0.5, 0.5)).unwrap();
         assert_eq!(cut, ((0.0, 0.5), (0.5, 0.5)));
         assert_eq!(clip_segment((&axis, &axis), (-1.0, 2.0), (2.0, 2.0)), None);
-        assert_eq!(
-            clip_segment((&axis, &axis), (f64::NAN, 0.0), (1.0, 1.0)),
-            None
-        );
+        assert_eq!(clip_segment((&axis, &axis), (f64::NAN, 0.0), (1.0, 1.0)), None);
     }
 
     proptest! {

@@ -8,9 +8,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 use plotters::element::{Circle, PathElement, Polygon, Rectangle};
 use plotters::prelude::{DrawingArea, DrawingBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{
-    Color, FontFamily, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle,
-};
+use plotters::style::{Color, FontFamily, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
 use super::output::FONT;
 use super::theme::{INK, Marker, Style};
@@ -52,14 +50,7 @@ pub struct Text<'a> {
 impl<'a> Text<'a> {
     /// Plain text in ink, centred.
     pub fn new(content: &'a str, size: f64) -> Self {
-        Self {
-            content,
-            size,
-            color: INK,
-            anchor: Anchor::Center,
-            bold: false,
-            upwards: false,
-        }
+        Self { content, size, color: INK, anchor: Anchor::Center, bold: false, upwards: false }
     }
 
     /// The same with another anchor.
@@ -79,10 +70,7 @@ impl<'a> Text<'a> {
 
     /// The same, written upwards.
     pub fn upwards(self) -> Self {
-        Self {
-            upwards: true,
-            ..self
-        }
+        Self { upwards: true, ..self }
     }
 }
 
@@ -107,32 +95,19 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
     ///
     /// # Errors
     /// When the backend fails; so do all methods here.
-    pub fn line(
-        &self,
-        points: &[(f64, f64)],
-        color: RGBColor,
-        alpha: f64,
-        width: f64,
-    ) -> Result<(), DrawError<DB>> {
+    pub fn line(&self, points: &[(f64, f64)], color: RGBColor, alpha: f64, width: f64) -> Result<(), DrawError<DB>> {
         if points.len() < 2 {
             return Ok(());
         }
         let points: Vec<(i32, i32)> = points.iter().map(|&p| units(p)).collect();
-        self.area
-            .draw(&PathElement::new(points, stroke(color, alpha, width)))
+        self.area.draw(&PathElement::new(points, stroke(color, alpha, width)))
     }
 
     /// A dashed line through `points`, dashes of 5 with gaps of 3.5 CSS pixels.
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn dashed(
-        &self,
-        points: &[(f64, f64)],
-        color: RGBColor,
-        alpha: f64,
-        width: f64,
-    ) -> Result<(), DrawError<DB>> {
+    pub fn dashed(&self, points: &[(f64, f64)], color: RGBColor, alpha: f64, width: f64) -> Result<(), DrawError<DB>> {
         const DASH: [f64; 2] = [5.0, 3.5];
         let mut dash = vec![];
         let (mut phase, mut left) = (0, DASH[0]);
@@ -151,10 +126,7 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
                     break;
                 }
                 let share = left / rest;
-                from = (
-                    from.0 + share * (to.0 - from.0),
-                    from.1 + share * (to.1 - from.1),
-                );
+                from = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
                 if phase == 0 {
                     dash.push(from);
                     self.line(&std::mem::take(&mut dash), color, alpha, width)?;
@@ -195,41 +167,24 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
         color: RGBColor,
         alpha: f64,
     ) -> Result<(), DrawError<DB>> {
-        self.area.draw(&Rectangle::new(
-            [units(from), units(to)],
-            color.mix(alpha).filled(),
-        ))
+        self.area.draw(&Rectangle::new([units(from), units(to)], color.mix(alpha).filled()))
     }
 
     /// A filled marker; `radius` is that of a disc of about the same area.
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn marker(
-        &self,
-        at: (f64, f64),
-        style: Style,
-        radius: f64,
-        alpha: f64,
-    ) -> Result<(), DrawError<DB>> {
+    pub fn marker(&self, at: (f64, f64), style: Style, radius: f64, alpha: f64) -> Result<(), DrawError<DB>> {
         let fill = style.color.mix(alpha).filled();
         let (x, y) = at;
         let polygon = |corners: &[(f64, f64)]| {
-            let corners: Vec<(i32, i32)> = corners
-                .iter()
-                .map(|&(dx, dy)| units((x + radius * dx, y + radius * dy)))
-                .collect();
+            let corners: Vec<(i32, i32)> =
+                corners.iter().map(|&(dx, dy)| units((x + radius * dx, y + radius * dy))).collect();
             self.area.draw(&Polygon::new(corners, fill))
         };
         match style.marker {
-            Marker::Circle => self.area.draw(&Circle::new(
-                units(at),
-                (radius * SCALE).round() as i32,
-                fill,
-            )),
-            Marker::Square => {
-                polygon(&[(-0.89, -0.89), (0.89, -0.89), (0.89, 0.89), (-0.89, 0.89)])
-            }
+            Marker::Circle => self.area.draw(&Circle::new(units(at), (radius * SCALE).round() as i32, fill)),
+            Marker::Square => polygon(&[(-0.89, -0.89), (0.89, -0.89), (0.89, 0.89), (-0.89, 0.89)]),
             Marker::Diamond => polygon(&[(-1.25, 0.0), (0.0, -1.25), (1.25, 0.0), (0.0, 1.25)]),
             Marker::Triangle => polygon(&[(-1.25, 0.8), (0.0, -1.3), (1.25, 0.8)]),
             Marker::TriangleDown => polygon(&[(-1.25, -0.8), (0.0, 1.3), (1.25, -0.8)]),
@@ -250,47 +205,30 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
         // What backends call the centre lies above the middle of capitals and digits, by .08 of the
         // font size in SVG and .25 in bitmaps; this puts both within a pixel of it.
         let drop = 0.15 * text.size;
-        let at = if text.upwards {
-            (at.0 + drop, at.1)
-        } else {
-            (at.0, at.1 + drop)
-        };
+        let at = if text.upwards { (at.0 + drop, at.1) } else { (at.0, at.1 + drop) };
         self.area.draw_text(text.content, &style, units(at))
     }
 
     /// Width of a text, were it not written upwards.
     pub fn text_width(&self, text: Text<'_>) -> f64 {
-        let style = text_style(Text {
-            upwards: false,
-            ..text
-        });
+        let style = text_style(Text { upwards: false, ..text });
         // The font is registered before anything is drawn; a failure leaves only the layout coarser.
-        self.area
-            .estimate_text_size(text.content, &style)
-            .map_or_else(
-                |_| text.content.chars().count() as f64 * text.size * 0.6,
-                |(width, _)| f64::from(width) / SCALE,
-            )
+        self.area.estimate_text_size(text.content, &style).map_or_else(
+            |_| text.content.chars().count() as f64 * text.size * 0.6,
+            |(width, _)| f64::from(width) / SCALE,
+        )
     }
 }
 
 fn text_style(text: Text<'_>) -> TextStyle<'static> {
     // Backends divide the size by about 1.2 to get the font's em.
     let size = text.size * SCALE * 1.2;
-    let style = if text.bold {
-        FontStyle::Bold
-    } else {
-        FontStyle::Normal
-    };
+    let style = if text.bold { FontStyle::Bold } else { FontStyle::Normal };
     let mut font = (FontFamily::Name(FONT), size, style).into_font();
     if text.upwards {
         font = font.transform(FontTransform::Rotate270);
     }
-    TextStyle {
-        font,
-        color: text.color.to_backend_color(),
-        pos: Pos::default(),
-    }
+    TextStyle { font, color: text.color.to_backend_color(), pos: Pos::default() }
 }
 
 fn units((x, y): (f64, f64)) -> (i32, i32) {
@@ -298,7 +236,5 @@ fn units((x, y): (f64, f64)) -> (i32, i32) {
 }
 
 fn stroke(color: RGBColor, alpha: f64, width: f64) -> ShapeStyle {
-    color
-        .mix(alpha)
-        .stroke_width((width * SCALE).round().max(1.0) as u32)
+    color.mix(alpha).stroke_width((width * SCALE).round().max(1.0) as u32)
 }

@@ -36,17 +36,10 @@ impl Consistency {
     /// The figure of all tasks and pairs, in the order of the statistics.
     pub fn new(statistics: &TradeoffStatistics) -> Self {
         let mut rows: Vec<Row> = Vec::new();
-        for effect in statistics
-            .consistency()
-            .filter(|effect| effect.level == VERDICT_LEVEL)
-        {
+        for effect in statistics.consistency().filter(|effect| effect.level == VERDICT_LEVEL) {
             let others = statistics
                 .consistency()
-                .filter(|other| {
-                    other.task == effect.task
-                        && other.pair == effect.pair
-                        && other.level != VERDICT_LEVEL
-                })
+                .filter(|other| other.task == effect.task && other.pair == effect.pair && other.level != VERDICT_LEVEL)
                 .cloned()
                 .collect();
             rows.push(Row {
@@ -62,11 +55,7 @@ impl Consistency {
 
     /// The axis shows every seed and every mean; an interval that is much wider is cut off.
     fn axis(&self) -> Axis {
-        let effects = || {
-            self.rows
-                .iter()
-                .flat_map(|row| row.others.iter().chain([&row.verdict]))
-        };
+        let effects = || self.rows.iter().flat_map(|row| row.others.iter().chain([&row.verdict]));
         let samples = effects().flat_map(|effect| effect.samples.iter().map(|&(_, value)| value));
         Axis::around(samples.chain([0.0]), 0.25, 5)
     }
@@ -87,10 +76,7 @@ impl Figure for Consistency {
     }
 
     fn size(&self) -> (u32, u32) {
-        (
-            WIDTH,
-            (HEAD + ROW * self.rows.len().max(1) as f64 + FOOT) as u32,
-        )
+        (WIDTH, (HEAD + ROW * self.rows.len().max(1) as f64 + FOOT) as u32)
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
@@ -99,10 +85,7 @@ impl Figure for Consistency {
         let at = |value: f64| left + axis.share(value).clamp(0.0, 1.0) * (right - left);
         let bottom = HEAD + ROW * self.rows.len().max(1) as f64;
         let middle = f64::from(WIDTH) / 2.0;
-        canvas.text(
-            (middle, 18.0),
-            Text::new("Consistency index", size::TITLE).bold(),
-        )?;
+        canvas.text((middle, 18.0), Text::new("Consistency index", size::TITLE).bold())?;
         for (value, label) in axis.ticks() {
             canvas.line(&[(at(*value), HEAD), (at(*value), bottom)], GRID, 1.0, 0.75)?;
             canvas.text((at(*value), bottom + 12.0), Text::new(label, size::TICK))?;
@@ -110,20 +93,14 @@ impl Figure for Consistency {
         canvas.line(&[(at(0.0), HEAD), (at(0.0), bottom)], INK, 1.0, 1.2)?;
         canvas.line(&[(left, bottom), (right, bottom)], INK, 1.0, 1.0)?;
         let x_title = "index (nats per token); positive: the matched optimizer forgets less";
-        canvas.text(
-            ((left + right) / 2.0, bottom + 32.0),
-            Text::new(x_title, size::LABEL),
-        )?;
+        canvas.text(((left + right) / 2.0, bottom + 32.0), Text::new(x_title, size::LABEL))?;
         let key = format!(
             "discs: {:.0} % level with 95 % interval; dots: its seeds; triangles down and up: {:.0} % and {:.0} %",
             VERDICT_LEVEL * 100.0,
             LEVELS[0] * 100.0,
             LEVELS[2] * 100.0
         );
-        canvas.text(
-            ((left + right) / 2.0, bottom + 52.0),
-            Text::new(&key, size::REMARK).colored(MUTED),
-        )?;
+        canvas.text(((left + right) / 2.0, bottom + 52.0), Text::new(&key, size::REMARK).colored(MUTED))?;
         for (index, row) in self.rows.iter().enumerate() {
             row.draw(canvas, HEAD + (index as f64 + 0.5) * ROW, &at, &axis)?;
         }
@@ -145,34 +122,16 @@ impl Row {
         axis: &Axis,
     ) -> Result<(), DrawError<DB>> {
         let color = verdict_color(self.verdict.verdict());
-        let style = Style {
-            color,
-            marker: Marker::Circle,
-            dashed: false,
-        };
+        let style = Style { color, marker: Marker::Circle, dashed: false };
         let edge = PLOT.0 - 14.0;
-        let task = Text::new(&self.task, size::LABEL)
-            .bold()
-            .anchored(Anchor::Right);
+        let task = Text::new(&self.task, size::LABEL).bold().anchored(Anchor::Right);
         canvas.text((edge, y - 8.0), task)?;
-        let pair = if self.control {
-            format!("{}, control", self.pair)
-        } else {
-            self.pair.clone()
-        };
-        canvas.text(
-            (edge, y + 8.0),
-            Text::new(&pair, size::REMARK)
-                .colored(MUTED)
-                .anchored(Anchor::Right),
-        )?;
+        let pair = if self.control { format!("{}, control", self.pair) } else { self.pair.clone() };
+        canvas.text((edge, y + 8.0), Text::new(&pair, size::REMARK).colored(MUTED).anchored(Anchor::Right))?;
 
         for (order, other) in self.others.iter().enumerate() {
             if let Some(interval) = other.interval {
-                let small = Style {
-                    marker: [Marker::TriangleDown, Marker::Triangle][order % 2],
-                    ..style
-                };
+                let small = Style { marker: [Marker::TriangleDown, Marker::Triangle][order % 2], ..style };
                 canvas.marker((at(interval.mean), y + 11.0), small, 2.8, 0.45)?;
             }
         }
@@ -181,9 +140,7 @@ impl Row {
         }
         let numbers = PLOT.1 + 14.0;
         let Some(interval) = self.verdict.interval else {
-            let none = Text::new("not measured", size::REMARK)
-                .colored(MUTED)
-                .anchored(Anchor::Left);
+            let none = Text::new("not measured", size::REMARK).colored(MUTED).anchored(Anchor::Left);
             return canvas.text((numbers, y), none);
         };
         if let Some((low, high)) = interval.bounds {
@@ -194,18 +151,13 @@ impl Row {
         }
         canvas.marker((at(interval.mean), y), style, 4.6, 1.0)?;
         let value = self.verdict.describe();
-        canvas.text(
-            (numbers, y - 8.0),
-            Text::new(&value, size::TICK).anchored(Anchor::Left),
-        )?;
+        canvas.text((numbers, y - 8.0), Text::new(&value, size::TICK).anchored(Anchor::Left))?;
         let verdict = if interval.n < MIN_SEEDS {
             format!("{} (n = {})", self.verdict.verdict(), interval.n)
         } else {
             format!("{}, n = {}", self.verdict.verdict(), interval.n)
         };
-        let verdict = Text::new(&verdict, size::REMARK)
-            .colored(color)
-            .anchored(Anchor::Left);
+        let verdict = Text::new(&verdict, size::REMARK).colored(color).anchored(Anchor::Left);
         canvas.text((numbers, y + 8.0), verdict)
     }
 }

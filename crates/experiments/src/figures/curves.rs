@@ -28,24 +28,22 @@ pub struct Curve {
 /// lines for baselines.
 #[derive(Clone, Debug)]
 pub struct Curves {
+    name: String,
     title: String,
     curves: Vec<Curve>,
     baselines: Vec<(String, f64)>,
 }
 
 impl Curves {
-    /// A figure of `curves` with named `baselines` in nats per token. The title says which loss is
-    /// shown, for example "Pretraining: held-out loss".
+    /// A figure of `curves` with named `baselines` in nats per token. `name` is the figure's file
+    /// name; the title says which loss is shown, for example "Pretraining: held-out loss".
     pub fn new(
+        name: impl Into<String>,
         title: impl Into<String>,
         curves: Vec<Curve>,
         baselines: Vec<(String, f64)>,
     ) -> Self {
-        Self {
-            title: title.into(),
-            curves,
-            baselines,
-        }
+        Self { name: name.into(), title: title.into(), curves, baselines }
     }
 
     /// Loss up to which the axis reaches: what runs have fallen below after a twentieth of the
@@ -53,20 +51,11 @@ impl Curves {
     fn ceiling(&self) -> f64 {
         let early = self.curves.iter().filter_map(|curve| {
             let last = curve.points.last()?.0;
-            let after = curve
-                .points
-                .iter()
-                .filter(|(tokens, _)| *tokens >= 0.05 * last);
-            after
-                .map(|&(_, loss)| loss)
-                .filter(|loss| loss.is_finite())
-                .reduce(f64::max)
+            let after = curve.points.iter().filter(|(tokens, _)| *tokens >= 0.05 * last);
+            after.map(|&(_, loss)| loss).filter(|loss| loss.is_finite()).reduce(f64::max)
         });
         let baselines = self.baselines.iter().map(|&(_, loss)| loss);
-        early
-            .chain(baselines)
-            .filter(|loss| loss.is_finite())
-            .fold(f64::NEG_INFINITY, f64::max)
+        early.chain(baselines).filter(|loss| loss.is_finite()).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// Checkpoints in the order of their first curve.
@@ -83,39 +72,25 @@ impl Curves {
 
 impl Figure for Curves {
     fn name(&self) -> String {
-        "curves".to_owned()
+        self.name.clone()
     }
 
     fn size(&self) -> (u32, u32) {
         let lines = self.checkpoints().len().div_ceil(4).max(1);
-        (
-            WIDTH,
-            (HEAD + PANEL_HEIGHT + legend_height(lines) + 10.0) as u32,
-        )
+        (WIDTH, (HEAD + PANEL_HEIGHT + legend_height(lines) + 10.0) as u32)
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
         let (width, _) = canvas.size();
-        canvas.text(
-            (width / 2.0, 18.0),
-            Text::new(&self.title, size::TITLE).bold(),
-        )?;
+        canvas.text((width / 2.0, 18.0), Text::new(&self.title, size::TITLE).bold())?;
         let ceiling = self.ceiling();
-        let points = || {
-            self.curves
-                .iter()
-                .flat_map(|curve| curve.points.iter().copied())
-        };
+        let points = || self.curves.iter().flat_map(|curve| curve.points.iter().copied());
         let losses = points().map(|(_, loss)| loss.min(ceiling));
         let y = Axis::around(losses.chain(self.baselines.iter().map(|b| b.1)), 0.06, 6);
         let tokens = points().map(|(tokens, _)| tokens).chain([0.0]);
         let (_, most) = Axis::around(tokens, 0.0, 6).range();
         let x = Axis::new(0.0, most, 6).labelled(with_si_prefix);
-        let titles = PanelTitles {
-            title: "",
-            x: "tokens seen",
-            y: "loss (nats per token)",
-        };
+        let titles = PanelTitles { title: "", x: "tokens seen", y: "loss (nats per token)" };
         let rectangle = (6.0, HEAD - 14.0, width, HEAD + PANEL_HEIGHT);
         let panel = Panel::new(canvas, rectangle, (x, y), titles)?;
         let (left, _, right, _) = panel.frame();
@@ -126,9 +101,7 @@ impl Figure for Curves {
             let (_, height) = panel.at((0.0, *loss));
             canvas.dashed(&[(left, height), (right, height)], MUTED, 1.0, 1.2)?;
             let label = format!("{name} {loss:.2}");
-            let text = Text::new(&label, size::REMARK)
-                .colored(MUTED)
-                .anchored(Anchor::Right);
+            let text = Text::new(&label, size::REMARK).colored(MUTED).anchored(Anchor::Right);
             canvas.text((right - 4.0, height - 8.0), text)?;
         }
         for curve in &self.curves {
@@ -137,12 +110,7 @@ impl Figure for Curves {
         let entries: Vec<LegendEntry> = self
             .checkpoints()
             .into_iter()
-            .map(|name| LegendEntry {
-                label: display(name),
-                style: theme::style(name),
-                line: true,
-                marker: false,
-            })
+            .map(|name| LegendEntry { label: display(name), style: theme::style(name), line: true, marker: false })
             .collect();
         legend(canvas, HEAD + PANEL_HEIGHT + 2.0, &entries)
     }
@@ -157,10 +125,7 @@ fn with_si_prefix(value: f64) -> String {
         _ => (value, ""),
     };
     let rounded = format!("{scaled:.2}");
-    format!(
-        "{}{prefix}",
-        rounded.trim_end_matches('0').trim_end_matches('.')
-    )
+    format!("{}{prefix}", rounded.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -177,17 +142,8 @@ mod tests {
 
     #[test]
     fn the_first_steps_do_not_set_the_scale() {
-        let points = (0..=100)
-            .map(|step| (f64::from(step), if step < 3 { 50.0 } else { 4.0 }))
-            .collect();
-        let curve = Curve {
-            checkpoint: "adamw".into(),
-            seed: 1,
-            points,
-        };
-        assert_eq!(
-            Curves::new("", vec![curve], vec![("2-gram".into(), 4.5)]).ceiling(),
-            4.5
-        );
+        let points = (0..=100).map(|step| (f64::from(step), if step < 3 { 50.0 } else { 4.0 })).collect();
+        let curve = Curve { checkpoint: "adamw".into(), seed: 1, points };
+        assert_eq!(Curves::new("", "", vec![curve], vec![("2-gram".into(), 4.5)]).ceiling(), 4.5);
     }
 }

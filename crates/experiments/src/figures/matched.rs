@@ -7,10 +7,9 @@ use super::canvas::{Canvas, DrawError, Text};
 use super::output::Figure;
 use super::panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
 use super::theme::{self, MUTED, size};
-use super::tradeoff::checkpoint_order;
 use crate::stats::names::display;
 use crate::stats::table::Cell;
-use crate::stats::{Results, TradeoffStatistics, VERDICT_LEVEL};
+use crate::stats::{TradeoffStatistics, VERDICT_LEVEL};
 
 /// Height of one task's panel in CSS pixels.
 const PANEL_HEIGHT: u32 = 330;
@@ -34,41 +33,30 @@ struct TaskPanel {
 
 impl Matched {
     /// The figure of all tasks.
-    pub fn new(results: &Results, statistics: &TradeoffStatistics) -> Self {
+    pub fn new(statistics: &TradeoffStatistics) -> Self {
         let table = &statistics.table;
-        let order = checkpoint_order(results, statistics);
         let panels: Vec<TaskPanel> = table
             .tasks()
             .into_iter()
             .map(|task| TaskPanel {
-                checkpoints: order
-                    .iter()
+                checkpoints: statistics
+                    .checkpoints(&task)
+                    .into_iter()
                     .map(|checkpoint| {
                         let cells = table
                             .methods
                             .iter()
-                            .filter_map(|method| {
-                                table.cell(&task, checkpoint, method, VERDICT_LEVEL)
-                            })
+                            .filter_map(|method| table.cell(&task, &checkpoint, method, VERDICT_LEVEL))
                             .cloned()
                             .collect();
-                        (checkpoint.clone(), cells)
+                        (checkpoint, cells)
                     })
-                    .filter(|(_, cells): &(String, Vec<Cell>)| !cells.is_empty())
                     .collect(),
                 task,
             })
             .collect();
-        let checkpoints = panels
-            .iter()
-            .map(|panel| panel.checkpoints.len())
-            .max()
-            .unwrap_or(0);
-        Self {
-            methods: table.methods.clone(),
-            panels,
-            checkpoints,
-        }
+        let checkpoints = panels.iter().map(|panel| panel.checkpoints.len()).max().unwrap_or(0);
+        Self { methods: table.methods.clone(), panels, checkpoints }
     }
 }
 
@@ -83,24 +71,14 @@ impl TaskPanel {
         // Intervals of two or three seeds can be many times as wide as the data: they are cut off.
         let y = Axis::around(values.chain([0.0]), 0.12, 5);
         let x = Axis::categories(self.checkpoints.len());
-        let y_title = format!(
-            "forgetting at {:.0} % (nats per token)",
-            VERDICT_LEVEL * 100.0
-        );
-        let titles = PanelTitles {
-            title: &format!("Task: {}", self.task),
-            x: "checkpoint",
-            y: &y_title,
-        };
+        let y_title = format!("forgetting at {:.0} % (nats per token)", VERDICT_LEVEL * 100.0);
+        let titles = PanelTitles { title: &format!("Task: {}", self.task), x: "checkpoint", y: &y_title };
         let panel = Panel::new(canvas, rectangle, (x, y), titles)?;
         let (left, top, right, bottom) = panel.frame();
         let slot = (right - left) / self.checkpoints.len().max(1) as f64;
         for (index, (checkpoint, cells)) in self.checkpoints.iter().enumerate() {
             let middle = panel.at((index as f64, 0.0)).0;
-            canvas.text(
-                (middle, bottom + 12.0),
-                Text::new(&display(checkpoint), size::TICK),
-            )?;
+            canvas.text((middle, bottom + 12.0), Text::new(&display(checkpoint), size::TICK))?;
             if index > 0 {
                 let edge = middle - slot / 2.0;
                 canvas.line(&[(edge, top), (edge, bottom)], MUTED, 0.35, 0.75)?;
@@ -151,28 +129,19 @@ impl Figure for Matched {
     fn size(&self) -> (u32, u32) {
         let width = (180 * self.checkpoints as u32).clamp(560, 1000);
         let panels = self.panels.len().max(1) as u32;
-        (
-            width,
-            HEAD as u32 + panels * PANEL_HEIGHT + legend_height(1) as u32 + 10,
-        )
+        (width, HEAD as u32 + panels * PANEL_HEIGHT + legend_height(1) as u32 + 10)
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
         let (width, _) = canvas.size();
-        canvas.text(
-            (width / 2.0, 18.0),
-            Text::new("Forgetting at matched learning", size::TITLE).bold(),
-        )?;
+        canvas.text((width / 2.0, 18.0), Text::new("Forgetting at matched learning", size::TITLE).bold())?;
         let height = f64::from(PANEL_HEIGHT);
         for (index, panel) in self.panels.iter().enumerate() {
             let top = HEAD + index as f64 * height;
             panel.draw(canvas, (6.0, top, width, top + height))?;
         }
         if self.panels.is_empty() {
-            canvas.text(
-                (width / 2.0, HEAD + height / 2.0),
-                Text::new("no runs", size::LABEL).colored(MUTED),
-            )?;
+            canvas.text((width / 2.0, HEAD + height / 2.0), Text::new("no runs", size::LABEL).colored(MUTED))?;
         }
         let entries: Vec<LegendEntry> = self
             .methods
@@ -184,10 +153,6 @@ impl Figure for Matched {
                 marker: true,
             })
             .collect();
-        legend(
-            canvas,
-            HEAD + self.panels.len().max(1) as f64 * height + 2.0,
-            &entries,
-        )
+        legend(canvas, HEAD + self.panels.len().max(1) as f64 * height + 2.0, &entries)
     }
 }

@@ -67,22 +67,11 @@ pub enum FigureError {
 /// # Errors
 /// When `dir` cannot be written.
 pub fn save(figure: &impl Figure, dir: &Path) -> Result<Saved, FigureError> {
-    let saved = Saved {
-        svg: dir.join(format!("{}.svg", figure.name())),
-        png: dir.join(format!("{}.png", figure.name())),
-    };
-    let text = svg(figure).map_err(|reason| FigureError::Draw {
-        path: saved.svg.clone(),
-        reason,
-    })?;
-    std::fs::write(&saved.svg, text).map_err(|source| FigureError::Write {
-        path: saved.svg.clone(),
-        source,
-    })?;
-    png(figure, &saved.png).map_err(|reason| FigureError::Draw {
-        path: saved.png.clone(),
-        reason,
-    })?;
+    let saved =
+        Saved { svg: dir.join(format!("{}.svg", figure.name())), png: dir.join(format!("{}.png", figure.name())) };
+    let text = svg(figure).map_err(|reason| FigureError::Draw { path: saved.svg.clone(), reason })?;
+    std::fs::write(&saved.svg, text).map_err(|source| FigureError::Write { path: saved.svg.clone(), source })?;
+    png(figure, &saved.png).map_err(|reason| FigureError::Draw { path: saved.png.clone(), reason })?;
     Ok(saved)
 }
 
@@ -104,15 +93,9 @@ fn svg(figure: &impl Figure) -> Result<String, String> {
 fn png(figure: &impl Figure, path: &Path) -> Result<(), String> {
     let (width, height) = units(figure);
     let mut large = vec![255; width as usize * height as usize * 3];
-    draw(
-        figure,
-        BitMapBackend::with_buffer(&mut large, (width, height)),
-    )?;
+    draw(figure, BitMapBackend::with_buffer(&mut large, (width, height)))?;
 
-    let (columns, rows) = (
-        width as usize / OVERSAMPLING,
-        height as usize / OVERSAMPLING,
-    );
+    let (columns, rows) = (width as usize / OVERSAMPLING, height as usize / OVERSAMPLING);
     let mut small = Vec::with_capacity(columns * rows * 3);
     for row in 0..rows {
         for column in 0..columns {
@@ -156,7 +139,5 @@ fn embed_font() -> Result<(), String> {
         register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok()
             && register_font(FONT, FontStyle::Bold, dejavu::sans::bold()).is_ok()
     });
-    registered
-        .then_some(())
-        .ok_or_else(|| "the embedded font was not accepted".to_owned())
+    registered.then_some(()).ok_or_else(|| "the embedded font was not accepted".to_owned())
 }

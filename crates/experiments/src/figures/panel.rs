@@ -46,42 +46,21 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
     ) -> Result<Self, DrawError<DB>> {
         let (left, top, right, bottom) = rectangle;
         let frame = (left + LEFT, top + TOP, right - RIGHT, bottom - BOTTOM);
-        let panel = Self {
-            canvas,
-            x,
-            y,
-            frame,
-        };
+        let panel = Self { canvas, x, y, frame };
         let (left, top, right, bottom) = frame;
         for (value, label) in panel.y.ticks() {
             let at = panel.at((0.0, *value)).1;
             canvas.line(&[(left, at), (right, at)], GRID, 1.0, 0.75)?;
-            canvas.text(
-                (left - 7.0, at),
-                Text::new(label, size::TICK).anchored(Anchor::Right),
-            )?;
+            canvas.text((left - 7.0, at), Text::new(label, size::TICK).anchored(Anchor::Right))?;
         }
         for (value, label) in panel.x.ticks() {
             let at = panel.at((*value, 0.0)).0;
             canvas.line(&[(at, top), (at, bottom)], GRID, 1.0, 0.75)?;
             canvas.text((at, bottom + 12.0), Text::new(label, size::TICK))?;
         }
-        canvas.line(
-            &[(left, top), (left, bottom), (right, bottom)],
-            INK,
-            1.0,
-            1.0,
-        )?;
-        canvas.text(
-            (left, top - 15.0),
-            Text::new(titles.title, size::LABEL)
-                .bold()
-                .anchored(Anchor::Left),
-        )?;
-        canvas.text(
-            ((left + right) / 2.0, bottom + 33.0),
-            Text::new(titles.x, size::LABEL),
-        )?;
+        canvas.line(&[(left, top), (left, bottom), (right, bottom)], INK, 1.0, 1.0)?;
+        canvas.text((left, top - 15.0), Text::new(titles.title, size::LABEL).bold().anchored(Anchor::Left))?;
+        canvas.text(((left + right) / 2.0, bottom + 33.0), Text::new(titles.x, size::LABEL))?;
         let middle = (rectangle.0 + 10.0, (top + bottom) / 2.0);
         canvas.text(middle, Text::new(titles.y, size::LABEL).upwards())?;
         Ok(panel)
@@ -90,10 +69,7 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
     /// Where a data point lies on the canvas.
     pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let (left, top, right, bottom) = self.frame;
-        (
-            left + self.x.share(x) * (right - left),
-            bottom - self.y.share(y) * (bottom - top),
-        )
+        (left + self.x.share(x) * (right - left), bottom - self.y.share(y) * (bottom - top))
     }
 
     /// Left, top, right and bottom of the plotting area on the canvas.
@@ -110,13 +86,7 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn line(
-        &self,
-        data: &[(f64, f64)],
-        style: Style,
-        alpha: f64,
-        width: f64,
-    ) -> Result<(), DrawError<DB>> {
+    pub fn line(&self, data: &[(f64, f64)], style: Style, alpha: f64, width: f64) -> Result<(), DrawError<DB>> {
         let mut run: Vec<(f64, f64)> = Vec::new();
         for ends in data.windows(2) {
             let Some((from, to)) = clip_segment((&self.x, &self.y), ends[0], ends[1]) else {
@@ -124,8 +94,7 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
             };
             let (from, to) = (self.at(from), self.at(to));
             if run.last() != Some(&from) {
-                self.canvas
-                    .styled_line(&std::mem::take(&mut run), style, alpha, width)?;
+                self.canvas.styled_line(&std::mem::take(&mut run), style, alpha, width)?;
                 run.push(from);
             }
             run.push(to);
@@ -137,31 +106,15 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn marker(
-        &self,
-        data: (f64, f64),
-        style: Style,
-        radius: f64,
-        alpha: f64,
-    ) -> Result<(), DrawError<DB>> {
-        if self.contains(data) {
-            self.canvas.marker(self.at(data), style, radius, alpha)
-        } else {
-            Ok(())
-        }
+    pub fn marker(&self, data: (f64, f64), style: Style, radius: f64, alpha: f64) -> Result<(), DrawError<DB>> {
+        if self.contains(data) { self.canvas.marker(self.at(data), style, radius, alpha) } else { Ok(()) }
     }
 
     /// A vertical interval at `x`, moved sideways by `shift` CSS pixels; ends within the axes have caps.
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn whisker_y(
-        &self,
-        x: f64,
-        (low, high): (f64, f64),
-        shift: f64,
-        color: RGBColor,
-    ) -> Result<(), DrawError<DB>> {
+    pub fn whisker_y(&self, x: f64, (low, high): (f64, f64), shift: f64, color: RGBColor) -> Result<(), DrawError<DB>> {
         let Some((from, to)) = clip_segment((&self.x, &self.y), (x, low), (x, high)) else {
             return Ok(());
         };
@@ -169,12 +122,10 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
             let (x, y) = self.at(data);
             (x + shift, y)
         };
-        self.canvas
-            .line(&[moved(from), moved(to)], color, 1.0, 1.5)?;
+        self.canvas.line(&[moved(from), moved(to)], color, 1.0, 1.5)?;
         for end in [low, high].into_iter().filter(|&end| self.y.contains(end)) {
             let (x, y) = moved((x, end));
-            self.canvas
-                .line(&[(x - 3.0, y), (x + 3.0, y)], color, 1.0, 1.5)?;
+            self.canvas.line(&[(x - 3.0, y), (x + 3.0, y)], color, 1.0, 1.5)?;
         }
         Ok(())
     }
@@ -186,12 +137,7 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
     pub fn remark(&self, remark: &str, line: usize) -> Result<(), DrawError<DB>> {
         let (left, top, ..) = self.frame;
         let at = (left + 8.0, top + 9.0 + 14.0 * line as f64);
-        self.canvas.text(
-            at,
-            Text::new(remark, size::REMARK)
-                .colored(MUTED)
-                .anchored(Anchor::Left),
-        )
+        self.canvas.text(at, Text::new(remark, size::REMARK).colored(MUTED).anchored(Anchor::Left))
     }
 }
 
@@ -228,9 +174,7 @@ pub fn legend<DB: DrawingBackend>(
     entries: &[LegendEntry],
 ) -> Result<(), DrawError<DB>> {
     let (width, _) = canvas.size();
-    let width_of = |entry: &LegendEntry| {
-        SWATCH + 6.0 + canvas.text_width(Text::new(&entry.label, size::LABEL))
-    };
+    let width_of = |entry: &LegendEntry| SWATCH + 6.0 + canvas.text_width(Text::new(&entry.label, size::LABEL));
     let mut lines: Vec<(f64, Vec<&LegendEntry>)> = Vec::new();
     for entry in entries {
         let needed = width_of(entry);
@@ -253,10 +197,7 @@ pub fn legend<DB: DrawingBackend>(
                 canvas.marker((x + SWATCH / 2.0, y), entry.style, 4.0, 1.0)?;
             }
             let at = (x + SWATCH + 6.0, y);
-            canvas.text(
-                at,
-                Text::new(&entry.label, size::LABEL).anchored(Anchor::Left),
-            )?;
+            canvas.text(at, Text::new(&entry.label, size::LABEL).anchored(Anchor::Left))?;
             x += width_of(entry) + GAP;
         }
     }

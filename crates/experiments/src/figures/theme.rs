@@ -68,11 +68,7 @@ pub struct Style {
 /// The part before the first `-` decides (`adamw-long` is drawn like `adamw`, but dashed), except
 /// for LoRA, whose ranks have colours of their own. An unknown name gets a colour by its spelling.
 pub fn style(name: &str) -> Style {
-    let solid = |color, marker| Style {
-        color,
-        marker,
-        dashed: false,
-    };
+    let solid = |color, marker| Style { color, marker, dashed: false };
     if let Some(rank) = lora_rank(name) {
         return match rank {
             0..=4 => solid(SKY, Marker::Triangle),
@@ -91,10 +87,7 @@ pub fn style(name: &str) -> Style {
             solid([ORANGE, SKY, PURPLE, GREEN][sum % 4], Marker::Diamond)
         }
     };
-    Style {
-        dashed: !variant.is_empty(),
-        ..base
-    }
+    Style { dashed: !variant.is_empty(), ..base }
 }
 
 #[cfg(test)]
@@ -103,9 +96,7 @@ mod tests {
 
     #[test]
     fn methods_of_the_main_comparison_look_different() {
-        let methods = [
-            "adamw", "muon", "sgd", "lora-4", "lora-16", "lora-64", "lora-256",
-        ];
+        let methods = ["adamw", "muon", "sgd", "lora-4", "lora-16", "lora-64", "lora-256"];
         for (i, a) in methods.iter().enumerate() {
             for b in &methods[..i] {
                 assert_ne!(style(a).color, style(b).color, "{a} {b}");
@@ -115,12 +106,6 @@ mod tests {
 
     #[test]
     fn a_control_checkpoint_shares_its_optimizers_colour() {
-        assert_eq!(
-            style("adamw-long"),
-            Style {
-                dashed: true,
-                ..style("adamw")
-            }
-        );
+        assert_eq!(style("adamw-long"), Style { dashed: true, ..style("adamw") });
     }
 }

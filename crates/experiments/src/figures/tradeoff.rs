@@ -62,24 +62,14 @@ struct MethodPoints {
 
 impl Tradeoff {
     /// The figure of one task; `along` may hold runs of other tasks too, or be empty.
-    pub fn new(
-        results: &Results,
-        statistics: &TradeoffStatistics,
-        task: &str,
-        along: &[AlongRun],
-    ) -> Self {
+    pub fn new(results: &Results, statistics: &TradeoffStatistics, task: &str, along: &[AlongRun]) -> Self {
         let methods = statistics.comparison.methods.clone();
-        let checkpoints = checkpoint_order(results, statistics);
-        let panels = checkpoints
+        let panels = statistics
+            .checkpoints(task)
             .into_iter()
-            .filter(|checkpoint| results.of(task, checkpoint).next().is_some())
             .map(|checkpoint| CheckpointPanel::new(results, statistics, task, checkpoint, along))
             .collect();
-        Self {
-            task: task.to_owned(),
-            methods,
-            panels,
-        }
+        Self { task: task.to_owned(), methods, panels }
     }
 
     fn columns(&self) -> u32 {
@@ -90,19 +80,6 @@ impl Tradeoff {
     fn rows(&self) -> u32 {
         (self.panels.len() as u32).div_ceil(self.columns()).max(1)
     }
-}
-
-/// The checkpoints of the compared pair first, then the others by name.
-pub(super) fn checkpoint_order(results: &Results, statistics: &TradeoffStatistics) -> Vec<String> {
-    let pair = &statistics.comparison.pair;
-    let mut order = vec![pair.a.0.clone(), pair.b.0.clone()];
-    order.extend(
-        results
-            .checkpoints()
-            .into_iter()
-            .filter(|name| *name != pair.a.0 && *name != pair.b.0),
-    );
-    order
 }
 
 impl CheckpointPanel {
@@ -126,18 +103,14 @@ impl CheckpointPanel {
                     .map(|seed| {
                         results
                             .of(task, &checkpoint)
-                            .filter(|row| {
-                                row.method == *method && row.seed == seed && row.is_usable()
-                            })
+                            .filter(|row| row.method == *method && row.seed == seed && row.is_usable())
                             .map(point)
                             .collect()
                     })
                     .collect(),
                 along: along
                     .iter()
-                    .filter(|run| {
-                        run.task == task && run.checkpoint == checkpoint && run.method == *method
-                    })
+                    .filter(|run| run.task == task && run.checkpoint == checkpoint && run.method == *method)
                     .map(|run| run.points.clone())
                     .collect(),
             })
@@ -149,10 +122,7 @@ impl CheckpointPanel {
             .filter(|reach| reach.task == task && reach.checkpoint == checkpoint)
             .map(|reach| VERDICT_LEVEL * (reach.task_loss_before - reach.lowest_common))
             .collect();
-        let diverged = results
-            .of(task, &checkpoint)
-            .filter(|row| !row.is_usable())
-            .count();
+        let diverged = results.of(task, &checkpoint).filter(|row| !row.is_usable()).count();
         // Runs with a far too large rate forget many times more than any that is compared: show up
         // to somewhat more than the most that is forgotten at any level, and count the rest.
         let compared = statistics
@@ -167,24 +137,12 @@ impl CheckpointPanel {
             .flat_map(|method| method.seeds.iter().flatten())
             .map(|point| point.1)
             .fold(f64::NEG_INFINITY, f64::max);
-        let ceiling = if compared > 0.0 {
-            most.min(1.5 * compared)
-        } else {
-            most
-        };
-        Self {
-            checkpoint,
-            methods,
-            levels,
-            diverged,
-            ceiling,
-        }
+        let ceiling = if compared > 0.0 { most.min(1.5 * compared) } else { most };
+        Self { checkpoint, methods, levels, diverged, ceiling }
     }
 
     fn end_points(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.methods
-            .iter()
-            .flat_map(|method| method.seeds.iter().flatten().copied())
+        self.methods.iter().flat_map(|method| method.seeds.iter().flatten().copied())
     }
 
     fn draw<DB: DrawingBackend>(
@@ -196,26 +154,14 @@ impl CheckpointPanel {
         let x = Axis::around(shown().map(|p| p.0.max(0.0)).chain([0.0]), 0.04, 5);
         let y = Axis::around(shown().map(|p| p.1).chain([0.0]), 0.06, 5);
         let title = format!("From the {} checkpoint", display(&self.checkpoint));
-        let titles = PanelTitles {
-            title: &title,
-            x: "learning (nats per token)",
-            y: "forgetting (nats per token)",
-        };
+        let titles = PanelTitles { title: &title, x: "learning (nats per token)", y: "forgetting (nats per token)" };
         let panel = Panel::new(canvas, rectangle, (x, y), titles)?;
         self.draw_level(canvas, &panel)?;
         for method in &self.methods {
             let style = theme::style(&method.method);
             for run in &method.along {
                 for &point in run {
-                    panel.marker(
-                        point,
-                        Style {
-                            marker: Marker::Circle,
-                            ..style
-                        },
-                        1.1,
-                        0.25,
-                    )?;
+                    panel.marker(point, Style { marker: Marker::Circle, ..style }, 1.1, 0.25)?;
                 }
             }
             for seed in &method.seeds {
@@ -224,12 +170,7 @@ impl CheckpointPanel {
         }
         // Bold lines and markers of all methods lie above all thin lines.
         for method in &self.methods {
-            panel.line(
-                &mean_front(&method.seeds),
-                theme::style(&method.method),
-                1.0,
-                2.4,
-            )?;
+            panel.line(&mean_front(&method.seeds), theme::style(&method.method), 1.0, 2.4)?;
         }
         let mut off_scale = 0;
         for method in &self.methods {
@@ -255,16 +196,10 @@ impl CheckpointPanel {
         canvas: &Canvas<'_, DB>,
         panel: &Panel<'_, '_, DB>,
     ) -> Result<(), DrawError<DB>> {
-        let finite: Vec<f64> = self
-            .levels
-            .iter()
-            .copied()
-            .filter(|level| level.is_finite())
-            .collect();
-        let (Some(low), Some(high)) = (
-            finite.iter().copied().min_by(f64::total_cmp),
-            finite.iter().copied().max_by(f64::total_cmp),
-        ) else {
+        let finite: Vec<f64> = self.levels.iter().copied().filter(|level| level.is_finite()).collect();
+        let (Some(low), Some(high)) =
+            (finite.iter().copied().min_by(f64::total_cmp), finite.iter().copied().max_by(f64::total_cmp))
+        else {
             return Ok(());
         };
         let mean = finite.iter().sum::<f64>() / finite.len() as f64;
@@ -282,29 +217,20 @@ impl CheckpointPanel {
 /// Mean over seeds of their Pareto fronts, at learnings that every seed's front covers.
 fn mean_front(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     const STEPS: usize = 80;
-    let fronts: Vec<Vec<(f64, f64)>> = seeds
-        .iter()
-        .map(|points| pareto::front(points))
-        .filter(|front| !front.is_empty())
-        .collect();
-    let end = |pick: fn(&[(f64, f64)]) -> Option<&(f64, f64)>| {
-        fronts
-            .iter()
-            .filter_map(move |front| pick(front))
-            .map(|point| point.0)
-    };
-    let low = end(|front| front.first()).fold(f64::NEG_INFINITY, f64::max);
-    let high = end(|front| front.last()).fold(f64::INFINITY, f64::min);
+    let fronts: Vec<Vec<(f64, f64)>> =
+        seeds.iter().map(|points| pareto::front(points)).filter(|front| !front.is_empty()).collect();
+    // The least learning that all cover is the largest first point, the most the smallest last.
+    let first = fronts.iter().filter_map(|front| front.first());
+    let low = first.map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
+    let last = fronts.iter().filter_map(|front| front.last());
+    let high = last.map(|point| point.0).fold(f64::INFINITY, f64::min);
     if fronts.is_empty() || low >= high {
         return Vec::new();
     }
     (0..=STEPS)
         .map(|step| {
             let learning = low + (high - low) * step as f64 / STEPS as f64;
-            let sum: f64 = fronts
-                .iter()
-                .map(|front| interpolate(front, learning))
-                .sum();
+            let sum: f64 = fronts.iter().map(|front| interpolate(front, learning)).sum();
             (learning, sum / fronts.len() as f64)
         })
         .collect()
@@ -312,9 +238,7 @@ fn mean_front(seeds: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
 
 /// Linear interpolation in a front that is ascending in learning and not empty.
 fn interpolate(front: &[(f64, f64)], learning: f64) -> f64 {
-    let right = front
-        .partition_point(|point| point.0 < learning)
-        .min(front.len() - 1);
+    let right = front.partition_point(|point| point.0 < learning).min(front.len() - 1);
     let (to, from) = (front[right], front[right.saturating_sub(1)]);
     if to.0 <= from.0 {
         return to.1;
@@ -330,10 +254,7 @@ impl Figure for Tradeoff {
     fn size(&self) -> (u32, u32) {
         let legend_lines = if self.columns() == 1 { 2 } else { 1 };
         let legend = legend_height(legend_lines) as u32 + 10;
-        (
-            self.columns() * PANEL.0,
-            HEAD as u32 + self.rows() * PANEL.1 + legend,
-        )
+        (self.columns() * PANEL.0, HEAD as u32 + self.rows() * PANEL.1 + legend)
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
@@ -344,36 +265,18 @@ impl Figure for Tradeoff {
         for (index, panel) in self.panels.iter().enumerate() {
             let column = index as u32 % self.columns();
             let row = index as u32 / self.columns();
-            let (left, top) = (
-                f64::from(column) * panel_width,
-                HEAD + f64::from(row) * panel_height,
-            );
-            panel.draw(
-                canvas,
-                (left + 6.0, top, left + panel_width, top + panel_height),
-            )?;
+            let (left, top) = (f64::from(column) * panel_width, HEAD + f64::from(row) * panel_height);
+            panel.draw(canvas, (left + 6.0, top, left + panel_width, top + panel_height))?;
         }
         if self.panels.is_empty() {
-            canvas.text(
-                (width / 2.0, HEAD + panel_height / 2.0),
-                Text::new("no runs", size::LABEL).colored(MUTED),
-            )?;
+            canvas.text((width / 2.0, HEAD + panel_height / 2.0), Text::new("no runs", size::LABEL).colored(MUTED))?;
         }
         let entries: Vec<LegendEntry> = self
             .methods
             .iter()
-            .map(|method| LegendEntry {
-                label: display(method),
-                style: theme::style(method),
-                line: true,
-                marker: true,
-            })
+            .map(|method| LegendEntry { label: display(method), style: theme::style(method), line: true, marker: true })
             .collect();
-        legend(
-            canvas,
-            HEAD + f64::from(self.rows()) * panel_height + 2.0,
-            &entries,
-        )
+        legend(canvas, HEAD + f64::from(self.rows()) * panel_height + 2.0, &entries)
     }
 }
 
@@ -383,11 +286,7 @@ mod tests {
 
     #[test]
     fn the_mean_front_covers_what_all_seeds_cover() {
-        let seeds = [
-            vec![(0.0, 0.0), (2.0, 2.0)],
-            vec![(1.0, 3.0), (3.0, 5.0)],
-            vec![],
-        ];
+        let seeds = [vec![(0.0, 0.0), (2.0, 2.0)], vec![(1.0, 3.0), (3.0, 5.0)], vec![]];
         let mean = mean_front(&seeds);
         assert_eq!(mean.first(), Some(&(1.0, 2.0)));
         assert_eq!(mean.last(), Some(&(2.0, 3.0)));
@@ -395,9 +294,7 @@ mod tests {
 
     #[test]
     fn seeds_that_share_no_learning_have_no_mean() {
-        assert!(
-            mean_front(&[vec![(0.0, 0.0), (1.0, 1.0)], vec![(2.0, 0.0), (3.0, 1.0)]]).is_empty()
-        );
+        assert!(mean_front(&[vec![(0.0, 0.0), (1.0, 1.0)], vec![(2.0, 0.0), (3.0, 1.0)]]).is_empty());
         assert!(mean_front(&[]).is_empty());
     }
 }

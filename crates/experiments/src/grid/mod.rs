@@ -127,10 +127,7 @@ impl<'a, T: Send + Sync> Grid<'a, T> {
         work: impl FnOnce(&JobContext<'_, T>) -> Result<Outcome<T>, JobError> + Send + 'a,
     ) -> JobId {
         let id = JobId(self.jobs.len());
-        assert!(
-            after.iter().all(|other| other.0 < id.0),
-            "a dependency of another grid"
-        );
+        assert!(after.iter().all(|other| other.0 < id.0), "a dependency of another grid");
         self.jobs.push(Job {
             label: label.into(),
             tokens,
@@ -160,11 +157,7 @@ impl<'a, T: Send + Sync> Grid<'a, T> {
     /// # Errors
     /// The error of a job that failed. Jobs that run at that moment are waited for, no other is
     /// started; of several that fail, the one added first is reported.
-    pub fn run(
-        self,
-        workers: NonZeroUsize,
-        display: Display,
-    ) -> Result<Vec<Outcome<T>>, GridError> {
+    pub fn run(self, workers: NonZeroUsize, display: Display) -> Result<Vec<Outcome<T>>, GridError> {
         let progress = Progress::new(display, self.len(), self.tokens());
         let result = schedule::run(self.jobs, workers, &progress);
         progress.close();
@@ -197,13 +190,8 @@ impl<T> JobContext<'_, T> {
     /// # Panics
     /// If `id` was not named in this job's `after`.
     pub fn output(&self, id: JobId) -> &T {
-        assert!(
-            self.after.contains(&id.0),
-            "the job asked for was not declared as a dependency"
-        );
-        let outcome = self.outcomes[id.0]
-            .get()
-            .expect("a dependency is done before this job");
+        assert!(self.after.contains(&id.0), "the job asked for was not declared as a dependency");
+        let outcome = self.outcomes[id.0].get().expect("a dependency is done before this job");
         &outcome.value
     }
 }

@@ -42,11 +42,7 @@ impl Tokens {
 
     fn time_left(&self) -> Option<Duration> {
         let worked = self.worked.load(Ordering::Relaxed);
-        time_left(
-            self.total.saturating_sub(self.position()),
-            worked,
-            self.start.elapsed(),
-        )
+        time_left(self.total.saturating_sub(self.position()), worked, self.start.elapsed())
     }
 }
 
@@ -61,23 +57,14 @@ fn time_left(remaining: u64, worked: u64, elapsed: Duration) -> Option<Duration>
 impl Progress {
     /// Of a grid of `jobs` jobs with `total` tokens together.
     pub(super) fn new(display: Display, jobs: usize, total: u64) -> Self {
-        let tokens = Arc::new(Tokens {
-            start: Instant::now(),
-            total,
-            worked: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
-        });
+        let tokens =
+            Arc::new(Tokens { start: Instant::now(), total, worked: AtomicU64::new(0), skipped: AtomicU64::new(0) });
         let output = match display {
             Display::Quiet => Output::Quiet,
             Display::Auto if std::io::stderr().is_terminal() => Output::Bar(bar(&tokens)),
             Display::Auto | Display::Lines => Output::Lines,
         };
-        Self {
-            jobs,
-            jobs_done: AtomicUsize::new(0),
-            tokens,
-            output,
-        }
+        Self { jobs, jobs_done: AtomicUsize::new(0), tokens, output }
     }
 
     /// Prints the line of a finished job.
@@ -114,10 +101,7 @@ impl Progress {
     #[cfg(test)]
     pub(super) fn in_memory(jobs: usize, total: u64) -> Self {
         let output = Output::Memory(std::sync::Mutex::default());
-        Self {
-            output,
-            ..Self::new(Display::Quiet, jobs, total)
-        }
+        Self { output, ..Self::new(Display::Quiet, jobs, total) }
     }
 
     #[cfg(test)]
@@ -142,20 +126,15 @@ pub(super) struct JobTokens<'p> {
 
 impl<'p> JobTokens<'p> {
     pub(super) fn new(progress: &'p Progress, cost: u64) -> Self {
-        Self {
-            progress,
-            left: AtomicU64::new(cost),
-        }
+        Self { progress, left: AtomicU64::new(cost) }
     }
 
     pub(super) fn work(&self, tokens: u64) {
-        self.progress
-            .add(&self.progress.tokens.worked, self.take(tokens));
+        self.progress.add(&self.progress.tokens.worked, self.take(tokens));
     }
 
     pub(super) fn skip(&self, tokens: u64) {
-        self.progress
-            .add(&self.progress.tokens.skipped, self.take(tokens));
+        self.progress.add(&self.progress.tokens.skipped, self.take(tokens));
     }
 
     pub(super) fn finish(&self) {
@@ -167,12 +146,7 @@ impl<'p> JobTokens<'p> {
         let mut left = self.left.load(Ordering::Relaxed);
         loop {
             let taken = tokens.min(left);
-            match self.left.compare_exchange_weak(
-                left,
-                left - taken,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self.left.compare_exchange_weak(left, left - taken, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return taken,
                 Err(now) => left = now,
             }
@@ -191,15 +165,12 @@ fn bar(tokens: &Arc<Tokens>) -> ProgressBar {
             let (done, total) = (short(counts.position()), short(counts.total));
             let _ = write!(out, "{done} of {total} tokens");
         })
-        .with_key(
-            "time_left",
-            move |_: &ProgressState, out: &mut dyn Write| {
-                let _ = match speed.time_left() {
-                    Some(time) => out.write_str(&clock(time)),
-                    None => out.write_str("--:--"),
-                };
-            },
-        );
+        .with_key("time_left", move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = match speed.time_left() {
+                Some(time) => out.write_str(&clock(time)),
+                None => out.write_str("--:--"),
+            };
+        });
     let bar = ProgressBar::with_draw_target(Some(tokens.total), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar.enable_steady_tick(TICK);
@@ -256,10 +227,7 @@ mod tests {
 
     #[test]
     fn counts_and_times_are_short() {
-        assert_eq!(
-            [short(950), short(12_345), short(4_000_000)],
-            ["950", "12.3k", "4.0M"]
-        );
+        assert_eq!([short(950), short(12_345), short(4_000_000)], ["950", "12.3k", "4.0M"]);
         assert_eq!(short(2_345_000_000), "2.35G");
         assert_eq!(clock(Duration::from_secs(187)), "3:07");
         assert_eq!(clock(Duration::from_secs(7387)), "2:03:07");

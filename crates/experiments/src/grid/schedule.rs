@@ -47,13 +47,7 @@ pub(super) fn run<T: Send + Sync>(
         }
     }
     let unfinished = plans.len();
-    let state = Mutex::new(State {
-        work,
-        waits_for,
-        ready,
-        unfinished,
-        failure: None,
-    });
+    let state = Mutex::new(State { work, waits_for, ready, unfinished, failure: None });
     let changed = Condvar::new();
     std::thread::scope(|scope| {
         for _ in 0..workers.get().min(plans.len()) {
@@ -63,10 +57,7 @@ pub(super) fn run<T: Send + Sync>(
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failure {
         Some((_, error)) => Err(error),
-        None => Ok(outcomes
-            .into_iter()
-            .filter_map(OnceLock::into_inner)
-            .collect()),
+        None => Ok(outcomes.into_iter().filter_map(OnceLock::into_inner).collect()),
     }
 }
 
@@ -74,21 +65,10 @@ fn plan<T>(jobs: Vec<Job<'_, T>>) -> (Vec<Plan>, Vec<Option<Work<'_, T>>>) {
     let mut plans = Vec::with_capacity(jobs.len());
     let mut work = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let Job {
-            label,
-            tokens,
-            mut after,
-            work: closure,
-        } = job;
+        let Job { label, tokens, mut after, work: closure } = job;
         after.sort_unstable();
         after.dedup();
-        plans.push(Plan {
-            label,
-            tokens,
-            after,
-            before: Vec::new(),
-            chain: tokens,
-        });
+        plans.push(Plan { label, tokens, after, before: Vec::new(), chain: tokens });
         work.push(Some(closure));
     }
     // Dependencies come earlier in the list, so that one pass from its end sees every chain whole.
@@ -112,11 +92,7 @@ fn worker<T: Send + Sync>(
     while let Some((index, work)) = next_job(state, changed) {
         let plan = &plans[index];
         let tokens = JobTokens::new(progress, plan.tokens);
-        let context = JobContext {
-            tokens: &tokens,
-            after: &plan.after,
-            outcomes,
-        };
+        let context = JobContext { tokens: &tokens, after: &plan.after, outcomes };
         let start = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| work(&context)));
         let error = match result {
@@ -127,16 +103,10 @@ fn worker<T: Send + Sync>(
                 let _ = outcomes[index].set(outcome);
                 None
             }
-            Ok(Err(source)) => Some(GridError::Failed {
-                label: plan.label.clone(),
-                source,
-            }),
+            Ok(Err(source)) => Some(GridError::Failed { label: plan.label.clone(), source }),
             Err(panic) => {
                 let message = panic_message(panic.as_ref());
-                Some(GridError::Panicked {
-                    label: plan.label.clone(),
-                    message,
-                })
+                Some(GridError::Panicked { label: plan.label.clone(), message })
             }
         };
         let mut state = lock(state);
@@ -146,18 +116,12 @@ fn worker<T: Send + Sync>(
                 for &next in &plan.before {
                     state.waits_for[next] -= 1;
                     if state.waits_for[next] == 0 {
-                        state
-                            .ready
-                            .push((plans[next].chain, std::cmp::Reverse(next)));
+                        state.ready.push((plans[next].chain, std::cmp::Reverse(next)));
                     }
                 }
             }
             Some(error) => {
-                if state
-                    .failure
-                    .as_ref()
-                    .is_none_or(|(other, _)| index < *other)
-                {
+                if state.failure.as_ref().is_none_or(|(other, _)| index < *other) {
                     state.failure = Some((index, error));
                 }
             }
@@ -188,11 +152,6 @@ fn lock<'s, 'a, T>(state: &'s Mutex<State<'a, T>>) -> MutexGuard<'s, State<'a, T
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.and_then(|text| text.lines().next())
-        .unwrap_or("unknown")
-        .to_string()
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.and_then(|text| text.lines().next()).unwrap_or("unknown").to_string()
 }

@@ -12,10 +12,7 @@ fn workers(count: usize) -> NonZeroUsize {
 }
 
 fn done<T>(value: T) -> Result<Outcome<T>, JobError> {
-    Ok(Outcome {
-        summary: String::new(),
-        value,
-    })
+    Ok(Outcome { summary: String::new(), value })
 }
 
 /// A grid whose jobs push their number on starting and sum their dependencies' values.
@@ -26,12 +23,10 @@ fn summing_grid<'a>(edges: &[(u64, Vec<usize>)], started: &'a Mutex<Vec<usize>>)
         let after: Vec<JobId> = after.iter().map(|&other| ids[other]).collect();
         let dependencies = after.clone();
         let tokens = *tokens;
-        ids.push(
-            grid.add(format!("job {index}"), tokens, &after, move |job| {
-                started.lock().unwrap().push(index);
-                done(tokens + dependencies.iter().map(|&id| job.output(id)).sum::<u64>())
-            }),
-        );
+        ids.push(grid.add(format!("job {index}"), tokens, &after, move |job| {
+            started.lock().unwrap().push(index);
+            done(tokens + dependencies.iter().map(|&id| job.output(id)).sum::<u64>())
+        }));
     }
     grid
 }
@@ -67,17 +62,9 @@ proptest! {
 #[test]
 fn the_longest_chain_starts_first_and_ties_keep_their_order() {
     // Chains: 0 costs 5; 1 costs 1 + 9; 2 costs 7; 3 is the end of 1's chain; 4 ties with 0.
-    let edges = [
-        (5, vec![]),
-        (1, vec![]),
-        (7, vec![]),
-        (9, vec![1]),
-        (5, vec![]),
-    ];
+    let edges = [(5, vec![]), (1, vec![]), (7, vec![]), (9, vec![1]), (5, vec![])];
     let started = Mutex::new(Vec::new());
-    summing_grid(&edges, &started)
-        .run(workers(1), Display::Quiet)
-        .unwrap();
+    summing_grid(&edges, &started).run(workers(1), Display::Quiet).unwrap();
     assert_eq!(started.into_inner().unwrap(), [1, 3, 2, 0, 4]);
 }
 
@@ -94,13 +81,7 @@ fn as_many_jobs_run_at_once_as_there_are_workers() {
         });
     }
     let values = grid.run(workers(3), Display::Quiet).unwrap();
-    assert_eq!(
-        values
-            .iter()
-            .map(|outcome| outcome.value)
-            .collect::<Vec<_>>(),
-        [0, 1, 2]
-    );
+    assert_eq!(values.iter().map(|outcome| outcome.value).collect::<Vec<_>>(), [0, 1, 2]);
 }
 
 #[test]
@@ -108,9 +89,7 @@ fn a_failing_job_is_named_and_nothing_is_started_after_it() {
     let ran = AtomicUsize::new(0);
     let mut grid: Grid<'_, ()> = Grid::new();
     let ran = &ran;
-    let bad = grid.add("finetune sgd 0.1", 10, &[], |_| {
-        Err("cannot write: disk full".into())
-    });
+    let bad = grid.add("finetune sgd 0.1", 10, &[], |_| Err("cannot write: disk full".into()));
     for after in [vec![], vec![bad]] {
         grid.add("later", 1, &after, move |_| {
             ran.fetch_add(1, Ordering::Relaxed);
@@ -118,10 +97,7 @@ fn a_failing_job_is_named_and_nothing_is_started_after_it() {
         });
     }
     let error = grid.run(workers(1), Display::Quiet).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "finetune sgd 0.1: cannot write: disk full"
-    );
+    assert_eq!(error.to_string(), "finetune sgd 0.1: cannot write: disk full");
     assert_eq!(ran.load(Ordering::Relaxed), 0);
 }
 
@@ -156,12 +132,7 @@ fn of_two_failures_the_first_added_is_reported() {
             Err("failed".into())
         });
     }
-    assert_eq!(
-        grid.run(workers(2), Display::Quiet)
-            .unwrap_err()
-            .to_string(),
-        "first: failed"
-    );
+    assert_eq!(grid.run(workers(2), Display::Quiet).unwrap_err().to_string(), "first: failed");
 }
 
 #[test]
@@ -171,10 +142,7 @@ fn a_panicking_job_is_an_error_and_not_a_hang() {
     grid.add("later", 1, &[bad], |_| done(()));
     let error = grid.run(workers(3), Display::Quiet).unwrap_err();
     assert!(matches!(error, GridError::Panicked { .. }));
-    assert_eq!(
-        error.to_string(),
-        "bad: internal error: index 7 out of range"
-    );
+    assert_eq!(error.to_string(), "bad: internal error: index 7 out of range");
 }
 
 #[test]
@@ -184,10 +152,7 @@ fn every_finished_job_has_one_numbered_line() {
         grid.add(format!("job {index}"), 10, &[], move |job| {
             job.skip_tokens(4);
             job.add_tokens(3);
-            Ok(Outcome {
-                summary: format!("loss {index}"),
-                value: (),
-            })
+            Ok(Outcome { summary: format!("loss {index}"), value: () })
         });
     }
     let progress = Progress::in_memory(grid.len(), grid.tokens());
@@ -195,16 +160,8 @@ fn every_finished_job_has_one_numbered_line() {
     assert_eq!(progress.position(), 120);
     let lines = progress.lines();
     assert_eq!(lines.len(), 12);
-    assert!(
-        lines[0].starts_with("[ 1/12] job 0: loss 0 ("),
-        "{}",
-        lines[0]
-    );
-    assert!(
-        lines[11].starts_with("[12/12] job 11: loss 11 ("),
-        "{}",
-        lines[11]
-    );
+    assert!(lines[0].starts_with("[ 1/12] job 0: loss 0 ("), "{}", lines[0]);
+    assert!(lines[11].starts_with("[12/12] job 11: loss 11 ("), "{}", lines[11]);
 }
 
 #[test]
@@ -220,8 +177,5 @@ fn the_output_of_a_job_that_was_not_declared_is_refused() {
     let other = grid.add("other", 1, &[], |_| done(1));
     grid.add("asks", 1, &[], move |job| done(*job.output(other)));
     let error = grid.run(workers(1), Display::Quiet).unwrap_err();
-    assert!(
-        error.to_string().contains("not declared as a dependency"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("not declared as a dependency"), "{error}");
 }

@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Group, Term, effects_at_levels};
+use super::effect::{Effect, Group, Sum, effects_at_levels};
 use super::endpoint::Results;
 use super::names::display;
 use super::scorecard::{ScorecardRow, Verdict};
@@ -38,10 +38,7 @@ impl Pair {
     /// A pair from `(checkpoint, matched method)` twice.
     pub fn new(a: (&str, &str), b: (&str, &str)) -> Self {
         let own = |(checkpoint, method): (&str, &str)| (checkpoint.to_owned(), method.to_owned());
-        Self {
-            a: own(a),
-            b: own(b),
-        }
+        Self { a: own(a), b: own(b) }
     }
 
     /// "AdamW / Muon (short)": the display names of the checkpoints.
@@ -76,7 +73,8 @@ pub struct TradeoffStatistics {
     pub effects: Vec<Effect>,
     /// The verdicts of the compared pair.
     pub scorecard: Vec<ScorecardRow>,
-    /// Parts a and b of the control pairs, in the same form.
+    /// Parts a and b of the control pairs, in the same form; what the compared pair says already is
+    /// not said again.
     pub controls: Vec<ScorecardRow>,
 }
 
@@ -105,179 +103,109 @@ impl TradeoffStatistics {
         self.effects.iter().filter(|effect| effect.part == "b")
     }
 
+    /// The checkpoints that have rows on `task`: those of the compared pair first, then by name.
+    pub fn checkpoints(&self, task: &str) -> Vec<String> {
+        let pair = &self.comparison.pair;
+        let of_task = self.table.cells.iter().filter(|cell| cell.task == task);
+        let mut names: Vec<String> = of_task.map(|cell| cell.checkpoint.clone()).collect();
+        names.sort_by_key(|name| (*name != pair.a.0, *name != pair.b.0, name.clone()));
+        names.dedup();
+        names
+    }
+
     fn add_pair(&mut self, task: &str, pair: &Pair, control: bool) {
-        let Pair {
-            a: (checkpoint_a, method_a),
-            b: (checkpoint_b, method_b),
-        } = pair;
-        let term = |sign, checkpoint: &str, method: &str| Term {
-            weight: sign,
-            checkpoint: checkpoint.to_owned(),
-            method: method.to_owned(),
-        };
-        let less = |checkpoint: &str, matched: &str, other: &str| {
-            vec![
-                term(1.0, checkpoint, other),
-                term(-1.0, checkpoint, matched),
-            ]
-        };
-        let statement = |checkpoint: &str, matched: &str, other: &str| {
-            format!(
-                "From the {} checkpoint, {} forgets less than {}",
-                display(checkpoint),
-                display(matched),
-                display(other)
-            )
-        };
-        let group = Group {
-            task,
-            pair: pair.label(),
-            control,
-        };
-        for (checkpoint, matched, other) in [
-            (checkpoint_a, method_a, method_b),
-            (checkpoint_b, method_b, method_a),
-        ] {
-            let effects = effects_at_levels(
-                &self.table,
-                &group,
-                "a",
-                &statement(checkpoint, matched, other),
-                &less(checkpoint, matched, other),
-            );
+        let Pair { a: (checkpoint_a, method_a), b: (checkpoint_b, method_b) } = pair;
+        let group = Group { task, pair: pair.label(), control };
+        let a = Sum::difference(checkpoint_a, method_a, method_b);
+        let b = Sum::difference(checkpoint_b, method_b, method_a);
+        for sum in [&a, &b] {
+            // A control shares a checkpoint with the compared pair, whose effect is there already.
+            if self.effects.iter().any(|effect| effect.task == task && effect.part == "a" && effect.label == sum.label)
+            {
+                continue;
+            }
+            let effects = effects_at_levels(&self.table, &group, "a", sum);
             self.conclude(&group, "a", None, vec![effects]);
         }
-        let mut index = less(checkpoint_a, method_a, method_b);
-        index.extend(less(checkpoint_b, method_b, method_a));
-        index.iter_mut().for_each(|term| term.weight *= 0.5);
-        let effects = effects_at_levels(
-            &self.table,
-            &group,
-            "b",
-            &format!("Consistency index of {} is positive", pair.label()),
-            &index,
-        );
+        let index = Sum::consistency_index(&group.pair, [a, b]);
+        let effects = effects_at_levels(&self.table, &group, "b", &index);
         self.conclude(&group, "b", None, vec![effects]);
         if control {
             return;
         }
-        for (part, others, summary) in [
-            (
-                "c",
-                self.comparison.lora.clone(),
-                "The matched optimizer forgets less than LoRA at every rank",
-            ),
-            (
-                "d",
-                self.comparison.sgd.clone(),
-                "The matched optimizer forgets less than SGD",
-            ),
-        ] {
+        let lora = "The matched optimizer forgets less than LoRA at every rank";
+        let sgd = "The matched optimizer forgets less than SGD";
+        for (part, others, statement) in
+            [("c", self.comparison.lora.clone(), lora), ("d", self.comparison.sgd.clone(), sgd)]
+        {
             let mut parts = Vec::new();
             for other in &others {
                 for (checkpoint, matched) in [(checkpoint_a, method_a), (checkpoint_b, method_b)] {
-                    parts.push(effects_at_levels(
-                        &self.table,
-                        &group,
-                        part,
-                        &statement(checkpoint, matched, other),
-                        &less(checkpoint, matched, other),
-                    ));
+                    let sum = Sum::difference(checkpoint, matched, other);
+                    parts.push(effects_at_levels(&self.table, &group, part, &sum));
                 }
             }
-            if !parts.is_empty() {
-                self.conclude(&group, part, Some(summary), parts);
-            }
+            self.conclude(&group, part, Some(statement), parts);
         }
     }
 
     /// Stores the effects and writes the line of the scorecard. `parts` are effects at all levels;
-    /// with a `summary` the claim is that every part holds, and the weakest part is shown.
-    fn conclude(
-        &mut self,
-        group: &Group,
-        part: &str,
-        summary: Option<&str>,
-        parts: Vec<Vec<Effect>>,
-    ) {
-        let at = |level: f64| {
-            parts
-                .iter()
-                .flatten()
-                .filter(move |effect| effect.level == level)
-        };
-        let deciding: Vec<&Effect> = at(VERDICT_LEVEL).collect();
-        let mean = |effect: &Effect| {
-            effect
-                .interval
-                .map_or(f64::INFINITY, |interval| interval.mean)
-        };
-        let Some(weakest) = deciding.iter().min_by(|a, b| mean(a).total_cmp(&mean(b))) else {
+    /// with a `summary` the claim is that every part holds, and the part that decides is shown.
+    fn conclude(&mut self, group: &Group, part: &str, summary: Option<&str>, parts: Vec<Vec<Effect>>) {
+        let at_level: Vec<&Effect> = parts.iter().flatten().filter(|effect| effect.level == VERDICT_LEVEL).collect();
+        let Some(shown) = at_level.iter().min_by(|a, b| strength(a).total_cmp(&strength(b))) else {
             return;
         };
-        let verdicts: Vec<Verdict> = deciding.iter().map(|effect| effect.verdict()).collect();
+        let verdicts: Vec<Verdict> = at_level.iter().map(|effect| effect.verdict()).collect();
         let row = ScorecardRow {
             claim: format!("C1{part}"),
-            statement: summary.map_or_else(|| weakest.statement.clone(), str::to_owned),
+            statement: summary.map_or_else(|| shown.statement.clone(), str::to_owned),
             task: group.task.to_owned(),
-            effect: weakest.interval.map(|interval| interval.mean),
+            effect: shown.interval.map(|interval| interval.mean),
             unit: UNIT.to_owned(),
-            interval: weakest.interval.and_then(|interval| interval.bounds),
-            n: deciding
-                .iter()
-                .map(|effect| effect.samples.len())
-                .min()
-                .unwrap_or(0),
+            interval: shown.interval.and_then(|interval| interval.bounds),
+            n: shown.samples.len(),
             verdict: Verdict::on_all(&verdicts),
-            note: note(summary.is_some(), &deciding, &parts),
+            note: note(summary.is_some().then_some(shown), &at_level, &parts),
         };
-        if group.control {
-            &mut self.controls
-        } else {
-            &mut self.scorecard
-        }
-        .push(row);
+        if group.control { &mut self.controls } else { &mut self.scorecard }.push(row);
         self.effects.extend(parts.into_iter().flatten());
     }
 }
 
-/// The remark beside a verdict: its parts or the other levels, the ratio, and seeds left out.
-fn note(is_summary: bool, deciding: &[&Effect], parts: &[Vec<Effect>]) -> String {
+/// Orders the parts of a claim by how much they speak for it, so that the weakest decides: first
+/// by verdict, an effect that could not be measured being the weakest inconclusive one, then by
+/// the lower end of the interval.
+fn strength(effect: &Effect) -> f64 {
+    // Ends of intervals are squeezed into (-1, 1), below the distance between two verdicts.
+    let end = effect.interval.map_or(f64::NEG_INFINITY, |interval| interval.bounds.map_or(interval.mean, |b| b.0));
+    let rank = match effect.verdict() {
+        Verdict::Contradicted => 0.0,
+        Verdict::Inconclusive => 2.0,
+        Verdict::Reproduced => 4.0,
+    };
+    rank + end.atan() / std::f64::consts::FRAC_PI_2
+}
+
+/// The remark beside a verdict: its parts with the one that is `shown`, or the other levels and the
+/// ratio; then the seeds left out.
+fn note(shown: Option<&Effect>, at_level: &[&Effect], parts: &[Vec<Effect>]) -> String {
     let mut phrases = Vec::new();
-    if is_summary {
-        phrases.push("the weakest comparison is shown".to_owned());
-        for effect in deciding {
-            phrases.push(format!("{}: {}", effect.statement, effect.describe()));
-        }
+    if let Some(shown) = shown {
+        phrases.push(format!("shown is {}, the weakest of {}", shown.label, at_level.len()));
+        phrases.extend(at_level.iter().map(|effect| format!("{}: {}", effect.label, effect.describe())));
     } else {
-        for effect in parts
-            .iter()
-            .flatten()
-            .filter(|effect| effect.level != VERDICT_LEVEL)
-        {
-            phrases.push(format!(
-                "at {:.0} %: {}",
-                effect.level * 100.0,
-                effect.describe()
-            ));
+        for effect in parts.iter().flatten().filter(|effect| effect.level != VERDICT_LEVEL) {
+            phrases.push(format!("at {:.0} %: {}", effect.level * 100.0, effect.describe()));
         }
-        if let [
-            Effect {
-                ratio: Some(ratio), ..
-            },
-        ] = deciding
-        {
-            phrases.push(format!("ratio of the two {:.2}", ratio.mean));
+        if let [Effect { ratio: Some(ratio), .. }] = at_level {
+            phrases.push(format!("the other forgets {:.2} times as much", ratio.mean));
         }
     }
-    let mut left_out: Vec<&String> = deciding
-        .iter()
-        .flat_map(|effect| &effect.left_out)
-        .collect();
+    let mut left_out: Vec<&str> = at_level.iter().flat_map(|effect| &effect.left_out).map(String::as_str).collect();
     left_out.sort_unstable();
     left_out.dedup();
     if !left_out.is_empty() {
-        let left_out: Vec<&str> = left_out.into_iter().map(String::as_str).collect();
         phrases.push(format!("left out: {}", left_out.join(", ")));
     }
     phrases.join("; ")
@@ -294,9 +222,7 @@ mod tests {
 
     fn comparison() -> Comparison {
         Comparison {
-            methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"]
-                .map(String::from)
-                .to_vec(),
+            methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"].map(String::from).to_vec(),
             pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
             controls: vec![Pair::new(("adamw-long", "adamw"), ("muon", "muon"))],
             lora: vec!["lora-4".into(), "lora-16".into()],
@@ -333,11 +259,7 @@ mod tests {
     #[test]
     fn verdicts_of_a_world_as_claimed() {
         let statistics = compute(rows(5, as_claimed));
-        let claims: Vec<&str> = statistics
-            .scorecard
-            .iter()
-            .map(|row| row.claim.as_str())
-            .collect();
+        let claims: Vec<&str> = statistics.scorecard.iter().map(|row| row.claim.as_str()).collect();
         assert_eq!(claims, ["C1a", "C1a", "C1b", "C1c", "C1d"]);
         for row in &statistics.scorecard {
             assert_eq!(row.verdict, Verdict::Reproduced, "{row:?}");
@@ -345,17 +267,12 @@ mod tests {
             // 75 % of the way: three quarters of 0.8 - 0.4.
             assert!((row.effect.unwrap() - 0.3).abs() < 1e-9, "{row:?}");
         }
-        assert_eq!(
-            statistics.scorecard[0].statement,
-            "From the AdamW checkpoint, AdamW forgets less than Muon"
-        );
-        assert!(
-            statistics.scorecard[0].note.contains("at 90 %: +0.360"),
-            "{}",
-            statistics.scorecard[0].note
-        );
-        assert_eq!(statistics.controls.len(), 3);
+        assert_eq!(statistics.scorecard[0].statement, "From the AdamW checkpoint, AdamW forgets less than Muon");
+        assert!(statistics.scorecard[0].note.contains("at 90 %: +0.360"), "{}", statistics.scorecard[0].note);
+        // The Muon checkpoint of the control pair is the one of the compared pair: one a, one b.
+        assert_eq!(statistics.controls.len(), 2);
         assert_eq!(statistics.consistency().count(), 2 * LEVELS.len());
+        assert_eq!(statistics.checkpoints("code"), ["adamw", "muon", "adamw-long"]);
     }
 
     #[test]
@@ -370,18 +287,8 @@ mod tests {
             }
         };
         let statistics = compute(rows(5, end));
-        let verdicts: Vec<Verdict> = statistics.scorecard[..3]
-            .iter()
-            .map(|row| row.verdict)
-            .collect();
-        assert_eq!(
-            verdicts,
-            [
-                Verdict::Contradicted,
-                Verdict::Reproduced,
-                Verdict::Reproduced
-            ]
-        );
+        let verdicts: Vec<Verdict> = statistics.scorecard[..3].iter().map(|row| row.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Contradicted, Verdict::Reproduced, Verdict::Reproduced]);
         let index = statistics.scorecard[2].effect.unwrap();
         assert!((index - 0.75 * 0.5 * (0.5 - 0.1)).abs() < 1e-9, "{index}");
     }
@@ -389,19 +296,26 @@ mod tests {
     #[test]
     fn one_rank_that_forgets_less_contradicts_part_c() {
         let end = |checkpoint: &str, method: &str, seed: u64| {
-            if method == "lora-4" {
-                0.1 + 0.001 * seed as f64
-            } else {
-                as_claimed(checkpoint, method, seed)
-            }
+            if method == "lora-4" { 0.1 + 0.001 * seed as f64 } else { as_claimed(checkpoint, method, seed) }
         };
         let statistics = compute(rows(5, end));
         let c = &statistics.scorecard[3];
         assert_eq!(c.verdict, Verdict::Contradicted);
-        assert!(
-            c.effect.unwrap() < 0.0 && c.note.contains("LoRA-4"),
-            "{c:?}"
-        );
+        assert!(c.effect.unwrap() < 0.0 && c.note.contains("LoRA-4"), "{c:?}");
+    }
+
+    #[test]
+    fn the_part_that_decides_is_the_one_shown() {
+        // LoRA-16 forgets more on average, but differs so much between seeds that nothing follows.
+        let end = |checkpoint: &str, method: &str, seed: u64| match (checkpoint, method) {
+            ("muon", "lora-16") => 1.5 + if seed.is_multiple_of(2) { 1.4 } else { -1.4 },
+            _ => as_claimed(checkpoint, method, seed),
+        };
+        let statistics = compute(rows(6, end));
+        let c = &statistics.scorecard[3];
+        assert_eq!(c.verdict, Verdict::Inconclusive);
+        assert!(c.interval.unwrap().0 < 0.0, "{c:?}");
+        assert!(c.note.starts_with("shown is LoRA-16 from Muon, the weakest of 4"), "{}", c.note);
     }
 
     #[test]
@@ -415,17 +329,12 @@ mod tests {
     fn seeds_without_a_bracket_are_left_out_and_named() {
         let mut rows = rows(6, as_claimed);
         rows.retain(|row| {
-            !(row.checkpoint == "adamw"
-                && row.method == "muon"
-                && row.seed == 3
-                && row.learning_rate < 5e-3)
+            !(row.checkpoint == "adamw" && row.method == "muon" && row.seed == 3 && row.learning_rate < 5e-3)
         });
         let statistics = compute(rows);
         assert_eq!(statistics.scorecard[0].n, 5);
         assert!(
-            statistics.scorecard[0]
-                .note
-                .contains("Muon from AdamW: needs a lower learning rate (seed 3)"),
+            statistics.scorecard[0].note.contains("Muon from AdamW: needs a lower learning rate (seed 3)"),
             "{}",
             statistics.scorecard[0].note
         );

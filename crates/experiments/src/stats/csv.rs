@@ -1,4 +1,5 @@
-//! `results.csv`: one header line, one line for an [`EndPoint`], RFC 4180 quoting.
+//! `results.csv`: one header line, one line for an [`EndPoint`], RFC 4180 quoting; and the files
+//! derived from it, `matched.csv` and `effects.csv`.
 //!
 //! The file is a pure function of the set of rows: [`Results`] is sorted, columns have a fixed
 //! order, and a float is written as the shortest decimal that reads back to the same bits. An
@@ -7,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use super::comparison::TradeoffStatistics;
 use super::endpoint::{EndPoint, Results, ResultsError};
 
 /// Names of the columns, in the order of the file.
@@ -54,9 +56,7 @@ pub enum CsvError {
         expected: &'static str,
     },
     /// A quoted field is not closed, or text follows its closing quote.
-    #[error(
-        "line {line}: a quoted field that does not end with `\"` before a comma or the end of the line"
-    )]
+    #[error("line {line}: a quoted field that does not end with `\"` before a comma or the end of the line")]
     Quote {
         /// Line number on which the field starts.
         line: usize,
@@ -95,6 +95,42 @@ pub fn write(results: &Results) -> String {
     text
 }
 
+/// The text of `matched.csv`: forgetting at matched learning, one line for each task, checkpoint,
+/// level, method and seed. A missing value is an empty field with the reason beside it.
+pub fn write_matched(statistics: &TradeoffStatistics) -> String {
+    let mut text = String::from("task,checkpoint,level,method,seed,forgetting,missing\n");
+    for cell in &statistics.table.cells {
+        let values = cell.values.iter().map(|&(seed, value)| (seed, format!("{value:?},")));
+        let missing = cell.missing.iter().map(|(seed, reason)| (*seed, format!(",{reason}")));
+        let mut lines: Vec<(u64, String)> = values.chain(missing).collect();
+        lines.sort_by_key(|(seed, _)| *seed);
+        let names = [&cell.task, &cell.checkpoint].map(|name| quote(name)).join(",");
+        for (seed, outcome) in lines {
+            let _ = writeln!(text, "{names},{:?},{},{seed},{outcome}", cell.level, quote(&cell.method));
+        }
+    }
+    text
+}
+
+/// The text of `effects.csv`: the effects behind the verdicts and controls, one line for each part,
+/// task, pair, comparison, level and seed.
+pub fn write_effects(statistics: &TradeoffStatistics) -> String {
+    let mut text = String::from("part,task,pair,control,comparison,level,seed,effect\n");
+    for effect in &statistics.effects {
+        let names = [&effect.part, &effect.task, &effect.pair].map(|name| quote(name)).join(",");
+        for (seed, value) in &effect.samples {
+            let _ = writeln!(
+                text,
+                "{names},{},{},{:?},{seed},{value:?}",
+                effect.control,
+                quote(&effect.label),
+                effect.level
+            );
+        }
+    }
+    text
+}
+
 /// Reads what [`write()`] wrote; rows may stand in any order and lines may end in `\r\n`.
 ///
 /// # Errors
@@ -103,13 +139,9 @@ pub fn read(text: &str) -> Result<Results, CsvError> {
     let mut records = records(text)?.into_iter();
     let (_, header) = records.next().unwrap_or_default();
     if header != COLUMNS {
-        return Err(CsvError::Header {
-            found: header.join(","),
-        });
+        return Err(CsvError::Header { found: header.join(",") });
     }
-    let rows = records
-        .map(|(line, fields)| parse_row(line, fields))
-        .collect::<Result<_, _>>()?;
+    let rows = records.map(|(line, fields)| parse_row(line, fields)).collect::<Result<_, _>>()?;
     Ok(Results::from_rows(rows)?)
 }
 
@@ -124,25 +156,8 @@ pub(crate) fn quote(field: &str) -> String {
 
 fn parse_row(line: usize, fields: Vec<String>) -> Result<EndPoint, CsvError> {
     let fields: [String; COLUMNS.len()] =
-        fields
-            .try_into()
-            .map_err(|fields: Vec<String>| CsvError::FieldCount {
-                line,
-                found: fields.len(),
-            })?;
-    let [
-        task,
-        checkpoint,
-        method,
-        learning_rate,
-        seed,
-        l0,
-        l1,
-        t0,
-        t1,
-        exact_match,
-        diverged,
-    ] = fields;
+        fields.try_into().map_err(|fields: Vec<String>| CsvError::FieldCount { line, found: fields.len() })?;
+    let [task, checkpoint, method, learning_rate, seed, l0, l1, t0, t1, exact_match, diverged] = fields;
     let float = |column: usize, text: String| parse(line, column, text, "a number");
     Ok(EndPoint {
         task,
@@ -169,12 +184,7 @@ fn parse<T: std::str::FromStr>(
     text: String,
     expected: &'static str,
 ) -> Result<T, CsvError> {
-    text.parse().map_err(|_| CsvError::Field {
-        line,
-        column: COLUMNS[column],
-        found: text,
-        expected,
-    })
+    text.parse().map_err(|_| CsvError::Field { line, column: COLUMNS[column], found: text, expected })
 }
 
 /// Splits text into records, each with the number of the line it starts on; blank lines are skipped.
@@ -249,28 +259,19 @@ mod tests {
             prop::option::of(0.0..=1.0f64),
             any::<bool>(),
         )
-            .prop_map(
-                |(
-                    (checkpoint, task, method),
-                    seed,
-                    learning_rate,
-                    after,
-                    exact_match,
-                    diverged,
-                )| EndPoint {
-                    checkpoint,
-                    task,
-                    method,
-                    learning_rate,
-                    seed,
-                    pretrain_loss_before: 3.1,
-                    pretrain_loss_after: after.0,
-                    task_loss_before: 4.0 / 3.0,
-                    task_loss_after: after.1,
-                    exact_match,
-                    diverged,
-                },
-            );
+            .prop_map(|((checkpoint, task, method), seed, learning_rate, after, exact_match, diverged)| EndPoint {
+                checkpoint,
+                task,
+                method,
+                learning_rate,
+                seed,
+                pretrain_loss_before: 3.1,
+                pretrain_loss_after: after.0,
+                task_loss_before: 4.0 / 3.0,
+                task_loss_after: after.1,
+                exact_match,
+                diverged,
+            });
         prop::collection::vec(row, 0..12)
     }
 
@@ -305,47 +306,56 @@ mod tests {
     }
 
     fn message(body: &str) -> String {
-        read(&format!("{}\n{body}", COLUMNS.join(",")))
-            .unwrap_err()
-            .to_string()
+        read(&format!("{}\n{body}", COLUMNS.join(","))).unwrap_err().to_string()
     }
 
     #[test]
     fn a_row_is_written_in_the_stated_order() {
-        let text = format!(
-            "{}\ncode,adamw,muon,0.00025,7,3.0,3.25,4.5,4.0,,false\n",
-            COLUMNS.join(",")
-        );
+        let text = format!("{}\ncode,adamw,muon,0.00025,7,3.0,3.25,4.5,4.0,,false\n", COLUMNS.join(","));
         assert_eq!(write(&read(&text).unwrap()), text);
         assert_eq!(write(&read(&text.replace('\n', "\r\n")).unwrap()), text);
     }
 
     #[test]
+    fn derived_files_hold_every_seed_with_its_value_or_reason() {
+        use super::super::comparison::{Comparison, Pair};
+        use super::super::testing::grid;
+
+        let mut rows = Vec::new();
+        for checkpoint in ["adamw", "muon"] {
+            for method in ["adamw", "muon"] {
+                let end = if checkpoint == method { 0.5 } else { 1.0 };
+                rows.extend(grid(checkpoint, method, 7, 4.0, &[(1e-4, 4.0, 0.0), (1e-3, 2.0, end)]));
+            }
+        }
+        rows.extend(grid("adamw", "adamw", 8, 4.0, &[(1e-3, 2.0, 0.5)]));
+        let comparison = Comparison {
+            methods: vec!["adamw".into(), "muon".into()],
+            pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+            controls: Vec::new(),
+            lora: Vec::new(),
+            sgd: Vec::new(),
+        };
+        let statistics = TradeoffStatistics::compute(&Results::from_rows(rows).unwrap(), &comparison);
+        let matched = write_matched(&statistics);
+        // Two checkpoints, three levels, two methods, two seeds, and the header.
+        assert_eq!(matched.lines().count(), 2 * 3 * 2 * 2 + 1);
+        assert!(matched.contains("\ncode,adamw,0.5,adamw,7,0.25,\n"), "{matched}");
+        assert!(matched.contains("\ncode,adamw,0.5,adamw,8,,needs a lower learning rate\n"), "{matched}");
+        let effects = write_effects(&statistics);
+        assert!(effects.contains("\na,code,AdamW / Muon,false,Muon from AdamW,0.5,7,0.25\n"), "{effects}");
+        assert_eq!(effects.lines().count(), 3 * 3 + 1);
+    }
+
+    #[test]
     fn errors_name_line_and_column_in_one_line() {
         let good = "code,adamw,muon,0.00025,7,3.0,3.25,4.5,4.0,,false\n";
-        assert_eq!(
-            message(&format!("{good}code,adamw\n")),
-            "line 3: 2 fields, expected 11"
-        );
-        assert_eq!(
-            message(&good.replace(",7,", ",-7,")),
-            "line 2, column seed: `-7`, expected a non-negative integer"
-        );
-        assert_eq!(
-            message(&good.replace("4.5", "x")),
-            "line 2, column task_loss_before: `x`, expected a number"
-        );
+        assert_eq!(message(&format!("{good}code,adamw\n")), "line 3: 2 fields, expected 11");
+        assert_eq!(message(&good.replace(",7,", ",-7,")), "line 2, column seed: `-7`, expected a non-negative integer");
+        assert_eq!(message(&good.replace("4.5", "x")), "line 2, column task_loss_before: `x`, expected a number");
         assert!(message("\"code").starts_with("line 2: a quoted field"));
         assert!(message("\"co\"de,a").starts_with("line 2: a quoted field"));
-        assert!(
-            read("")
-                .unwrap_err()
-                .to_string()
-                .starts_with("line 1: header ``, expected `task,")
-        );
-        assert!(
-            message(&format!("{good}{}", good.replace("3.25", "3.5")))
-                .contains("two different rows")
-        );
+        assert!(read("").unwrap_err().to_string().starts_with("line 1: header ``, expected `task,"));
+        assert!(message(&format!("{good}{}", good.replace("3.25", "3.5"))).contains("two different rows"));
     }
 }

@@ -14,6 +14,8 @@ pub struct Effect {
     pub part: String,
     /// What is compared, in words.
     pub statement: String,
+    /// The same in a few words, for lists: "LoRA-4 from AdamW".
+    pub label: String,
     /// Task.
     pub task: String,
     /// Label of the pair.
@@ -43,14 +45,8 @@ impl Effect {
     pub fn describe(&self) -> String {
         match self.interval {
             None => "none".to_owned(),
-            Some(MeanInterval {
-                mean, bounds: None, ..
-            }) => format!("{mean:+.3}"),
-            Some(MeanInterval {
-                mean,
-                bounds: Some((low, high)),
-                ..
-            }) => {
+            Some(MeanInterval { mean, bounds: None, .. }) => format!("{mean:+.3}"),
+            Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => {
                 format!("{mean:+.3} [{low:+.3}, {high:+.3}]")
             }
         }
@@ -64,6 +60,36 @@ pub(super) struct Term {
     pub(super) method: String,
 }
 
+/// A weighted sum of forgetting, in words and in terms.
+pub(super) struct Sum {
+    pub(super) statement: String,
+    pub(super) label: String,
+    pub(super) terms: Vec<Term>,
+}
+
+impl Sum {
+    /// F(checkpoint, other) - F(checkpoint, matched).
+    pub(super) fn difference(checkpoint: &str, matched: &str, other: &str) -> Self {
+        let term = |weight, method: &str| Term { weight, checkpoint: checkpoint.to_owned(), method: method.to_owned() };
+        let (from, other_name) = (display(checkpoint), display(other));
+        Self {
+            statement: format!("From the {from} checkpoint, {} forgets less than {other_name}", display(matched)),
+            label: format!("{other_name} from {from}"),
+            terms: vec![term(1.0, other), term(-1.0, matched)],
+        }
+    }
+
+    /// Half the sum of two differences: the consistency index of the pair called `pair`.
+    pub(super) fn consistency_index(pair: &str, differences: [Self; 2]) -> Self {
+        let terms = differences.into_iter().flat_map(|difference| difference.terms);
+        Self {
+            statement: format!("Consistency index of {pair} is positive"),
+            label: pair.to_owned(),
+            terms: terms.map(|term| Term { weight: 0.5 * term.weight, ..term }).collect(),
+        }
+    }
+}
+
 /// What the effects of one pair on one task share.
 pub(super) struct Group<'a> {
     pub(super) task: &'a str,
@@ -71,30 +97,25 @@ pub(super) struct Group<'a> {
     pub(super) control: bool,
 }
 
-/// The effect that the weighted `terms` add up to, at each of [`LEVELS`].
-pub(super) fn effects_at_levels(
-    table: &MatchedTable,
-    group: &Group,
-    part: &str,
-    statement: &str,
-    terms: &[Term],
-) -> Vec<Effect> {
+/// The effect that a sum describes, at each of [`LEVELS`].
+pub(super) fn effects_at_levels(table: &MatchedTable, group: &Group, part: &str, sum: &Sum) -> Vec<Effect> {
     LEVELS
         .iter()
         .map(|&level| {
-            let samples = samples(table, group.task, level, terms);
+            let samples = samples(table, group.task, level, &sum.terms);
             let values: Vec<f64> = samples.iter().map(|&(_, value)| value).collect();
             Effect {
                 part: part.to_owned(),
-                statement: statement.to_owned(),
+                statement: sum.statement.clone(),
+                label: sum.label.clone(),
                 task: group.task.to_owned(),
                 pair: group.pair.clone(),
                 control: group.control,
                 level,
                 interval: MeanInterval::arithmetic(&values),
-                ratio: ratio(table, group.task, level, terms, &samples),
+                ratio: ratio(table, group.task, level, &sum.terms, &samples),
                 samples,
-                left_out: left_out(table, group.task, level, terms),
+                left_out: left_out(table, group.task, level, &sum.terms),
             }
         })
         .collect()
@@ -104,12 +125,7 @@ pub(super) fn effects_at_levels(
 fn samples(table: &MatchedTable, task: &str, level: f64, terms: &[Term]) -> Vec<(u64, f64)> {
     let cells: Option<Vec<_>> = terms
         .iter()
-        .map(|term| {
-            Some((
-                term.weight,
-                table.cell(task, &term.checkpoint, &term.method, level)?,
-            ))
-        })
+        .map(|term| Some((term.weight, table.cell(task, &term.checkpoint, &term.method, level)?)))
         .collect();
     let Some(cells) = cells else {
         return Vec::new();
@@ -121,23 +137,14 @@ fn samples(table: &MatchedTable, task: &str, level: f64, terms: &[Term]) -> Vec<
         .values
         .iter()
         .filter_map(|&(seed, _)| {
-            let terms: Option<Vec<f64>> = cells
-                .iter()
-                .map(|(weight, cell)| Some(weight * cell.at(seed)?))
-                .collect();
+            let terms: Option<Vec<f64>> = cells.iter().map(|(weight, cell)| Some(weight * cell.at(seed)?)).collect();
             Some((seed, terms?.iter().sum()))
         })
         .collect()
 }
 
 /// Geometric mean of F(other) / F(matched) over the seeds of `samples`, for a plain difference.
-fn ratio(
-    table: &MatchedTable,
-    task: &str,
-    level: f64,
-    terms: &[Term],
-    samples: &[(u64, f64)],
-) -> Option<MeanInterval> {
+fn ratio(table: &MatchedTable, task: &str, level: f64, terms: &[Term], samples: &[(u64, f64)]) -> Option<MeanInterval> {
     let [other, matched] = terms else { return None };
     let other = table.cell(task, &other.checkpoint, &other.method, level)?;
     let matched = table.cell(task, &matched.checkpoint, &matched.method, level)?;
@@ -156,11 +163,7 @@ fn ratio(
 fn left_out(table: &MatchedTable, task: &str, level: f64, terms: &[Term]) -> Vec<String> {
     let mut phrases = Vec::new();
     for term in terms {
-        let who = format!(
-            "{} from {}",
-            display(&term.method),
-            display(&term.checkpoint)
-        );
+        let who = format!("{} from {}", display(&term.method), display(&term.checkpoint));
         let Some(cell) = table.cell(task, &term.checkpoint, &term.method, level) else {
             phrases.push(format!("{who}: not run"));
             continue;

@@ -58,14 +58,9 @@ impl EndPoint {
     /// Whether the run counts in the statistics: it did not diverge and all four losses are finite.
     pub fn is_usable(&self) -> bool {
         !self.diverged
-            && [
-                self.pretrain_loss_before,
-                self.pretrain_loss_after,
-                self.task_loss_before,
-                self.task_loss_after,
-            ]
-            .iter()
-            .all(|loss| loss.is_finite())
+            && [self.pretrain_loss_before, self.pretrain_loss_after, self.task_loss_before, self.task_loss_after]
+                .iter()
+                .all(|loss| loss.is_finite())
     }
 
     /// What identifies the run, in the order in which rows are sorted.
@@ -93,9 +88,7 @@ impl EndPoint {
             .map(|(a, b)| a.total_cmp(&b))
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal);
-        self.compare_keys(other)
-            .then(by_loss)
-            .then(self.diverged.cmp(&other.diverged))
+        self.compare_keys(other).then(by_loss).then(self.diverged.cmp(&other.diverged))
     }
 
     /// How an error message names the run.
@@ -155,10 +148,7 @@ impl Results {
         rows.dedup_by(|b, a| a.compare(b).is_eq());
         for row in &rows {
             if !(row.learning_rate.is_finite() && row.learning_rate > 0.0) {
-                return Err(ResultsError::LearningRate {
-                    value: row.learning_rate,
-                    run: row.describe(),
-                });
+                return Err(ResultsError::LearningRate { value: row.learning_rate, run: row.describe() });
             }
         }
         for pair in rows.windows(2) {
@@ -210,14 +200,8 @@ impl Results {
     }
 
     /// Rows of one task and checkpoint, sorted by method, learning rate and seed.
-    pub fn of<'a>(
-        &'a self,
-        task: &'a str,
-        checkpoint: &'a str,
-    ) -> impl Iterator<Item = &'a EndPoint> {
-        self.rows
-            .iter()
-            .filter(move |row| row.task == task && row.checkpoint == checkpoint)
+    pub fn of<'a>(&'a self, task: &'a str, checkpoint: &'a str) -> impl Iterator<Item = &'a EndPoint> {
+        self.rows.iter().filter(move |row| row.task == task && row.checkpoint == checkpoint)
     }
 }
 
@@ -241,12 +225,7 @@ fn check_agreement<'a, K: Ord>(
         let (first, second) = (value(pair[0]), value(pair[1]));
         let same = (first - second).abs() <= SAME_LOSS_TOLERANCE * first.abs().max(1.0);
         if key(pair[0]) == key(pair[1]) && !same {
-            return Err(ResultsError::Checkpoint {
-                field,
-                first,
-                second,
-                run: pair[1].describe(),
-            });
+            return Err(ResultsError::Checkpoint { field, first, second, run: pair[1].describe() });
         }
     }
     Ok(())
@@ -294,12 +273,7 @@ mod tests {
 
     #[test]
     fn equal_rows_count_once_and_order_is_forgotten() {
-        let rows = vec![
-            row("muon", 1e-3, 2),
-            row("adamw", 2e-3, 1),
-            row("adamw", 1e-3, 1),
-            row("muon", 1e-3, 2),
-        ];
+        let rows = vec![row("muon", 1e-3, 2), row("adamw", 2e-3, 1), row("adamw", 1e-3, 1), row("muon", 1e-3, 2)];
         let mut reversed = rows.clone();
         reversed.reverse();
         let results = Results::from_rows(rows).unwrap();
@@ -312,11 +286,7 @@ mod tests {
 
     #[test]
     fn nan_rows_of_a_diverged_run_count_once_too() {
-        let diverged = EndPoint {
-            task_loss_after: f64::NAN,
-            diverged: true,
-            ..row("muon", 1e-1, 1)
-        };
+        let diverged = EndPoint { task_loss_after: f64::NAN, diverged: true, ..row("muon", 1e-1, 1) };
         let results = Results::from_rows(vec![diverged.clone(), diverged]).unwrap();
         assert_eq!(results.rows().len(), 1);
         assert!(!results.rows()[0].is_usable());
@@ -324,54 +294,22 @@ mod tests {
 
     #[test]
     fn contradicting_rows_are_refused() {
-        let other = EndPoint {
-            task_loss_after: 3.9,
-            ..row("adamw", 1e-3, 1)
-        };
+        let other = EndPoint { task_loss_after: 3.9, ..row("adamw", 1e-3, 1) };
         let error = Results::from_rows(vec![row("adamw", 1e-3, 1), other]).unwrap_err();
         assert!(matches!(error, ResultsError::Conflict(_)), "{error}");
 
-        let other = EndPoint {
-            task_loss_before: 4.6,
-            ..row("muon", 1e-3, 1)
-        };
+        let other = EndPoint { task_loss_before: 4.6, ..row("muon", 1e-3, 1) };
         let error = Results::from_rows(vec![row("adamw", 1e-3, 1), other]).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ResultsError::Checkpoint {
-                    field: "task_loss_before",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, ResultsError::Checkpoint { field: "task_loss_before", .. }), "{error}");
 
-        let other = EndPoint {
-            pretrain_loss_before: 2.9,
-            task: "math".into(),
-            ..row("muon", 1e-3, 1)
-        };
+        let other = EndPoint { pretrain_loss_before: 2.9, task: "math".into(), ..row("muon", 1e-3, 1) };
         let error = Results::from_rows(vec![row("adamw", 1e-3, 1), other]).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ResultsError::Checkpoint {
-                    field: "pretrain_loss_before",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, ResultsError::Checkpoint { field: "pretrain_loss_before", .. }), "{error}");
     }
 
     #[test]
     fn another_seed_is_another_checkpoint() {
-        let other = EndPoint {
-            task_loss_before: 4.6,
-            pretrain_loss_before: 2.9,
-            ..row("adamw", 1e-3, 2)
-        };
+        let other = EndPoint { task_loss_before: 4.6, pretrain_loss_before: 2.9, ..row("adamw", 1e-3, 2) };
         assert!(Results::from_rows(vec![row("adamw", 1e-3, 1), other]).is_ok());
     }
 
@@ -379,20 +317,13 @@ mod tests {
     fn a_learning_rate_must_be_positive_and_finite() {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let error = Results::from_rows(vec![row("adamw", bad, 1)]).unwrap_err();
-            assert!(
-                matches!(error, ResultsError::LearningRate { .. }),
-                "{error}"
-            );
+            assert!(matches!(error, ResultsError::LearningRate { .. }), "{error}");
         }
     }
 
     #[test]
     fn json_keeps_a_diverged_row() {
-        let diverged = EndPoint {
-            task_loss_after: f64::INFINITY,
-            diverged: true,
-            ..row("muon", 1e-1, 1)
-        };
+        let diverged = EndPoint { task_loss_after: f64::INFINITY, diverged: true, ..row("muon", 1e-1, 1) };
         let text = serde_json::to_string(&diverged).unwrap();
         let back: EndPoint = serde_json::from_str(&text).unwrap();
         assert!(back.task_loss_after.is_nan());

@@ -75,13 +75,9 @@ mod tests {
 
     #[test]
     fn quantiles_agree_with_the_printed_table() {
-        for (freedom, expected) in [
-            (1, 12.706_204_736),
-            (2, 4.302_652_730),
-            (4, 2.776_445_105),
-            (9, 2.262_157_163),
-            (30, 2.042_272_456),
-        ] {
+        for (freedom, expected) in
+            [(1, 12.706_204_736), (2, 4.302_652_730), (4, 2.776_445_105), (9, 2.262_157_163), (30, 2.042_272_456)]
+        {
             let found = t_quantile(freedom);
             assert!((found - expected).abs() < 1e-6, "{freedom}: {found}");
         }
@@ -99,14 +95,7 @@ mod tests {
 
     #[test]
     fn one_sample_has_a_mean_and_no_interval() {
-        assert_eq!(
-            MeanInterval::arithmetic(&[3.0]),
-            Some(MeanInterval {
-                mean: 3.0,
-                bounds: None,
-                n: 1
-            })
-        );
+        assert_eq!(MeanInterval::arithmetic(&[3.0]), Some(MeanInterval { mean: 3.0, bounds: None, n: 1 }));
         assert_eq!(MeanInterval::arithmetic(&[]), None);
         assert_eq!(MeanInterval::arithmetic(&[1.0, f64::NAN]), None);
     }

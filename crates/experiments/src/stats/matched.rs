@@ -69,11 +69,7 @@ pub fn useful_range(points: &[Point]) -> Vec<Point> {
         })
         .copied()
         .collect();
-    useful.sort_by(|a, b| {
-        b.task_loss
-            .total_cmp(&a.task_loss)
-            .then(a.forgetting.total_cmp(&b.forgetting))
-    });
+    useful.sort_by(|a, b| b.task_loss.total_cmp(&a.task_loss).then(a.forgetting.total_cmp(&b.forgetting)));
     useful.dedup_by(|b, a| a.task_loss == b.task_loss);
     useful
 }
@@ -131,11 +127,7 @@ mod tests {
     fn points(values: &[(f64, f64, f64)]) -> Vec<Point> {
         values
             .iter()
-            .map(|&(learning_rate, task_loss, forgetting)| Point {
-                learning_rate,
-                task_loss,
-                forgetting,
-            })
+            .map(|&(learning_rate, task_loss, forgetting)| Point { learning_rate, task_loss, forgetting })
             .collect()
     }
 
@@ -163,10 +155,7 @@ mod tests {
         // The fourth rate learns as little as the first two and forgets more than any.
         let mut with_wreck = useful.to_vec();
         with_wreck.push((8.0, 3.4, 5.0));
-        assert_eq!(
-            forgetting_at(&points(&with_wreck), 3.5),
-            forgetting_at(&points(&useful), 3.5)
-        );
+        assert_eq!(forgetting_at(&points(&with_wreck), 3.5), forgetting_at(&points(&useful), 3.5));
         assert_eq!(useful_range(&points(&with_wreck)), points(&useful));
     }
 
@@ -179,12 +168,7 @@ mod tests {
 
     #[test]
     fn equal_task_losses_count_once_with_the_smaller_forgetting() {
-        let runs = points(&[
-            (1.0, 4.0, 0.1),
-            (2.0, 3.0, 0.4),
-            (4.0, 3.0, 0.2),
-            (8.0, 2.0, 0.6),
-        ]);
+        let runs = points(&[(1.0, 4.0, 0.1), (2.0, 3.0, 0.4), (4.0, 3.0, 0.2), (8.0, 2.0, 0.6)]);
         assert_eq!(forgetting_at(&runs, 3.0), Ok(0.2));
         assert!((forgetting_at(&runs, 3.5).unwrap() - 0.15).abs() < 1e-12);
     }
@@ -202,22 +186,14 @@ mod tests {
             .iter()
             .filter(|p| {
                 !points.iter().any(|q| {
-                    q.learning_rate < p.learning_rate
-                        && q.task_loss <= p.task_loss
-                        && q.forgetting <= p.forgetting
+                    q.learning_rate < p.learning_rate && q.task_loss <= p.task_loss && q.forgetting <= p.forgetting
                 })
             })
             .collect();
         for a in &kept {
             for b in &kept {
-                let neighbours = !kept
-                    .iter()
-                    .any(|c| c.task_loss < a.task_loss && c.task_loss > b.task_loss);
-                if a.task_loss >= task_loss
-                    && b.task_loss <= task_loss
-                    && a.task_loss > b.task_loss
-                    && neighbours
-                {
+                let neighbours = !kept.iter().any(|c| c.task_loss < a.task_loss && c.task_loss > b.task_loss);
+                if a.task_loss >= task_loss && b.task_loss <= task_loss && a.task_loss > b.task_loss && neighbours {
                     let slope = (b.forgetting - a.forgetting) / (b.task_loss - a.task_loss);
                     return Some(a.forgetting + slope * (task_loss - a.task_loss));
                 }
@@ -227,8 +203,7 @@ mod tests {
     }
 
     fn runs() -> impl Strategy<Value = Vec<Point>> {
-        prop::collection::vec((1e-4..1.0f64, 1.0..5.0f64, -0.5..3.0f64), 1..10)
-            .prop_map(|v| points(&v))
+        prop::collection::vec((1e-4..1.0f64, 1.0..5.0f64, -0.5..3.0f64), 1..10).prop_map(|v| points(&v))
     }
 
     proptest! {

@@ -15,11 +15,7 @@ pub fn display(name: &str) -> String {
         "shampoo" => "Shampoo",
         _ => return name.to_owned(),
     };
-    if rest.is_empty() {
-        head.to_owned()
-    } else {
-        format!("{head} ({})", rest.replace('-', " "))
-    }
+    if rest.is_empty() { head.to_owned() } else { format!("{head} ({})", rest.replace('-', " ")) }
 }
 
 /// The rank of a method called `lora-RANK` or `loraRANK`.

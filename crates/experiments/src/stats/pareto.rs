@@ -5,11 +5,7 @@
 /// A point is beaten when another learns at least as much and forgets at most as much, and is better
 /// in one of the two; equal points stay once. Points that are not finite are left out.
 pub fn front(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let mut sorted: Vec<(f64, f64)> = points
-        .iter()
-        .copied()
-        .filter(|(x, y)| x.is_finite() && y.is_finite())
-        .collect();
+    let mut sorted: Vec<(f64, f64)> = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
     // From most learning to least; at equal learning the least forgetting first.
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
     let mut front: Vec<(f64, f64)> = Vec::new();
@@ -30,14 +26,7 @@ mod tests {
 
     #[test]
     fn a_hand_made_front() {
-        let points = [
-            (1.0, 0.1),
-            (2.0, 0.5),
-            (1.5, 0.6),
-            (2.0, 0.7),
-            (2.0, 0.5),
-            (f64::NAN, 0.0),
-        ];
+        let points = [(1.0, 0.1), (2.0, 0.5), (1.5, 0.6), (2.0, 0.7), (2.0, 0.5), (f64::NAN, 0.0)];
         assert_eq!(front(&points), [(1.0, 0.1), (2.0, 0.5)]);
         assert_eq!(front(&[]), []);
     }

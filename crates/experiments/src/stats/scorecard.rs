@@ -23,11 +23,7 @@ impl Verdict {
     /// The verdict on "the effect is positive" from its mean and interval over seeds.
     pub fn on_positive(effect: Option<&MeanInterval>) -> Self {
         match effect {
-            Some(MeanInterval {
-                bounds: Some((low, high)),
-                n,
-                ..
-            }) if *n >= MIN_SEEDS => {
+            Some(MeanInterval { bounds: Some((low, high)), n, .. }) if *n >= MIN_SEEDS => {
                 if *low > 0.0 {
                     Self::Reproduced
                 } else if *high < 0.0 {
@@ -136,14 +132,8 @@ mod tests {
     #[test]
     fn the_side_of_the_interval_decides() {
         assert_eq!(row(&[1.0, 1.1, 0.9, 1.0, 1.2]).verdict, Verdict::Reproduced);
-        assert_eq!(
-            row(&[-1.0, -1.1, -0.9, -1.0, -1.2]).verdict,
-            Verdict::Contradicted
-        );
-        assert_eq!(
-            row(&[1.0, -1.1, 0.9, -1.0, 1.2]).verdict,
-            Verdict::Inconclusive
-        );
+        assert_eq!(row(&[-1.0, -1.1, -0.9, -1.0, -1.2]).verdict, Verdict::Contradicted);
+        assert_eq!(row(&[1.0, -1.1, 0.9, -1.0, 1.2]).verdict, Verdict::Inconclusive);
         assert_eq!(row(&[0.0; 5]).verdict, Verdict::Inconclusive);
     }
 
@@ -159,10 +149,7 @@ mod tests {
     #[test]
     fn nothing_measured_is_said() {
         let row = row(&[]);
-        assert_eq!(
-            (row.effect, row.interval, row.verdict_label().as_str()),
-            (None, None, "inconclusive (n = 0)")
-        );
+        assert_eq!((row.effect, row.interval, row.verdict_label().as_str()), (None, None, "inconclusive (n = 0)"));
     }
 
     #[test]
@@ -170,10 +157,7 @@ mod tests {
         use Verdict::{Contradicted, Inconclusive, Reproduced};
         assert_eq!(Verdict::on_all(&[Reproduced, Reproduced]), Reproduced);
         assert_eq!(Verdict::on_all(&[Reproduced, Inconclusive]), Inconclusive);
-        assert_eq!(
-            Verdict::on_all(&[Reproduced, Contradicted, Inconclusive]),
-            Contradicted
-        );
+        assert_eq!(Verdict::on_all(&[Reproduced, Contradicted, Inconclusive]), Contradicted);
         assert_eq!(Verdict::on_all(&[]), Inconclusive);
     }
 }

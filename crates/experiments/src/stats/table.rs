@@ -62,10 +62,7 @@ impl Cell {
 
     /// The value of one seed.
     pub fn at(&self, seed: u64) -> Option<f64> {
-        self.values
-            .iter()
-            .find(|(s, _)| *s == seed)
-            .map(|&(_, value)| value)
+        self.values.iter().find(|(s, _)| *s == seed).map(|&(_, value)| value)
     }
 }
 
@@ -84,11 +81,7 @@ pub struct MatchedTable {
 impl MatchedTable {
     /// Computes the table at [`LEVELS`] for the `methods` to compare; rows of others are ignored.
     pub fn compute(results: &Results, methods: &[String]) -> Self {
-        let mut table = Self {
-            methods: methods.to_vec(),
-            reach: Vec::new(),
-            cells: Vec::new(),
-        };
+        let mut table = Self { methods: methods.to_vec(), reach: Vec::new(), cells: Vec::new() };
         for task in results.tasks() {
             for checkpoint in results.checkpoints() {
                 table.add(results, &task, &checkpoint);
@@ -100,10 +93,7 @@ impl MatchedTable {
     /// The cell of a task, checkpoint, method and level.
     pub fn cell(&self, task: &str, checkpoint: &str, method: &str, level: f64) -> Option<&Cell> {
         self.cells.iter().find(|cell| {
-            cell.task == task
-                && cell.checkpoint == checkpoint
-                && cell.method == method
-                && cell.level == level
+            cell.task == task && cell.checkpoint == checkpoint && cell.method == method && cell.level == level
         })
     }
 
@@ -131,28 +121,19 @@ impl MatchedTable {
                 level,
                 values: Vec::new(),
                 missing: Vec::new(),
-                diverged: rows
-                    .iter()
-                    .filter(|row| row.method == *method && !row.is_usable())
-                    .count(),
+                diverged: rows.iter().filter(|row| row.method == *method && !row.is_usable()).count(),
             })
             .collect();
         // Every seed of the whole set, so that a seed that lacks this checkpoint shows as not run.
         for seed in results.seeds() {
-            let runs: Vec<Runs> = methods
-                .iter()
-                .map(|method| Runs::of(&rows, method, seed))
-                .collect();
+            let runs: Vec<Runs> = methods.iter().map(|method| Runs::of(&rows, method, seed)).collect();
             let reach = reach(&runs, &methods);
             for cell in &mut cells {
                 let index = methods.iter().position(|method| *method == cell.method);
                 let outcome = index.map_or(Err(Missing::NotRun), |index| {
                     runs[index].learns()?;
                     let (before, lowest, _) = reach.as_ref().ok_or(Missing::LearnsNothing)?;
-                    forgetting_at(
-                        &runs[index].points,
-                        target_loss(*before, *lowest, cell.level),
-                    )
+                    forgetting_at(&runs[index].points, target_loss(*before, *lowest, cell.level))
                 });
                 match outcome {
                     Ok(value) => cell.values.push((seed, value)),
@@ -183,10 +164,7 @@ struct Runs {
 
 impl Runs {
     fn of(rows: &[&EndPoint], method: &str, seed: u64) -> Self {
-        let rows: Vec<&&EndPoint> = rows
-            .iter()
-            .filter(|row| row.method == method && row.seed == seed)
-            .collect();
+        let rows: Vec<&&EndPoint> = rows.iter().filter(|row| row.method == method && row.seed == seed).collect();
         let usable: Vec<&&&EndPoint> = rows.iter().filter(|row| row.is_usable()).collect();
         Self {
             before: usable.first().map_or(f64::NAN, |row| row.task_loss_before),
@@ -204,10 +182,7 @@ impl Runs {
 
     /// The lowest task loss reached; infinite without points.
     fn lowest(&self) -> f64 {
-        self.points
-            .iter()
-            .map(|point| point.task_loss)
-            .fold(f64::INFINITY, f64::min)
+        self.points.iter().map(|point| point.task_loss).fold(f64::INFINITY, f64::min)
     }
 
     /// Whether the method can take part in the levels, or why not.
@@ -246,105 +221,43 @@ mod tests {
     #[test]
     fn levels_follow_the_lowest_loss_that_all_methods_reach() {
         // From 4.0, adamw reaches 2.0 and muon 3.0: the common way is 1.0 nat long.
-        let mut rows = grid(
-            "adamw",
-            "adamw",
-            1,
-            4.0,
-            &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)],
-        );
-        rows.extend(grid(
-            "adamw",
-            "muon",
-            1,
-            4.0,
-            &[(1e-4, 3.8, 0.0), (1e-3, 3.0, 0.8)],
-        ));
+        let mut rows = grid("adamw", "adamw", 1, 4.0, &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)]);
+        rows.extend(grid("adamw", "muon", 1, 4.0, &[(1e-4, 3.8, 0.0), (1e-3, 3.0, 0.8)]));
         let table = MatchedTable::compute(&Results::from_rows(rows).unwrap(), &methods());
         assert_eq!(table.reach.len(), 1);
-        assert_eq!(
-            (
-                table.reach[0].lowest_common,
-                table.reach[0].limited_by.as_str()
-            ),
-            (3.0, "muon")
-        );
+        assert_eq!((table.reach[0].lowest_common, table.reach[0].limited_by.as_str()), (3.0, "muon"));
         // At 75 % the task loss is 3.25: muon .55 of .8 down from 3.8, adamw .65 of 1.9 from 3.9.
-        let muon = table
-            .cell("code", "adamw", "muon", 0.75)
-            .unwrap()
-            .at(1)
-            .unwrap();
+        let muon = table.cell("code", "adamw", "muon", 0.75).unwrap().at(1).unwrap();
         assert!((muon - 0.8 * 0.55 / 0.8).abs() < 1e-9, "{muon}");
-        let adamw = table
-            .cell("code", "adamw", "adamw", 0.75)
-            .unwrap()
-            .at(1)
-            .unwrap();
+        let adamw = table.cell("code", "adamw", "adamw", 0.75).unwrap().at(1).unwrap();
         assert!((adamw - (0.1 + 1.9 * 0.65 / 1.9)).abs() < 1e-9, "{adamw}");
     }
 
     #[test]
     fn every_reason_shows() {
-        let mut rows = grid(
-            "adamw",
-            "adamw",
-            1,
-            4.0,
-            &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)],
-        );
+        let mut rows = grid("adamw", "adamw", 1, 4.0, &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)]);
         // Muon: only runs that learn too much for the lower levels.
         rows.extend(grid("adamw", "muon", 1, 4.0, &[(1e-3, 2.1, 0.8)]));
         // SGD diverged everywhere; LoRA never learns; lora-64 was not run.
         let mut sgd = end_point("adamw", "sgd", 1e-1, 1, 4.0, f64::NAN, f64::NAN);
         sgd.diverged = true;
         rows.push(sgd);
-        rows.extend(grid(
-            "adamw",
-            "lora-4",
-            1,
-            4.0,
-            &[(1e-4, 4.0, 0.1), (1e-3, 4.2, 0.2)],
-        ));
-        let methods: Vec<String> = ["adamw", "muon", "sgd", "lora-4", "lora-64"]
-            .map(String::from)
-            .to_vec();
+        rows.extend(grid("adamw", "lora-4", 1, 4.0, &[(1e-4, 4.0, 0.1), (1e-3, 4.2, 0.2)]));
+        let methods: Vec<String> = ["adamw", "muon", "sgd", "lora-4", "lora-64"].map(String::from).to_vec();
         let table = MatchedTable::compute(&Results::from_rows(rows).unwrap(), &methods);
-        let reason = |method: &str| {
-            table.cell("code", "adamw", method, 0.5).unwrap().missing[0]
-                .1
-                .clone()
-        };
+        let reason = |method: &str| table.cell("code", "adamw", method, 0.5).unwrap().missing[0].1.clone();
         assert_eq!(reason("muon"), Missing::NeedsLowerRate);
         assert_eq!(reason("sgd"), Missing::AllDiverged);
         assert_eq!(reason("lora-4"), Missing::LearnsNothing);
         assert_eq!(reason("lora-64"), Missing::NotRun);
         assert_eq!(table.cell("code", "adamw", "sgd", 0.5).unwrap().diverged, 1);
-        assert!(
-            table
-                .cell("code", "adamw", "adamw", 0.5)
-                .unwrap()
-                .missing
-                .is_empty()
-        );
+        assert!(table.cell("code", "adamw", "adamw", 0.5).unwrap().missing.is_empty());
     }
 
     #[test]
     fn a_seed_without_this_checkpoint_counts_as_not_run() {
-        let mut rows = grid(
-            "adamw",
-            "adamw",
-            1,
-            4.0,
-            &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)],
-        );
-        rows.extend(grid(
-            "muon",
-            "adamw",
-            2,
-            4.0,
-            &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)],
-        ));
+        let mut rows = grid("adamw", "adamw", 1, 4.0, &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)]);
+        rows.extend(grid("muon", "adamw", 2, 4.0, &[(1e-4, 3.9, 0.1), (1e-3, 2.0, 2.0)]));
         let table = MatchedTable::compute(&Results::from_rows(rows).unwrap(), &methods());
         let cell = table.cell("code", "adamw", "adamw", 0.75).unwrap();
         assert_eq!(cell.values.len(), 1);

@@ -36,16 +36,6 @@ pub(crate) fn grid(
     runs: &[(f64, f64, f64)],
 ) -> Vec<EndPoint> {
     runs.iter()
-        .map(|&(rate, loss, forgetting)| {
-            end_point(
-                checkpoint,
-                method,
-                rate,
-                seed,
-                task_loss_before,
-                loss,
-                forgetting,
-            )
-        })
+        .map(|&(rate, loss, forgetting)| end_point(checkpoint, method, rate, seed, task_loss_before, loss, forgetting))
         .collect()
 }

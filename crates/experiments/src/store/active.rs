@@ -108,20 +108,14 @@ impl ActiveStage {
         durable::create_dir_all(folder)?;
         let mut files = FilesWriter::new(folder.to_path_buf());
         fill(&mut files)?;
-        let record = SnapshotRecord {
-            step,
-            metrics_bytes,
-            files: files.manifest().clone(),
-        };
+        let record = SnapshotRecord { step, metrics_bytes, files: files.manifest().clone() };
         let path = folder.join(SNAPSHOT);
         durable::write_file(&path, to_json(&path, &record)?.as_bytes())?;
         durable::sync_dir(folder)
     }
 
     fn snapshot_folder(&self, number: u64) -> PathBuf {
-        self.files
-            .folder()
-            .join(format!("{SNAPSHOT_PREFIX}{number}"))
+        self.files.folder().join(format!("{SNAPSHOT_PREFIX}{number}"))
     }
 
     /// The files of the finished stage: write them once the work is done, just before
@@ -168,11 +162,7 @@ fn publish(partial: &Path, target: &Path, manifest: &Manifest) -> Result<(), Sto
 }
 
 /// Takes on a stage that is not done: looks at what an earlier run left, and cleans it up.
-pub(super) fn take_on(
-    target: PathBuf,
-    key: &StageKey,
-    lock: StageLock,
-) -> Result<StageState, StoreError> {
+pub(super) fn take_on(target: PathBuf, key: &StageKey, lock: StageLock) -> Result<StageState, StoreError> {
     let partial = target.with_extension("partial");
     durable::create_dir_all(&partial)?;
     if let Some(manifest) = finished_but_not_renamed(&partial, key) {
@@ -181,9 +171,7 @@ pub(super) fn take_on(
         return DoneStage::open(target).map(StageState::Done);
     }
     let kept = newest_snapshot(&partial)?;
-    let kept_name = kept
-        .as_ref()
-        .map(|(number, ..)| format!("{SNAPSHOT_PREFIX}{number}"));
+    let kept_name = kept.as_ref().map(|(number, ..)| format!("{SNAPSHOT_PREFIX}{number}"));
     for entry in durable::entries(&partial)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         if name != METRICS && Some(name.as_ref()) != kept_name.as_deref() {
@@ -191,9 +179,7 @@ pub(super) fn take_on(
         }
     }
     durable::write_file(&partial.join(CONFIG), key.to_toml()?.as_bytes())?;
-    let metrics_bytes = kept
-        .as_ref()
-        .map_or(0, |(_, _, metrics_bytes)| *metrics_bytes);
+    let metrics_bytes = kept.as_ref().map_or(0, |(_, _, metrics_bytes)| *metrics_bytes);
     let stage = ActiveStage {
         key: key.clone(),
         target,
@@ -225,14 +211,7 @@ fn finished_but_not_renamed(partial: &Path, key: &StageKey) -> Option<Manifest> 
 fn newest_snapshot(partial: &Path) -> Result<Option<(u64, Snapshot, u64)>, StoreError> {
     let mut numbers: Vec<u64> = durable::entries(partial)?
         .iter()
-        .filter_map(|entry| {
-            entry
-                .file_name()?
-                .to_str()?
-                .strip_prefix(SNAPSHOT_PREFIX)?
-                .parse()
-                .ok()
-        })
+        .filter_map(|entry| entry.file_name()?.to_str()?.strip_prefix(SNAPSHOT_PREFIX)?.parse().ok())
         .collect();
     numbers.sort_unstable();
     let metrics_length = std::fs::metadata(partial.join(METRICS)).map_or(0, |data| data.len());
@@ -249,13 +228,7 @@ fn read_snapshot(folder: PathBuf, partial: &Path) -> Option<(Snapshot, u64)> {
     let record: SnapshotRecord = serde_json::from_slice(&text).ok()?;
     let files = StoredFiles::open(folder, partial.to_path_buf(), record.files).ok()?;
     files.verify().ok()?;
-    Some((
-        Snapshot {
-            step: record.step,
-            files,
-        },
-        record.metrics_bytes,
-    ))
+    Some((Snapshot { step: record.step, files }, record.metrics_bytes))
 }
 
 /// `metrics.jsonl` while it grows. Lines are gathered in memory and reach the file in pieces.
@@ -275,12 +248,7 @@ impl MetricsLog {
     /// Opens the file cut to its first `bytes` bytes.
     fn open(path: PathBuf, bytes: u64) -> Result<Self, StoreError> {
         let file = durable::open_truncated(&path, bytes)?;
-        Ok(Self {
-            path,
-            file,
-            pending: Vec::new(),
-            written: bytes,
-        })
+        Ok(Self { path, file, pending: Vec::new(), written: bytes })
     }
 
     fn append<T: Serialize>(&mut self, record: &T) -> Result<(), StoreError> {
@@ -294,11 +262,7 @@ impl MetricsLog {
             });
         }
         self.pending.push(b'\n');
-        if self.pending.len() >= Self::PENDING_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.pending.len() >= Self::PENDING_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

@@ -76,19 +76,12 @@ impl DoneStage {
     /// # Errors
     /// As [`StoredFiles::read_json_lines`].
     pub fn metrics<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
-        if self.files.contains(METRICS) {
-            self.files.read_json_lines(METRICS)
-        } else {
-            Ok(vec![])
-        }
+        if self.files.contains(METRICS) { self.files.read_json_lines(METRICS) } else { Ok(vec![]) }
     }
 }
 
 /// Reads `folder/done` and rebuilds the key; `stage_folder` is what an error tells to delete.
-pub(super) fn read_record(
-    folder: &Path,
-    stage_folder: &Path,
-) -> Result<(DoneRecord, StageKey), StoreError> {
+pub(super) fn read_record(folder: &Path, stage_folder: &Path) -> Result<(DoneRecord, StageKey), StoreError> {
     let path = folder.join(DONE);
     let corrupt = |found: String| StoreError::Corrupt {
         path: path.clone(),
@@ -102,14 +95,8 @@ pub(super) fn read_record(
         }
         read => read.context("read", &path)?,
     };
-    let record: DoneRecord =
-        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    let key = StageKey::new(
-        &record.kind,
-        record.semantics,
-        &record.config,
-        &record.inputs,
-    )
-    .map_err(|error| corrupt(error.to_string()))?;
+    let record: DoneRecord = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    let key = StageKey::new(&record.kind, record.semantics, &record.config, &record.inputs)
+        .map_err(|error| corrupt(error.to_string()))?;
     Ok((record, key))
 }

@@ -30,11 +30,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     }
     // The caller knows the file by its final name.
     written.map_err(|error| match error {
-        StoreError::Io { source, .. } => StoreError::Io {
-            action: "write",
-            path: path.to_path_buf(),
-            source,
-        },
+        StoreError::Io { source, .. } => StoreError::Io { action: "write", path: path.to_path_buf(), source },
         other => other,
     })
 }
@@ -62,12 +58,7 @@ pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 /// Opens a file for appending after cutting it to `bytes` (created if missing).
 pub(super) fn open_truncated(path: &Path, bytes: u64) -> Result<File, StoreError> {
     fault::point().context("open", path)?;
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(path)
-        .context("open", path)?;
+    let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path).context("open", path)?;
     file.set_len(bytes).context("truncate", path)?;
     io::Seek::seek(&mut file, io::SeekFrom::End(0)).context("open", path)?;
     Ok(file)
@@ -77,11 +68,7 @@ pub(super) fn open_truncated(path: &Path, bytes: u64) -> Result<File, StoreError
 pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
     fault::point().context("sync", path)?;
     // Windows refuses to sync a file that is open for reading only.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .context("open", path)?;
+    let file = OpenOptions::new().read(true).write(true).open(path).context("open", path)?;
     file.sync_all().context("sync", path)
 }
 
@@ -125,11 +112,7 @@ pub(super) fn remove_any(path: &Path) -> Result<(), StoreError> {
 /// What a folder holds, sorted by name.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut paths = fs::read_dir(folder)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.path()))
-                .collect::<io::Result<Vec<_>>>()
-        })
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
         .context("list", folder)?;
     paths.sort();
     Ok(paths)
@@ -138,9 +121,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Makes the names in a folder durable (where the system can).
 pub(super) fn sync_dir(folder: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
-        File::open(folder)
-            .and_then(|dir| dir.sync_all())
-            .context("sync", folder)?;
+        File::open(folder).and_then(|dir| dir.sync_all()).context("sync", folder)?;
     }
     Ok(())
 }
@@ -184,11 +165,7 @@ pub(super) mod fault {
     }
 
     /// Runs `work` with a fault at its `at`-th operation (from 0); returns the operations counted.
-    pub(in crate::store) fn with<T>(
-        at: usize,
-        fault: Fault,
-        work: impl FnOnce() -> T,
-    ) -> (T, usize) {
+    pub(in crate::store) fn with<T>(at: usize, fault: Fault, work: impl FnOnce() -> T) -> (T, usize) {
         COUNTED.set(0);
         PLAN.set(Some((at, fault)));
         let result = work();
@@ -201,9 +178,7 @@ pub(super) mod fault {
         COUNTED.set(count + 1);
         match PLAN.get() {
             Some((at, Fault::Crash)) if count >= at => Err(io::Error::other("killed")),
-            Some((at, Fault::DiskFull)) if count == at => {
-                Err(io::Error::from(io::ErrorKind::StorageFull))
-            }
+            Some((at, Fault::DiskFull)) if count == at => Err(io::Error::from(io::ErrorKind::StorageFull)),
             _ => Ok(()),
         }
     }

@@ -22,10 +22,7 @@ pub(super) struct FileRecord {
 
 impl FileRecord {
     fn of_bytes(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.len() as u64,
-            sha256: hex(&Sha256::digest(bytes)),
-        }
+        Self { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
     }
 
     fn of(path: &Path) -> Result<Self, StoreError> {
@@ -44,10 +41,7 @@ impl FileRecord {
                 Err(error) => return Err(error).context("read", path),
             }
         }
-        Ok(Self {
-            bytes,
-            sha256: hex(&hasher.finalize()),
-        })
+        Ok(Self { bytes, sha256: hex(&hasher.finalize()) })
     }
 }
 
@@ -63,10 +57,7 @@ pub struct FilesWriter {
 
 impl FilesWriter {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            manifest: Manifest::new(),
-        }
+        Self { folder, manifest: Manifest::new() }
     }
 
     /// Stores `bytes` under `name`, replacing an earlier file of that name.
@@ -77,8 +68,7 @@ impl FilesWriter {
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check_name(name)?;
         durable::write_file(&self.folder.join(name), bytes)?;
-        self.manifest
-            .insert(name.to_string(), FileRecord::of_bytes(bytes));
+        self.manifest.insert(name.to_string(), FileRecord::of_bytes(bytes));
         Ok(())
     }
 
@@ -96,20 +86,13 @@ impl FilesWriter {
     ///
     /// # Errors
     /// As [`write`](Self::write); an error of `save` becomes [`StoreError::Payload`].
-    pub fn write_with<E>(
-        &mut self,
-        name: &str,
-        save: impl FnOnce(&Path) -> Result<(), E>,
-    ) -> Result<(), StoreError>
+    pub fn write_with<E>(&mut self, name: &str, save: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), StoreError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         check_name(name)?;
         let path = self.folder.join(name);
-        save(&path).map_err(|error| StoreError::Payload {
-            path: path.clone(),
-            source: error.into(),
-        })?;
+        save(&path).map_err(|error| StoreError::Payload { path: path.clone(), source: error.into() })?;
         durable::sync_file(&path)?;
         self.record_written(name)
     }
@@ -157,16 +140,8 @@ pub struct StoredFiles {
 
 impl StoredFiles {
     /// Checks that all files are there with their lengths (not yet their content).
-    pub(super) fn open(
-        folder: PathBuf,
-        stage_folder: PathBuf,
-        manifest: Manifest,
-    ) -> Result<Self, StoreError> {
-        let files = Self {
-            folder,
-            stage_folder,
-            manifest,
-        };
+    pub(super) fn open(folder: PathBuf, stage_folder: PathBuf, manifest: Manifest) -> Result<Self, StoreError> {
+        let files = Self { folder, stage_folder, manifest };
         for (name, record) in &files.manifest {
             let path = files.folder.join(name);
             match fs::metadata(&path) {
@@ -179,11 +154,7 @@ impl StoredFiles {
                     ));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(files.corrupt(
-                        name,
-                        "no such file".into(),
-                        format!("{} bytes", record.bytes),
-                    ));
+                    return Err(files.corrupt(name, "no such file".into(), format!("{} bytes", record.bytes)));
                 }
                 Err(error) => return Err(error).context("read", &path),
             }
@@ -235,8 +206,7 @@ impl StoredFiles {
     /// As [`read`](Self::read); [`StoreError::Corrupt`] too if it is not a `T`.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
         let bytes = self.read(name)?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| self.corrupt(name, error.to_string(), type_name::<T>()))
+        serde_json::from_slice(&bytes).map_err(|error| self.corrupt(name, error.to_string(), type_name::<T>()))
     }
 
     /// Reads a file of one JSON value a line.
@@ -262,26 +232,18 @@ impl StoredFiles {
     /// # Errors
     /// As [`read`](Self::read), for the first damaged file by name.
     pub fn verify(&self) -> Result<(), StoreError> {
-        self.names()
-            .try_for_each(|name| self.path(name).map(|_| ()))
+        self.names().try_for_each(|name| self.path(name).map(|_| ()))
     }
 
     fn record(&self, name: &str) -> Result<&FileRecord, StoreError> {
-        self.manifest
-            .get(name)
-            .ok_or_else(|| StoreError::NoSuchFile {
-                folder: self.folder.clone(),
-                name: name.to_string(),
-                present: self.names().map(str::to_string).collect(),
-            })
+        self.manifest.get(name).ok_or_else(|| StoreError::NoSuchFile {
+            folder: self.folder.clone(),
+            name: name.to_string(),
+            present: self.names().map(str::to_string).collect(),
+        })
     }
 
-    fn compare(
-        &self,
-        name: &str,
-        found: &FileRecord,
-        expected: &FileRecord,
-    ) -> Result<(), StoreError> {
+    fn compare(&self, name: &str, found: &FileRecord, expected: &FileRecord) -> Result<(), StoreError> {
         if found == expected {
             return Ok(());
         }
@@ -293,21 +255,14 @@ impl StoredFiles {
     }
 
     fn corrupt(&self, name: &str, found: String, expected: String) -> StoreError {
-        StoreError::Corrupt {
-            path: self.folder.join(name),
-            found,
-            expected,
-            folder: self.stage_folder.clone(),
-        }
+        StoreError::Corrupt { path: self.folder.join(name), found, expected, folder: self.stage_folder.clone() }
     }
 }
 
 /// Indented JSON.
 pub(super) fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<String, StoreError> {
-    serde_json::to_string_pretty(value).map_err(|error| StoreError::Serialise {
-        what: path.display().to_string(),
-        message: error.to_string(),
-    })
+    serde_json::to_string_pretty(value)
+        .map_err(|error| StoreError::Serialise { what: path.display().to_string(), message: error.to_string() })
 }
 
 fn type_name<T>() -> String {

@@ -51,12 +51,7 @@ impl StageKey {
     /// # Errors
     /// [`StoreError::InvalidName`] for a bad kind, [`StoreError::Serialise`] for a configuration that
     /// JSON cannot hold (e.g. a map whose keys are not text).
-    pub fn new<C: Serialize>(
-        kind: &str,
-        semantics: u32,
-        config: &C,
-        inputs: &[StageId],
-    ) -> Result<Self, StoreError> {
+    pub fn new<C: Serialize>(kind: &str, semantics: u32, config: &C, inputs: &[StageId]) -> Result<Self, StoreError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if kind.is_empty() || !kind.chars().all(allowed) {
             return Err(StoreError::InvalidName {
@@ -74,13 +69,7 @@ impl StageKey {
         });
         let digest = hex(&Sha256::digest(canonical_json(&whole).as_bytes()));
         let id = StageId(format!("{kind}-{}", &digest[..16]));
-        Ok(Self {
-            id,
-            kind: kind.to_string(),
-            semantics,
-            config,
-            inputs: inputs.to_vec(),
-        })
+        Ok(Self { id, kind: kind.to_string(), semantics, config, inputs: inputs.to_vec() })
     }
 
     /// The directory name.
@@ -139,10 +128,7 @@ fn toml_value(value: &Value) -> Option<toml::Value> {
         },
         Value::Array(items) => toml::Value::Array(items.iter().filter_map(toml_value).collect()),
         Value::Object(fields) => toml::Value::Table(
-            fields
-                .iter()
-                .filter_map(|(name, field)| Some((name.clone(), toml_value(field)?)))
-                .collect(),
+            fields.iter().filter_map(|(name, field)| Some((name.clone(), toml_value(field)?))).collect(),
         ),
     })
 }
@@ -155,13 +141,7 @@ fn canonical_json(value: &Value) -> String {
             sorted.sort_by_key(|(name, _)| *name);
             let parts: Vec<_> = sorted
                 .iter()
-                .map(|(name, field)| {
-                    format!(
-                        "{}:{}",
-                        Value::String((*name).clone()),
-                        canonical_json(field)
-                    )
-                })
+                .map(|(name, field)| format!("{}:{}", Value::String((*name).clone()), canonical_json(field)))
                 .collect();
             format!("{{{}}}", parts.join(","))
         }
@@ -184,10 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn id_of(config: &Value) -> String {
-        StageKey::new("finetune", 1, config, &[])
-            .unwrap()
-            .id()
-            .to_string()
+        StageKey::new("finetune", 1, config, &[]).unwrap().id().to_string()
     }
 
     #[test]
@@ -203,13 +180,9 @@ mod tests {
     fn ids_stay_the_same_from_release_to_release() {
         let config = json!({"b": [1, 2.5, null], "a": {"seed": u64::MAX, "name": "x\"y"}});
         let canonical = canonical_json(&config);
-        assert_eq!(
-            canonical,
-            r#"{"a":{"name":"x\"y","seed":18446744073709551615},"b":[1,2.5,null]}"#
-        );
+        assert_eq!(canonical, r#"{"a":{"name":"x\"y","seed":18446744073709551615},"b":[1,2.5,null]}"#);
         let key = StageKey::new("measure", 3, &config, &[]).unwrap();
-        let text =
-            format!(r#"{{"config":{canonical},"inputs":[],"kind":"measure","semantics":3}}"#);
+        let text = format!(r#"{{"config":{canonical},"inputs":[],"kind":"measure","semantics":3}}"#);
         let expected = hex(&Sha256::digest(text.as_bytes()));
         assert_eq!(key.id().as_str(), format!("measure-{}", &expected[..16]));
     }
@@ -217,10 +190,7 @@ mod tests {
     #[test]
     fn every_part_of_the_key_changes_the_id() {
         let config = json!({"lr": 0.1});
-        let input = StageKey::new("pretrain", 1, &config, &[])
-            .unwrap()
-            .id()
-            .clone();
+        let input = StageKey::new("pretrain", 1, &config, &[]).unwrap().id().clone();
         let ids = [
             StageKey::new("finetune", 1, &config, &[]).unwrap(),
             StageKey::new("finetune", 2, &config, &[]).unwrap(),
@@ -237,10 +207,7 @@ mod tests {
     fn a_kind_that_is_no_folder_name_is_refused() {
         for kind in ["", "a/b", "Pre", "..", "a b"] {
             let error = StageKey::new(kind, 1, &(), &[]).unwrap_err();
-            assert!(
-                matches!(error, StoreError::InvalidName { .. }),
-                "{kind}: {error}"
-            );
+            assert!(matches!(error, StoreError::InvalidName { .. }), "{kind}: {error}");
         }
     }
 

@@ -85,9 +85,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if `root` cannot be created or written.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let store = Self {
-            root: root.as_ref().to_path_buf(),
-        };
+        let store = Self { root: root.as_ref().to_path_buf() };
         durable::create_dir_all(&store.runs())?;
         durable::create_dir_all(&store.locks())?;
         let probe = store.root.join(format!(".writable-{}", std::process::id()));
@@ -138,14 +136,8 @@ impl Store {
     pub fn finished(&self, kind: &str) -> Result<Vec<DoneStage>, StoreError> {
         let mut stages = Vec::new();
         for folder in durable::entries(&self.runs())? {
-            let name = folder
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let of_kind = name
-                .rsplit_once('-')
-                .is_some_and(|(found, _)| found == kind);
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let of_kind = name.rsplit_once('-').is_some_and(|(found, _)| found == kind);
             if of_kind && folder.extension().is_none() && folder.is_dir() {
                 stages.push(DoneStage::open(folder)?);
             }
@@ -167,18 +159,12 @@ impl Store {
 
     fn lock(&self, key: &StageKey) -> Result<StageLock, StoreError> {
         let path = self.locks().join(format!("{}.lock", key.id()));
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .context("open", &path)?;
+        let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path).context("open", &path)?;
         match file.try_lock() {
             Ok(()) => Ok(StageLock { _file: file, path }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-                stage: key.id().to_string(),
-                root: self.root.clone(),
-            }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::Locked { stage: key.id().to_string(), root: self.root.clone() })
+            }
             Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
         }
     }

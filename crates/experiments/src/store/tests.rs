@@ -18,13 +18,7 @@ const STEPS: u64 = 7;
 const SNAPSHOT_EVERY: u64 = 2;
 
 fn key() -> StageKey {
-    StageKey::new(
-        "count",
-        1,
-        &json!({"steps": STEPS, "lr": 1e-3, "none": null}),
-        &[],
-    )
-    .unwrap()
+    StageKey::new("count", 1, &json!({"steps": STEPS, "lr": 1e-3, "none": null}), &[]).unwrap()
 }
 
 /// A stage with metrics, snapshots of two files and a result that depends on every step.
@@ -63,9 +57,7 @@ fn run_stage(
             on_state("saved", step);
         }
     }
-    stage
-        .files()
-        .write_with("model.bin", |path| fs::write(path, model_bytes(state)))?;
+    stage.files().write_with("model.bin", |path| fs::write(path, model_bytes(state)))?;
     stage.files().write_json("result.json", &state)?;
     stage.finish()
 }
@@ -75,9 +67,7 @@ fn run_quietly(store: &Store) -> Result<DoneStage, StoreError> {
 }
 
 fn model_bytes(state: u64) -> Vec<u8> {
-    (0..100)
-        .flat_map(|index: u64| (state ^ index).to_le_bytes())
-        .collect()
+    (0..100).flat_map(|index: u64| (state ^ index).to_le_bytes()).collect()
 }
 
 /// Every file of the stages with a line on its content. (A crash may also leave an empty lock file.)
@@ -87,11 +77,7 @@ fn content(root: &Path) -> BTreeMap<String, String> {
     let mut folders = vec![root.clone()];
     while let Some(next) = folders.pop() {
         for path in durable::entries(&next).unwrap() {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
                 found.insert(name + "/", "folder".into());
                 folders.push(path);
@@ -140,9 +126,7 @@ fn a_crash_at_any_file_operation_loses_no_snapshot_and_changes_no_result() {
                 saved.set(step);
             }
         };
-        let (crashed, _) = fault::with(at, Fault::Crash, || {
-            run_stage(&store, &key(), &mut on_state, Duration::ZERO)
-        });
+        let (crashed, _) = fault::with(at, Fault::Crash, || run_stage(&store, &key(), &mut on_state, Duration::ZERO));
         if crashed.is_ok() {
             assert!(at > 30, "only {at} operations were counted");
             break;
@@ -152,11 +136,7 @@ fn a_crash_at_any_file_operation_loses_no_snapshot_and_changes_no_result() {
             resumed_at.get_or_insert(step);
         };
         run_stage(&store, &key(), &mut on_state, Duration::ZERO).unwrap();
-        assert!(
-            resumed_at >= Some(saved.get()),
-            "crash {at}: {resumed_at:?} < {}",
-            saved.get()
-        );
+        assert!(resumed_at >= Some(saved.get()), "crash {at}: {resumed_at:?} < {}", saved.get());
         assert_eq!(content(root.path()), reference, "crash at operation {at}");
     }
 }
@@ -171,11 +151,7 @@ fn a_crash_during_the_recovery_from_a_crash_is_recovered_too() {
             let (_, _) = fault::with(first, Fault::Crash, || run_quietly(&store));
             let (_, _) = fault::with(second, Fault::Crash, || run_quietly(&store));
             run_quietly(&store).unwrap();
-            assert_eq!(
-                content(root.path()),
-                reference,
-                "crashes at {first} and {second}"
-            );
+            assert_eq!(content(root.path()), reference, "crashes at {first} and {second}");
         }
     }
 }
@@ -188,9 +164,7 @@ fn a_full_disk_is_one_line_and_loses_nothing() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
         let earlier = StageKey::new("earlier", 1, &(), &[]).unwrap();
-        let StageState::Fresh(mut stage) = store.enter(&earlier).unwrap() else {
-            panic!()
-        };
+        let StageState::Fresh(mut stage) = store.enter(&earlier).unwrap() else { panic!() };
         stage.files().write("data.bin", b"kept").unwrap();
         stage.finish().unwrap();
 
@@ -202,21 +176,14 @@ fn a_full_disk_is_one_line_and_loses_nothing() {
             refused += 1;
             let message = error.to_string();
             assert!(message.contains("nothing stored is lost"), "{message}");
-            assert!(
-                message.contains(&*root.path().to_string_lossy()),
-                "{message}"
-            );
+            assert!(message.contains(&*root.path().to_string_lossy()), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
         run_quietly(&store).unwrap();
         let kept = store.find(&earlier).unwrap().unwrap();
         assert_eq!(kept.files().read("data.bin").unwrap(), b"kept");
         fs::remove_dir_all(kept.folder()).unwrap();
-        assert_eq!(
-            content(root.path()),
-            reference,
-            "disk full at operation {at}"
-        );
+        assert_eq!(content(root.path()), reference, "disk full at operation {at}");
     }
     assert!(refused > 20, "{refused}");
 }
@@ -225,9 +192,7 @@ fn a_full_disk_is_one_line_and_loses_nothing() {
 fn metrics_after_a_failed_write_hold_each_line_once() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
+    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else { panic!() };
     stage.append_metrics(&1).unwrap();
     let (result, _) = fault::with(0, Fault::DiskFull, || stage.save_snapshot(1, |_| Ok(())));
     assert!(result.is_err());
@@ -259,10 +224,7 @@ fn a_killed_process_is_resumed_to_the_same_files() {
             .unwrap();
         let partial = root.path().join(format!("runs/{}.partial", key().id()));
         while !partial.join(format!("snapshot-{newest}")).exists() {
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "the child ended by itself"
-            );
+            assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
             std::thread::sleep(Duration::from_millis(1));
         }
         let locked = store.enter(&key()).map(|_| ()).unwrap_err();
@@ -282,16 +244,10 @@ fn a_killed_process_is_resumed_to_the_same_files() {
 fn a_stage_is_taken_on_once_at_a_time() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
+    let StageState::Fresh(stage) = store.enter(&key()).unwrap() else { panic!() };
     let error = Store::open(root.path()).unwrap().enter(&key()).unwrap_err();
     assert!(matches!(&error, StoreError::Locked { stage, .. } if *stage == key().id().to_string()));
-    assert!(
-        store
-            .enter(&StageKey::new("other", 1, &(), &[]).unwrap())
-            .is_ok()
-    );
+    assert!(store.enter(&StageKey::new("other", 1, &(), &[]).unwrap()).is_ok());
     drop(stage);
     assert!(matches!(store.enter(&key()), Ok(StageState::Fresh(_))));
 }
@@ -301,19 +257,11 @@ fn what_is_done_is_not_done_again() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
     run_quietly(&store).unwrap();
-    let StageState::Done(done) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
+    let StageState::Done(done) = store.enter(&key()).unwrap() else { panic!() };
     assert_eq!(done.key(), &key());
-    assert_eq!(
-        done.metrics::<serde_json::Value>().unwrap().len() as u64,
-        STEPS
-    );
+    assert_eq!(done.metrics::<serde_json::Value>().unwrap().len() as u64, STEPS);
     let finished = store.finished("count").unwrap();
-    assert_eq!(
-        finished.iter().map(|stage| stage.id()).collect::<Vec<_>>(),
-        [key().id()]
-    );
+    assert_eq!(finished.iter().map(|stage| stage.id()).collect::<Vec<_>>(), [key().id()]);
     assert!(store.finished("cou").unwrap().is_empty());
 }
 
@@ -324,19 +272,13 @@ fn damaged(name: &str, damage: impl Fn(&Path)) -> (String, String) {
     let folder = run_quietly(&store).unwrap().folder().to_path_buf();
     damage(&folder.join(name));
     let read = |stage: DoneStage| stage.files().read(name).map(|_| ());
-    let error = store
-        .find(&key())
-        .and_then(|stage| read(stage.unwrap()))
-        .unwrap_err();
+    let error = store.find(&key()).and_then(|stage| read(stage.unwrap())).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     let message = error.to_string();
     assert_eq!(message.lines().count(), 1, "{message}");
     let advice = format!("delete the folder {}", folder.display());
     assert!(message.contains(&advice), "{message}");
-    assert!(
-        message.starts_with(&folder.join(name).display().to_string()),
-        "{message}"
-    );
+    assert!(message.starts_with(&folder.join(name).display().to_string()), "{message}");
 
     fs::remove_dir_all(&folder).unwrap();
     run_quietly(&store).unwrap().files().verify().unwrap();
@@ -347,17 +289,9 @@ fn damaged(name: &str, damage: impl Fn(&Path)) -> (String, String) {
 #[test]
 fn a_truncated_checkpoint_is_found_out() {
     let (message, _) = damaged("model.bin", |path| {
-        fs::OpenOptions::new()
-            .write(true)
-            .open(path)
-            .unwrap()
-            .set_len(799)
-            .unwrap();
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(799).unwrap();
     });
-    assert!(
-        message.contains("found 799 bytes, expected 800 bytes"),
-        "{message}"
-    );
+    assert!(message.contains("found 799 bytes, expected 800 bytes"), "{message}");
 }
 
 #[test]
@@ -373,10 +307,7 @@ fn an_altered_checkpoint_is_found_out() {
 #[test]
 fn a_missing_checkpoint_is_found_out() {
     let (message, _) = damaged("model.bin", |path| fs::remove_file(path).unwrap());
-    assert!(
-        message.contains("found no such file, expected 800 bytes"),
-        "{message}"
-    );
+    assert!(message.contains("found no such file, expected 800 bytes"), "{message}");
 }
 
 #[test]
@@ -384,9 +315,7 @@ fn a_damaged_record_is_found_out() {
     damaged("done", |path| fs::remove_file(path).unwrap());
     damaged("done", |path| fs::write(path, "{\"kind\":").unwrap());
     let (message, _) = damaged("done", |path| {
-        let text = fs::read_to_string(path)
-            .unwrap()
-            .replace("\"steps\": 7", "\"steps\": 8");
+        let text = fs::read_to_string(path).unwrap().replace("\"steps\": 7", "\"steps\": 8");
         fs::write(path, text).unwrap();
     });
     assert!(message.contains("the record of stage count-"), "{message}");
@@ -430,24 +359,10 @@ fn a_store_that_cannot_be_written_is_refused_with_its_path() {
 fn names_of_the_store_and_paths_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
-    for name in [
-        "",
-        "done",
-        "metrics.jsonl",
-        "config.toml",
-        "snapshot-1",
-        "../x",
-        "a/b",
-        ".x",
-    ] {
+    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else { panic!() };
+    for name in ["", "done", "metrics.jsonl", "config.toml", "snapshot-1", "../x", "a/b", ".x"] {
         let error = stage.files().write(name, b"").unwrap_err();
-        assert!(
-            matches!(error, StoreError::InvalidName { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, StoreError::InvalidName { .. }), "{name}: {error}");
     }
 }
 
@@ -455,17 +370,9 @@ fn names_of_the_store_and_paths_are_refused() {
 fn an_error_of_a_saving_function_names_the_file() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
-    let error = stage
-        .files()
-        .write_with("model.bin", |_| Err("no tensors"))
-        .unwrap_err();
-    assert!(
-        error.to_string().ends_with("model.bin: no tensors"),
-        "{error}"
-    );
+    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else { panic!() };
+    let error = stage.files().write_with("model.bin", |_| Err("no tensors")).unwrap_err();
+    assert!(error.to_string().ends_with("model.bin: no tensors"), "{error}");
 }
 
 #[test]
@@ -473,10 +380,7 @@ fn an_unknown_file_is_refused_with_the_names_there_are() {
     let root = tempfile::tempdir().unwrap();
     let done = run_quietly(&Store::open(root.path()).unwrap()).unwrap();
     let error = done.files().read("absent").unwrap_err().to_string();
-    assert!(
-        error.contains("'absent'") && error.contains("model.bin, result.json"),
-        "{error}"
-    );
+    assert!(error.contains("'absent'") && error.contains("model.bin, result.json"), "{error}");
 }
 
 #[test]
@@ -485,8 +389,7 @@ fn an_atomic_write_replaces_all_or_nothing() {
     let path = root.path().join("report/results.csv");
     write_atomic(&path, b"old").unwrap();
     for at in 0..4 {
-        let (result, counted) =
-            fault::with(at, Fault::Crash, || write_atomic(&path, b"new and longer"));
+        let (result, counted) = fault::with(at, Fault::Crash, || write_atomic(&path, b"new and longer"));
         if counted <= at {
             assert_eq!(fs::read(&path).unwrap(), b"new and longer");
             break;

@@ -6,9 +6,7 @@ use experiments::stats::{Comparison, EndPoint, Pair};
 /// Two optimizers with two controls.
 pub(crate) fn comparison() -> Comparison {
     Comparison {
-        methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"]
-            .map(String::from)
-            .to_vec(),
+        methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"].map(String::from).to_vec(),
         pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
         controls: vec![
             Pair::new(("adamw-long", "adamw"), ("muon", "muon")),
@@ -21,13 +19,9 @@ pub(crate) fn comparison() -> Comparison {
 
 /// A number in -0.5..0.5 that depends on the words alone (FNV-1a).
 fn noise(words: &[&str], numbers: &[u64]) -> f64 {
-    let bytes = words
-        .iter()
-        .flat_map(|word| word.bytes())
-        .chain(numbers.iter().flat_map(|n| n.to_le_bytes()));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let bytes = words.iter().flat_map(|word| word.bytes()).chain(numbers.iter().flat_map(|n| n.to_le_bytes()));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     (hash >> 11) as f64 / (1u64 << 53) as f64 - 0.5
 }
 
@@ -45,21 +39,13 @@ pub(crate) fn rows(seeds: u64, tasks: &[&str], checkpoints: &[&str]) -> Vec<EndP
                 ("lora-16", 1.8, 1.3),
             ] {
                 for seed in 1..=seeds {
-                    let cost =
-                        cost * if checkpoint.starts_with(method) {
-                            0.8
-                        } else {
-                            1.0
-                        } * (1.0 + 0.15 * noise(&[task, checkpoint, method], &[seed]));
-                    for (step, share) in [0.12, 0.3, 0.5, 0.72, 0.88, 1.0, 0.5]
-                        .into_iter()
-                        .enumerate()
-                    {
+                    let cost = cost
+                        * if checkpoint.starts_with(method) { 0.8 } else { 1.0 }
+                        * (1.0 + 0.15 * noise(&[task, checkpoint, method], &[seed]));
+                    for (step, share) in [0.12, 0.3, 0.5, 0.72, 0.88, 1.0, 0.5].into_iter().enumerate() {
                         let wreck = if step == 6 { 3.0 } else { 0.0 };
                         let diverged = step == 6 && method == "muon" && seed == 1;
-                        let learning = reach
-                            * share
-                            * (1.0 + 0.03 * noise(&[task, method], &[seed, step as u64]));
+                        let learning = reach * share * (1.0 + 0.03 * noise(&[task, method], &[seed, step as u64]));
                         let forgetting = 0.5 * cost * share * share * reach + wreck;
                         rows.push(EndPoint {
                             checkpoint: (*checkpoint).to_owned(),
@@ -94,12 +80,7 @@ pub(crate) fn along_runs() -> Vec<AlongRun> {
                 points: (1..20)
                     .map(|step| {
                         let learning = 0.07 * f64::from(step) * f64::from(run) / 7.0;
-                        (
-                            learning,
-                            0.3 * learning * learning
-                                + 0.05
-                                + 0.02 * noise(&[method], &[step as u64]),
-                        )
+                        (learning, 0.3 * learning * learning + 0.05 + 0.02 * noise(&[method], &[step as u64]))
                     })
                     .collect(),
             })

@@ -101,7 +101,7 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShap
                     let keys_t = Matrix::strided(&k[kv_at..], keys, width, kv_row).t();
                     product(scores, keys, 0.0, scale, queries, keys_t, Parallelism::None);
                     let start = head * time + first;
-                softmax_rows(scores, &mut log_sums[start..start + rows], first);
+                    softmax_rows(scores, &mut log_sums[start..start + rows], first);
                     let probabilities = Matrix::new(scores, rows, keys);
                     let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
                     let out = &mut out[first * row + head * width..];

@@ -190,6 +190,18 @@ impl Optimizer {
     /// # Errors
     /// If the file cannot be read or holds other tensors.
     pub fn load(&mut self, parameters: &Parameters, path: &Path) -> Result<()> {
+        self.take_state(parameters, path)?.finish()
+    }
+
+    /// Takes over the state of these parameters from the file of an optimizer that may have trained others too.
+    ///
+    /// # Errors
+    /// If the file cannot be read or lacks a tensor.
+    pub fn carry_over(&mut self, parameters: &Parameters, path: &Path) -> Result<()> {
+        self.take_state(parameters, path).map(drop)
+    }
+
+    fn take_state(&mut self, parameters: &Parameters, path: &Path) -> Result<crate::tensors::TensorFile> {
         let mut file = crate::tensors::TensorFile::read(path, &Device::Cpu)?;
         let step = file.metadata("step").and_then(|step| step.parse().ok());
         self.step = step.ok_or_else(|| Error::File { path: path.into(), what: "the step count is missing".into() })?;
@@ -203,6 +215,6 @@ impl Optimizer {
                 self.state.insert(*id, tensors);
             }
         }
-        file.finish()
+        Ok(file)
     }
 }

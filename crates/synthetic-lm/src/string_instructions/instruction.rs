@@ -23,13 +23,7 @@ pub enum Kind {
 
 impl Kind {
     /// All families.
-    pub const ALL: [Self; 5] = [
-        Self::Reverse,
-        Self::Sort,
-        Self::Count,
-        Self::Case,
-        Self::Filter,
-    ];
+    pub const ALL: [Self; 5] = [Self::Reverse, Self::Sort, Self::Count, Self::Case, Self::Filter];
 }
 
 impl fmt::Display for Kind {
@@ -68,16 +62,8 @@ impl FromStr for Kinds {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let kind = |name: &str| Kind::ALL.into_iter().find(|kind| kind.to_string() == name);
-        let kinds = text
-            .split('+')
-            .map(|name| kind(name.trim()).ok_or(name))
-            .collect::<Result<_, _>>();
-        kinds.map_err(|name| {
-            format!(
-                "kinds is {name:?}, expected some of {}, joined by +",
-                Self::all()
-            )
-        })
+        let kinds = text.split('+').map(|name| kind(name.trim()).ok_or(name)).collect::<Result<_, _>>();
+        kinds.map_err(|name| format!("kinds is {name:?}, expected some of {}, joined by +", Self::all()))
     }
 }
 
@@ -133,16 +119,8 @@ impl Input {
         });
         match self {
             Self::Letters(_) => digits.take(length).map(letter).collect(),
-            Self::Words => digits
-                .take(length)
-                .map(|d| WORDS[d as usize])
-                .collect::<Vec<_>>()
-                .join(" "),
-            Self::Numbers => digits
-                .take(length)
-                .map(|d| d.to_string())
-                .collect::<Vec<_>>()
-                .join(" "),
+            Self::Words => digits.take(length).map(|d| WORDS[d as usize]).collect::<Vec<_>>().join(" "),
+            Self::Numbers => digits.take(length).map(|d| d.to_string()).collect::<Vec<_>>().join(" "),
         }
     }
 }
@@ -154,12 +132,11 @@ pub(super) fn letter(number: u32) -> char {
 
 /// Short common words.
 pub(super) const WORDS: [&str; 64] = [
-    "air", "arm", "bag", "ball", "bed", "bird", "blue", "book", "box", "bus", "car", "cat", "city",
-    "cold", "cup", "day", "dog", "door", "ear", "egg", "eye", "farm", "fire", "fish", "foot",
-    "game", "girl", "gold", "hand", "hat", "hill", "home", "ice", "jam", "key", "king", "lake",
-    "leaf", "line", "map", "milk", "moon", "nest", "nose", "oil", "page", "pen", "rain", "red",
-    "ring", "road", "salt", "sea", "ship", "sky", "snow", "star", "sun", "tea", "tree", "wall",
-    "wind", "wood", "year",
+    "air", "arm", "bag", "ball", "bed", "bird", "blue", "book", "box", "bus", "car", "cat", "city", "cold", "cup",
+    "day", "dog", "door", "ear", "egg", "eye", "farm", "fire", "fish", "foot", "game", "girl", "gold", "hand", "hat",
+    "hill", "home", "ice", "jam", "key", "king", "lake", "leaf", "line", "map", "milk", "moon", "nest", "nose", "oil",
+    "page", "pen", "rain", "red", "ring", "road", "salt", "sea", "ship", "sky", "snow", "star", "sun", "tea", "tree",
+    "wall", "wind", "wood", "year",
 ];
 
 /// One instruction: what is done to the input.
@@ -185,11 +162,7 @@ fn is_even(number: &str) -> bool {
 /// The units joined by spaces, or `none` if there are none.
 fn join<'a>(units: impl IntoIterator<Item = &'a str>) -> String {
     let joined = units.into_iter().collect::<Vec<_>>().join(" ");
-    if joined.is_empty() {
-        "none".to_owned()
-    } else {
-        joined
-    }
+    if joined.is_empty() { "none".to_owned() } else { joined }
 }
 
 fn sorted<T, K: Ord>(units: impl Iterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<T> {
@@ -200,12 +173,7 @@ fn sorted<T, K: Ord>(units: impl Iterator<Item = T>, key: impl Fn(&T) -> K) -> V
 
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_ascii_uppercase())
-        .into_iter()
-        .chain(letters)
-        .collect()
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
 /// All instructions.
@@ -213,31 +181,21 @@ pub(super) const INSTRUCTIONS: [Instruction; 12] = [
     Instruction {
         kind: Kind::Reverse,
         input: Input::Letters(26),
-        wordings: &[
-            "Reverse the letters.",
-            "Write the word backwards.",
-            "Spell the word from its end.",
-        ],
+        wordings: &["Reverse the letters.", "Write the word backwards.", "Spell the word from its end."],
         letters: 1,
         apply: |input, _| input.chars().rev().collect(),
     },
     Instruction {
         kind: Kind::Reverse,
         input: Input::Words,
-        wordings: &[
-            "Reverse the order of the words.",
-            "Write the words from last to first.",
-        ],
+        wordings: &["Reverse the order of the words.", "Write the words from last to first."],
         letters: 1,
         apply: |input, _| join(input.split(' ').rev()),
     },
     Instruction {
         kind: Kind::Sort,
         input: Input::Letters(26),
-        wordings: &[
-            "Sort the letters.",
-            "Put the letters in order of the alphabet.",
-        ],
+        wordings: &["Sort the letters.", "Put the letters in order of the alphabet."],
         letters: 1,
         apply: |input, _| sorted(input.chars(), |&c| c).into_iter().collect(),
     },
@@ -251,10 +209,7 @@ pub(super) const INSTRUCTIONS: [Instruction; 12] = [
     Instruction {
         kind: Kind::Sort,
         input: Input::Numbers,
-        wordings: &[
-            "Sort the numbers.",
-            "Put the numbers in order, smallest first.",
-        ],
+        wordings: &["Sort the numbers.", "Put the numbers in order, smallest first."],
         letters: 1,
         // All have one or two digits, so that a shorter one is smaller.
         apply: |input, _| join(sorted(input.split(' '), |&number| (number.len(), number))),
@@ -262,62 +217,35 @@ pub(super) const INSTRUCTIONS: [Instruction; 12] = [
     Instruction {
         kind: Kind::Count,
         input: Input::Letters(5),
-        wordings: &[
-            "Count the letter {x}.",
-            "How many times does the letter {x} occur?",
-        ],
+        wordings: &["Count the letter {x}.", "How many times does the letter {x} occur?"],
         letters: 5,
         apply: |input, x| input.chars().filter(|&c| c == x).count().to_string(),
     },
     Instruction {
         kind: Kind::Count,
         input: Input::Numbers,
-        wordings: &[
-            "Count the even numbers.",
-            "How many of the numbers are even?",
-        ],
+        wordings: &["Count the even numbers.", "How many of the numbers are even?"],
         letters: 1,
-        apply: |input, _| {
-            input
-                .split(' ')
-                .filter(|number| is_even(number))
-                .count()
-                .to_string()
-        },
+        apply: |input, _| input.split(' ').filter(|number| is_even(number)).count().to_string(),
     },
     Instruction {
         kind: Kind::Case,
         input: Input::Words,
-        wordings: &[
-            "Change to upper case.",
-            "Write everything in capital letters.",
-        ],
+        wordings: &["Change to upper case.", "Write everything in capital letters."],
         letters: 1,
         apply: |input, _| input.to_ascii_uppercase(),
     },
     Instruction {
         kind: Kind::Case,
         input: Input::Words,
-        wordings: &[
-            "Start each word with a capital letter.",
-            "Make the first letter of each word upper case.",
-        ],
+        wordings: &["Start each word with a capital letter.", "Make the first letter of each word upper case."],
         letters: 1,
-        apply: |input, _| {
-            input
-                .split(' ')
-                .map(capitalised)
-                .collect::<Vec<_>>()
-                .join(" ")
-        },
+        apply: |input, _| input.split(' ').map(capitalised).collect::<Vec<_>>().join(" "),
     },
     Instruction {
         kind: Kind::Filter,
         input: Input::Letters(26),
-        wordings: &[
-            "Remove the vowels.",
-            "Keep only the letters that are not vowels.",
-        ],
+        wordings: &["Remove the vowels.", "Keep only the letters that are not vowels."],
         letters: 1,
         apply: |input, _| {
             let kept: String = input.chars().filter(|&c| !is_vowel(c)).collect();
@@ -334,10 +262,7 @@ pub(super) const INSTRUCTIONS: [Instruction; 12] = [
     Instruction {
         kind: Kind::Filter,
         input: Input::Words,
-        wordings: &[
-            "Keep only the words with the letter {x}.",
-            "Remove the words without the letter {x}.",
-        ],
+        wordings: &["Keep only the words with the letter {x}.", "Remove the words without the letter {x}."],
         letters: 5,
         apply: |input, x| join(input.split(' ').filter(|word| word.contains(x))),
     },

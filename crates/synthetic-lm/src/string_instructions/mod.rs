@@ -40,11 +40,7 @@ pub struct Config {
 impl Default for Config {
     /// All families, three to five units.
     fn default() -> Self {
-        Self {
-            kinds: Kinds::all(),
-            min_length: 3,
-            max_length: 5,
-        }
+        Self { kinds: Kinds::all(), min_length: 3, max_length: 5 }
     }
 }
 
@@ -58,12 +54,7 @@ impl Config {
         check_range(NAME, "min_length", self.min_length, 2..=self.max_length)?;
         if self.kinds.0.is_empty() {
             let expected = format!("some of {}", Kinds::all());
-            return Err(Error::OutOfRange {
-                task: NAME,
-                parameter: "kinds",
-                found: "none".to_owned(),
-                expected,
-            });
+            return Err(Error::OutOfRange { task: NAME, parameter: "kinds", found: "none".to_owned(), expected });
         }
         Ok(ValidConfig(self))
     }
@@ -85,12 +76,7 @@ impl ValidConfig {
 ///
 /// # Errors
 /// [`Error::TooFewInstances`] if more are asked for than exist.
-pub fn generate(
-    config: &ValidConfig,
-    seed: u64,
-    n_train: usize,
-    n_test: usize,
-) -> Result<Split, Error> {
+pub fn generate(config: &ValidConfig, seed: u64, n_train: usize, n_test: usize) -> Result<Split, Error> {
     let (instructions, spaces) = spaces(config.get());
     let examples = |side, n| -> Result<Vec<Example>, Error> {
         let mut rng = random::stream(seed, &format!("{NAME} {side} wording"));
@@ -99,40 +85,22 @@ pub fn generate(
             .iter()
             .map(|drawn| {
                 let instruction = instructions[drawn.class];
-                let wording = instruction
-                    .wordings
-                    .choose(&mut rng)
-                    .expect("every instruction has a wording");
-                example(
-                    instruction,
-                    wording,
-                    config.get().min_length + drawn.space,
-                    drawn,
-                )
+                let wording = instruction.wordings.choose(&mut rng).expect("every instruction has a wording");
+                example(instruction, wording, config.get().min_length + drawn.space, drawn)
             })
             .collect())
     };
-    Ok(Split {
-        train: examples(Side::Train, n_train)?,
-        test: examples(Side::Test, n_test)?,
-    })
+    Ok(Split { train: examples(Side::Train, n_train)?, test: examples(Side::Test, n_test)? })
 }
 
 /// The number of distinct instances on a side, in all.
 pub fn available(config: &ValidConfig, side: Side) -> u128 {
-    spaces(config.get())
-        .1
-        .iter()
-        .flatten()
-        .map(|space| space.available(side))
-        .sum()
+    spaces(config.get()).1.iter().flatten().map(|space| space.available(side)).sum()
 }
 
 /// The instructions of the families wanted, and for each the instances of each length.
 fn spaces(config: &Config) -> (Vec<&'static Instruction>, Vec<Vec<SplitSpace>>) {
-    let wanted = INSTRUCTIONS
-        .iter()
-        .filter(|instruction| config.kinds.0.contains(&instruction.kind));
+    let wanted = INSTRUCTIONS.iter().filter(|instruction| config.kinds.0.contains(&instruction.kind));
     wanted
         .map(|instruction| {
             let lengths = config.min_length..=config.max_length;
@@ -167,42 +135,25 @@ pub fn solve(prompt: &str) -> Result<String, Error> {
     let mut lines = prompt.lines();
     let mut field = |label: &str, expected: &'static str| {
         let line = lines.next().unwrap_or_default();
-        let unreadable = || Error::Unreadable {
-            task: NAME,
-            found: line.to_owned(),
-            expected,
-        };
-        line.strip_prefix(label)
-            .map(str::trim)
-            .ok_or_else(unreadable)
+        let unreadable = || Error::Unreadable { task: NAME, found: line.to_owned(), expected };
+        line.strip_prefix(label).map(str::trim).ok_or_else(unreadable)
     };
     let said = field("Instruction: ", "a line \"Instruction: ...\"")?;
     let input = field("Input: ", "a line \"Input: ...\"")?;
     field("Output:", "a line \"Output:\"")?;
     for instruction in &INSTRUCTIONS {
         for x in (0..instruction.letters).map(letter) {
-            if instruction
-                .wordings
-                .iter()
-                .any(|wording| wording.replace("{x}", &x.to_string()) == said)
-            {
+            if instruction.wordings.iter().any(|wording| wording.replace("{x}", &x.to_string()) == said) {
                 return Ok((instruction.apply)(input, x));
             }
         }
     }
-    Err(Error::Unreadable {
-        task: NAME,
-        found: said.to_owned(),
-        expected: "an instruction of this task",
-    })
+    Err(Error::Unreadable { task: NAME, found: said.to_owned(), expected: "an instruction of this task" })
 }
 
 /// The answer in a generated continuation: its first line, or none if that is empty.
 pub fn extract_answer(text: &str) -> Option<&str> {
-    text.lines()
-        .next()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
+    text.lines().next().map(str::trim).filter(|line| !line.is_empty())
 }
 
 /// Whether a generated continuation of the prompt begins with the right answer on a line of its own.

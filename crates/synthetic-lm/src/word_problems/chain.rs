@@ -42,9 +42,7 @@ impl Operation {
             Self::Add => value.checked_add(operand),
             Self::Subtract => value.checked_sub(operand),
             Self::Multiply => value.checked_mul(operand),
-            Self::Divide => {
-                (operand != 0 && value.is_multiple_of(operand)).then(|| value / operand)
-            }
+            Self::Divide => (operand != 0 && value.is_multiple_of(operand)).then(|| value / operand),
         }
     }
 
@@ -81,9 +79,7 @@ pub struct Chain {
 impl Chain {
     /// The number at the end, or none if a step has no whole, non-negative result.
     pub fn answer(&self) -> Option<u32> {
-        self.steps.iter().try_fold(self.start, |value, step| {
-            step.operation.apply(value, step.operand)
-        })
+        self.steps.iter().try_fold(self.start, |value, step| step.operation.apply(value, step.operand))
     }
 }
 
@@ -104,16 +100,10 @@ impl ChainSpace {
     /// The space of chains with these `operations` in which every number lies in `2..=largest`. `shared` holds the
     /// tables of the spaces made before with the same `largest`, and takes the new ones.
     pub(super) fn new(operations: &[Operation], largest: u32, shared: &mut Completions) -> Self {
-        let completions: Vec<_> = (0..=operations.len())
-            .map(|k| completions_of(&operations[k..], largest, shared))
-            .collect();
+        let completions: Vec<_> =
+            (0..=operations.len()).map(|k| completions_of(&operations[k..], largest, shared)).collect();
         let size = completions[0].iter().sum();
-        Self {
-            operations: operations.to_vec(),
-            largest,
-            completions,
-            size,
-        }
+        Self { operations: operations.to_vec(), largest, completions, size }
     }
 
     /// The number of chains.
@@ -158,26 +148,14 @@ fn completions_of(operations: &[Operation], largest: u32, shared: &mut Completio
         return Arc::clone(table);
     }
     let table: Arc<[u128]> = match operations.split_first() {
-        None => (0..=largest)
-            .map(|value| u128::from(value >= SMALLEST))
-            .collect(),
+        None => (0..=largest).map(|value| u128::from(value >= SMALLEST)).collect(),
         Some((&operation, rest)) => {
             let next = completions_of(rest, largest, shared);
             let ways_from = |value| {
-                let results = operation
-                    .operands(value, largest)
-                    .filter_map(|operand| operation.apply(value, operand));
+                let results = operation.operands(value, largest).filter_map(|operand| operation.apply(value, operand));
                 results.map(|result| next[result as usize]).sum()
             };
-            (0..=largest)
-                .map(|value| {
-                    if value < SMALLEST {
-                        0
-                    } else {
-                        ways_from(value)
-                    }
-                })
-                .collect()
+            (0..=largest).map(|value| if value < SMALLEST { 0 } else { ways_from(value) }).collect()
         }
     };
     shared.insert(operations.to_vec(), Arc::clone(&table));
@@ -192,29 +170,16 @@ mod tests {
 
     /// All chains by brute force: every start and operand up to the largest number.
     fn enumerate(operations: &[Operation], largest: u32) -> BTreeSet<Chain> {
-        let mut partial: Vec<(Chain, u32)> = (2..=largest)
-            .map(|start| {
-                (
-                    Chain {
-                        start,
-                        steps: vec![],
-                    },
-                    start,
-                )
-            })
-            .collect();
+        let mut partial: Vec<(Chain, u32)> =
+            (2..=largest).map(|start| (Chain { start, steps: vec![] }, start)).collect();
         for &operation in operations {
             let factors = matches!(operation, Operation::Multiply | Operation::Divide);
             let last = if factors { largest.min(10) } else { largest };
             partial = partial
                 .into_iter()
-                .flat_map(|(chain, value)| {
-                    (2..=last).map(move |operand| (chain.clone(), value, operand))
-                })
+                .flat_map(|(chain, value)| (2..=last).map(move |operand| (chain.clone(), value, operand)))
                 .filter_map(|(mut chain, value, operand)| {
-                    let result = operation
-                        .apply(value, operand)
-                        .filter(|result| (2..=largest).contains(result))?;
+                    let result = operation.apply(value, operand).filter(|result| (2..=largest).contains(result))?;
                     chain.steps.push(Step { operation, operand });
                     Some((chain, result))
                 })
@@ -235,13 +200,7 @@ mod tests {
         ] {
             let space = ChainSpace::new(&operations, largest, &mut Completions::new());
             let numbered: Vec<Chain> = (0..space.size()).map(|rank| space.chain(rank)).collect();
-            assert_eq!(
-                numbered,
-                enumerate(&operations, largest)
-                    .into_iter()
-                    .collect::<Vec<_>>(),
-                "{operations:?}"
-            );
+            assert_eq!(numbered, enumerate(&operations, largest).into_iter().collect::<Vec<_>>(), "{operations:?}");
         }
     }
 }

@@ -59,12 +59,7 @@ pub struct Config {
 impl Default for Config {
     /// Two steps, numbers up to 20.
     fn default() -> Self {
-        Self {
-            min_steps: 2,
-            max_steps: 2,
-            largest: 20,
-            held_out: HeldOut::Problem,
-        }
+        Self { min_steps: 2, max_steps: 2, largest: 20, held_out: HeldOut::Problem }
     }
 }
 
@@ -98,27 +93,14 @@ impl ValidConfig {
 ///
 /// # Errors
 /// [`Error::TooFewInstances`] if more are asked for than exist.
-pub fn generate(
-    config: &ValidConfig,
-    seed: u64,
-    n_train: usize,
-    n_test: usize,
-) -> Result<Split, Error> {
+pub fn generate(config: &ValidConfig, seed: u64, n_train: usize, n_test: usize) -> Result<Split, Error> {
     let space = ProblemSpace::new(config.get());
-    Ok(Split {
-        train: space.examples(Side::Train, seed, n_train)?,
-        test: space.examples(Side::Test, seed, n_test)?,
-    })
+    Ok(Split { train: space.examples(Side::Train, seed, n_train)?, test: space.examples(Side::Test, seed, n_test)? })
 }
 
 /// The number of distinct problems on a side, in all.
 pub fn available(config: &ValidConfig, side: Side) -> u128 {
-    ProblemSpace::new(config.get())
-        .splits
-        .iter()
-        .flatten()
-        .map(|space| space.available(side))
-        .sum()
+    ProblemSpace::new(config.get()).splits.iter().flatten().map(|space| space.available(side)).sum()
 }
 
 /// The number after `####` in a text, or none if there is no such line or no number in it.
@@ -145,11 +127,7 @@ impl ProblemSpace {
         let (mut chains, mut splits) = (Vec::new(), Vec::new());
         for steps in config.min_steps..=config.max_steps {
             let feasible: Vec<ChainSpace> = (0..4usize.pow(steps as u32))
-                .map(|code| {
-                    (0..steps)
-                        .map(|k| Operation::ALL[code >> (2 * k) & 3])
-                        .collect::<Vec<_>>()
-                })
+                .map(|code| (0..steps).map(|k| Operation::ALL[code >> (2 * k) & 3]).collect::<Vec<_>>())
                 .map(|operations| ChainSpace::new(&operations, config.largest, &mut shared))
                 .filter(|space| space.size() > 0)
                 .collect();
@@ -157,19 +135,12 @@ impl ProblemSpace {
                 feasible
                     .iter()
                     .flat_map(|space| {
-                        STORIES
-                            .iter()
-                            .enumerate()
-                            .map(move |(story, s)| (space, story, s.surfaces() as u128))
+                        STORIES.iter().enumerate().map(move |(story, s)| (space, story, s.surfaces() as u128))
                     })
                     .map(|(space, story, surfaces)| match config.held_out {
-                        HeldOut::Problem => {
-                            SplitSpace::new(space.size() * surfaces, 1, &space.name(Some(story)))
-                        }
+                        HeldOut::Problem => SplitSpace::new(space.size() * surfaces, 1, &space.name(Some(story))),
                         // One name for all stories: they have to part their chains alike.
-                        HeldOut::Chain => {
-                            SplitSpace::new(space.size(), surfaces, &space.name(None))
-                        }
+                        HeldOut::Chain => SplitSpace::new(space.size(), surfaces, &space.name(None)),
                     })
                     .collect(),
             );
@@ -181,10 +152,7 @@ impl ProblemSpace {
     fn examples(&self, side: Side, seed: u64, n: usize) -> Result<Vec<Example>, Error> {
         let mut rng = random::stream(seed, &format!("{NAME} {side} wording"));
         let drawn = draw(NAME, &self.splits, side, seed, n)?;
-        Ok(drawn
-            .iter()
-            .map(|drawn| self.example(drawn, &mut rng))
-            .collect())
+        Ok(drawn.iter().map(|drawn| self.example(drawn, &mut rng)).collect())
     }
 
     fn example(&self, drawn: &Drawn, rng: &mut rand_chacha::ChaCha8Rng) -> Example {
@@ -198,11 +166,7 @@ impl ProblemSpace {
 
 impl ChainSpace {
     fn name(&self, story: Option<usize>) -> String {
-        let signs: String = self
-            .operations()
-            .iter()
-            .map(|operation| operation.sign())
-            .collect();
+        let signs: String = self.operations().iter().map(|operation| operation.sign()).collect();
         match story {
             Some(story) => format!("{NAME} {signs} story {story}"),
             None => format!("{NAME} {signs}"),

@@ -11,13 +11,7 @@ use crate::Error;
 pub fn parse(prompt: &str) -> Result<Chain, Error> {
     let sentences = sentences(prompt);
     let mut readings: Vec<Chain> = Vec::new();
-    let mut furthest = (
-        0,
-        unreadable(
-            sentences.first().copied(),
-            "an opening such as \"Tom has 12 books.\"",
-        ),
-    );
+    let mut furthest = (0, unreadable(sentences.first().copied(), "an opening such as \"Tom has 12 books.\""));
     for story in &STORIES {
         match read(story, &sentences) {
             Ok(chain) => readings.push(chain),
@@ -29,10 +23,7 @@ pub fn parse(prompt: &str) -> Result<Chain, Error> {
     match readings.len() {
         0 => Err(furthest.1),
         1 => Ok(readings.remove(0)),
-        _ => Err(unreadable(
-            Some(prompt.trim_end()),
-            "a problem with one reading",
-        )),
+        _ => Err(unreadable(Some(prompt.trim_end()), "a problem with one reading")),
     }
 }
 
@@ -41,62 +32,33 @@ pub fn parse(prompt: &str) -> Result<Chain, Error> {
 /// # Errors
 /// As [`parse`]; also if a calculation has no whole, non-negative result.
 pub fn solve(prompt: &str) -> Result<u32, Error> {
-    parse(prompt)?
-        .answer()
-        .ok_or_else(|| unreadable(Some(prompt.trim_end()), "whole, non-negative results"))
+    parse(prompt)?.answer().ok_or_else(|| unreadable(Some(prompt.trim_end()), "whole, non-negative results"))
 }
 
 fn unreadable(found: Option<&str>, expected: &'static str) -> Error {
-    Error::Unreadable {
-        task: super::NAME,
-        found: found.unwrap_or_default().to_owned(),
-        expected,
-    }
+    Error::Unreadable { task: super::NAME, found: found.unwrap_or_default().to_owned(), expected }
 }
 
 /// Sentences with their final mark.
 fn sentences(text: &str) -> Vec<&str> {
-    text.split_inclusive(['.', '?'])
-        .map(str::trim)
-        .filter(|sentence| !sentence.is_empty())
-        .collect()
+    text.split_inclusive(['.', '?']).map(str::trim).filter(|sentence| !sentence.is_empty()).collect()
 }
 
 /// Reads the sentences as the given story; on failure, how many sentences could be read and what is wrong with the next.
 fn read(story: &Story, sentences: &[&str]) -> Result<Chain, (usize, Error)> {
-    let opening_error = || {
-        (
-            0,
-            unreadable(
-                sentences.first().copied(),
-                "an opening such as \"Tom has 12 books.\"",
-            ),
-        )
-    };
+    let opening_error = || (0, unreadable(sentences.first().copied(), "an opening such as \"Tom has 12 books.\""));
     let (first, rest) = sentences.split_first().ok_or_else(opening_error)?;
-    let opening = story
-        .openings
-        .iter()
-        .find_map(|template| matched(template, first));
-    let opening = opening
-        .filter(|m| story.admits(m))
-        .ok_or_else(opening_error)?;
-    let (Some(start), Some(mut name), Some(item)) = (opening.number, opening.name, opening.item)
-    else {
+    let opening = story.openings.iter().find_map(|template| matched(template, first));
+    let opening = opening.filter(|m| story.admits(m)).ok_or_else(opening_error)?;
+    let (Some(start), Some(mut name), Some(item)) = (opening.number, opening.name, opening.item) else {
         return Err(opening_error());
     };
 
-    let question_error = |at: usize| {
-        (
-            at,
-            unreadable(sentences.get(at).copied(), "an operation or a question"),
-        )
-    };
+    let question_error = |at: usize| (at, unreadable(sentences.get(at).copied(), "an operation or a question"));
     let (question, told) = rest.split_last().ok_or_else(|| question_error(1))?;
     let mut steps = Vec::with_capacity(told.len());
     for (k, sentence) in told.iter().enumerate() {
-        let (step, new_name) =
-            read_step(story, sentence, name, item).ok_or_else(|| question_error(k + 1))?;
+        let (step, new_name) = read_step(story, sentence, name, item).ok_or_else(|| question_error(k + 1))?;
         steps.push(step);
         name = new_name;
     }
@@ -104,20 +66,11 @@ fn read(story: &Story, sentences: &[&str]) -> Result<Chain, (usize, Error)> {
         matched(template, question)
             .is_some_and(|m| m.name.is_none_or(|n| n == name) && m.item.is_none_or(|i| i == item))
     });
-    if asked && !steps.is_empty() {
-        Ok(Chain { start, steps })
-    } else {
-        Err(question_error(sentences.len() - 1))
-    }
+    if asked && !steps.is_empty() { Ok(Chain { start, steps }) } else { Err(question_error(sentences.len() - 1)) }
 }
 
 /// The one step that the sentence can mean, and whom the story is about afterwards.
-fn read_step<'a>(
-    story: &Story,
-    sentence: &'a str,
-    name: &'a str,
-    item: &str,
-) -> Option<(Step, &'a str)> {
+fn read_step<'a>(story: &Story, sentence: &'a str, name: &'a str, item: &str) -> Option<(Step, &'a str)> {
     let mut found: Option<(Step, &str)> = None;
     for operation in Operation::ALL {
         for wording in story.wordings(operation) {

@@ -66,7 +66,7 @@ fn ordinary_data_are_drawn_to_the_same_bytes_twice() {
         let rows = made_up::rows(
             5,
             &["code", "math"],
-            &["adamw", "muon", "adamw-long", "muon-low-rate"],
+            &["adamw", "muon", "adamw-long", "muon-low-rate", "muon-short"],
         );
         save_all(name, rows, &made_up::along_runs(), made_up::curves(5))
     };

@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, DrawError, Text};
 use super::output::Figure;
 use super::theme::{GRID, INK, MUTED, Marker, Style, size};
-use crate::stats::{Effect, LEVELS, MIN_SEEDS, TradeoffStatistics, VERDICT_LEVEL, Verdict};
+use crate::stats::{Effect, LEVELS, TradeoffStatistics, VERDICT_LEVEL, Verdict};
 
 const WIDTH: u32 = 860;
 const HEAD: f64 = 40.0;
@@ -198,11 +198,13 @@ impl Row {
             (numbers, y - 8.0),
             Text::new(&value, size::TICK).anchored(Anchor::Left),
         )?;
-        let verdict = if interval.n < MIN_SEEDS {
-            format!("{} (n = {})", self.verdict.verdict(), interval.n)
+        let verdict = self.verdict.verdict();
+        let word = if self.control {
+            verdict.as_sign().to_owned()
         } else {
-            format!("{}, n = {}", self.verdict.verdict(), interval.n)
+            verdict.to_string()
         };
+        let verdict = format!("{word}, n = {}", interval.n);
         let verdict = Text::new(&verdict, size::REMARK)
             .colored(color)
             .anchored(Anchor::Left);

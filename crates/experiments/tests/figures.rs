@@ -52,7 +52,7 @@ fn save_all(name: &str, rows: Vec<EndPoint>, along: &[AlongRun], curves: Vec<Cur
 #[test]
 fn ordinary_data_are_drawn_to_the_same_bytes_twice() {
     let draw = |name| {
-        let rows = made_up::rows(5, &["code", "math"], &["adamw", "muon", "adamw-long", "muon-low-rate"]);
+        let rows = made_up::rows(5, &["code", "math"], &["adamw", "muon", "adamw-long", "muon-low-rate", "muon-short"]);
         save_all(name, rows, &made_up::along_runs(), made_up::curves(5))
     };
     let (first, second) = (draw("ordinary"), draw("ordinary-again"));

@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, DrawError, Text};
 use super::output::Figure;
 use super::theme::{GRID, INK, MUTED, Marker, Style, size};
-use crate::stats::{Effect, LEVELS, MIN_SEEDS, TradeoffStatistics, VERDICT_LEVEL, Verdict};
+use crate::stats::{Effect, LEVELS, TradeoffStatistics, VERDICT_LEVEL, Verdict};
 
 const WIDTH: u32 = 860;
 const HEAD: f64 = 40.0;
@@ -152,11 +152,9 @@ impl Row {
         canvas.marker((at(interval.mean), y), style, 4.6, 1.0)?;
         let value = self.verdict.describe();
         canvas.text((numbers, y - 8.0), Text::new(&value, size::TICK).anchored(Anchor::Left))?;
-        let verdict = if interval.n < MIN_SEEDS {
-            format!("{} (n = {})", self.verdict.verdict(), interval.n)
-        } else {
-            format!("{}, n = {}", self.verdict.verdict(), interval.n)
-        };
+        let verdict = self.verdict.verdict();
+        let word = if self.control { verdict.as_sign().to_owned() } else { verdict.to_string() };
+        let verdict = format!("{word}, n = {}", interval.n);
         let verdict = Text::new(&verdict, size::REMARK).colored(color).anchored(Anchor::Left);
         canvas.text((numbers, y + 8.0), verdict)
     }

@@ -72,9 +72,9 @@ impl Tradeoff {
         Self { task: task.to_owned(), methods, panels }
     }
 
+    /// At most two, so that the figure stays legible at the width of a page.
     fn columns(&self) -> u32 {
-        let panels = self.panels.len() as u32;
-        if panels == 4 { 2 } else { panels.clamp(1, 3) }
+        (self.panels.len() as u32).clamp(1, 2)
     }
 
     fn rows(&self) -> u32 {

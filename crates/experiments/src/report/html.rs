@@ -58,7 +58,7 @@ pub(super) fn page(report: &Report, svg: &impl Fn(&str) -> Result<String, Report
     if rows.is_empty() {
         body.push_str("<p>No claim has been measured yet.</p>\n");
     } else {
-        scorecard(&mut body, &rows);
+        scorecard(&mut body, &rows, Kind::Claims);
     }
     body.push_str("</section>\n");
     for part in &report.sections {
@@ -94,7 +94,7 @@ fn section(
              the optimizer does from what the loss reached and the scale of the weights do; they are no \
              verdicts on a claim.</p>\n",
         );
-        scorecard(body, &section.controls.iter().collect::<Vec<_>>());
+        scorecard(body, &section.controls.iter().collect::<Vec<_>>(), Kind::Controls);
     }
     if !section.provenance.is_empty() {
         body.push_str("<h3>How this was made</h3>\n<dl>\n");
@@ -152,19 +152,34 @@ fn table(body: &mut String, table: &Table) {
 /// Titles of the scorecard's columns; narrow screens show them beside each cell instead.
 const SCORECARD: [&str; 7] = ["Claim", "Statement", "Task", "Verdict", "Effect", "95 % interval", "Seeds"];
 
+/// What the rows of a scorecard are about.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Claims, with verdicts.
+    Claims,
+    /// Controls, with the sign of the effect.
+    Controls,
+}
+
 /// Verdict, effect, interval and seeds of each row.
-fn scorecard(body: &mut String, rows: &[&ScorecardRow]) {
+fn scorecard(body: &mut String, rows: &[&ScorecardRow], kind: Kind) {
+    let title = |column: &'static str| match (column, kind) {
+        ("Claim", Kind::Controls) => "As in",
+        ("Verdict", Kind::Controls) => "Sign",
+        _ => column,
+    };
     body.push_str("<div class=\"scroll\"><table class=\"scorecard\">\n<thead><tr>");
-    for title in SCORECARD {
-        let _ = write!(body, "<th scope=\"col\">{title}</th>");
+    for column in SCORECARD {
+        let _ = write!(body, "<th scope=\"col\">{}</th>", title(column));
     }
     body.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         let class = match row.verdict {
-            Verdict::Reproduced => "reproduced",
-            Verdict::Contradicted => "contradicted",
-            Verdict::Inconclusive => "inconclusive",
+            Verdict::Reproduced if kind == Kind::Claims => "reproduced",
+            Verdict::Contradicted if kind == Kind::Claims => "contradicted",
+            _ => "inconclusive",
         };
+        let label = if kind == Kind::Claims { row.verdict_label() } else { row.sign_label() };
         let note = |text: &str| match text {
             "" => String::new(),
             text => format!("<span class=\"note\">{}</span>", escape(text)),
@@ -177,14 +192,14 @@ fn scorecard(body: &mut String, rows: &[&ScorecardRow]) {
             escape(&row.claim),
             escape(&row.statement) + &note(&row.note),
             escape(&row.task),
-            format!("<span class=\"badge {class}\">{}</span>", escape(&row.verdict_label())),
+            format!("<span class=\"badge {class}\">{}</span>", escape(&label)),
             effect,
             interval,
             row.n.to_string(),
         ];
         body.push_str("<tr>");
-        for (title, cell) in SCORECARD.iter().zip(cells) {
-            let _ = write!(body, "<td data-title=\"{title}\"><div>{cell}</div></td>");
+        for (column, cell) in SCORECARD.into_iter().zip(cells) {
+            let _ = write!(body, "<td data-title=\"{}\"><div>{cell}</div></td>", title(column));
         }
         body.push_str("</tr>\n");
     }

@@ -159,7 +159,7 @@ fn ratio(table: &MatchedTable, task: &str, level: f64, terms: &[Term], samples: 
     MeanInterval::geometric(&ratios?)
 }
 
-/// "Muon from AdamW needs a lower learning rate (seeds 1, 2)", for each term and reason.
+/// "Muon from AdamW: needs a lower learning rate (seeds 1, 2)", for each term and reason.
 fn left_out(table: &MatchedTable, task: &str, level: f64, terms: &[Term]) -> Vec<String> {
     let mut phrases = Vec::new();
     for term in terms {

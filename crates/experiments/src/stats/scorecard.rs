@@ -36,6 +36,15 @@ impl Verdict {
         }
     }
 
+    /// The same about a control, which is no verdict on a claim: the sign of the effect.
+    pub fn as_sign(self) -> &'static str {
+        match self {
+            Self::Reproduced => "positive",
+            Self::Contradicted => "negative",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+
     /// The verdict on "every one of these holds": reproduced when all parts are, contradicted when
     /// any part is, else inconclusive.
     ///
@@ -113,10 +122,19 @@ impl ScorecardRow {
 
     /// The verdict as it is shown; too few seeds are named: "inconclusive (n = 3)".
     pub fn verdict_label(&self) -> String {
+        self.with_few_seeds(&self.verdict.to_string())
+    }
+
+    /// The same for a control: "positive", "negative" or "inconclusive".
+    pub fn sign_label(&self) -> String {
+        self.with_few_seeds(self.verdict.as_sign())
+    }
+
+    fn with_few_seeds(&self, label: &str) -> String {
         if self.verdict == Verdict::Inconclusive && self.n < MIN_SEEDS {
-            format!("{} (n = {})", self.verdict, self.n)
+            format!("{label} (n = {})", self.n)
         } else {
-            self.verdict.to_string()
+            label.to_owned()
         }
     }
 }
@@ -135,6 +153,7 @@ mod tests {
         assert_eq!(row(&[-1.0, -1.1, -0.9, -1.0, -1.2]).verdict, Verdict::Contradicted);
         assert_eq!(row(&[1.0, -1.1, 0.9, -1.0, 1.2]).verdict, Verdict::Inconclusive);
         assert_eq!(row(&[0.0; 5]).verdict, Verdict::Inconclusive);
+        assert_eq!(row(&[-1.0, -1.1, -0.9, -1.0, -1.2]).sign_label(), "negative");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which paragraphs are English prose, and which files are code that somebody wrote.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Text in ASCII: typographic signs and accented letters become their plain forms. Other characters
 /// stay as they are.
@@ -13,7 +14,8 @@ pub(super) fn plain_signs(text: &str) -> Cow<'_, str> {
         match c {
             '\u{2018}' | '\u{2019}' | '\u{2032}' => plain.push('\''),
             '\u{201C}' | '\u{201D}' | '\u{2033}' => plain.push('"'),
-            '\u{2010}'..='\u{2015}' | '\u{2212}' => plain.push('-'),
+            '\u{2010}'..='\u{2013}' | '\u{2212}' => plain.push('-'),
+            '\u{2014}' | '\u{2015}' => plain.push_str("--"),
             '\u{2026}' => plain.push_str("..."),
             '\u{2190}' => plain.push_str("<-"),
             '\u{2192}' => plain.push_str("->"),
@@ -75,9 +77,9 @@ const STOP_WORDS: [&str; 64] = [
 /// Fewest words of a paragraph: shorter ones are captions.
 const FEWEST_WORDS: usize = 5;
 /// Least share of letters, spaces and simple punctuation among the characters.
-const LETTER_SHARE: f64 = 0.9;
+const LETTER_SHARE: f64 = 0.88;
 /// Least share of [`STOP_WORDS`] among the words.
-const STOP_WORD_SHARE: f64 = 0.2;
+const STOP_WORD_SHARE: f64 = 0.16;
 
 /// Whether a paragraph (in ASCII, on one line) is English prose, and not a table, a formula, a list of
 /// names or another language.
@@ -108,6 +110,8 @@ const DIGIT_SHARE: f64 = 0.12;
 const LINE_BYTES: usize = 400;
 /// Least share of distinct lines among those of some length.
 const DISTINCT_LINES: f64 = 0.6;
+/// Largest share of lines that declare constants or types.
+const DECLARATIONS: f64 = 0.3;
 /// Lines shorter than this (braces, `else`) may repeat.
 pub(super) const SHORT_LINE: usize = 12;
 
@@ -129,7 +133,15 @@ pub(super) fn is_written_code(code: &str) -> bool {
         .map(str::trim)
         .filter(|line| line.len() >= SHORT_LINE)
         .collect();
-    let distinct: std::collections::BTreeSet<&str> = lines.iter().copied().collect();
+    let declares = |line: &&&str| {
+        ["const ", "pub const ", "type ", "pub type "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    if lines.iter().filter(declares).count() as f64 > DECLARATIONS * lines.len() as f64 {
+        return false;
+    }
+    let distinct: HashSet<&str> = lines.iter().copied().collect();
     distinct.len() as f64 >= DISTINCT_LINES * lines.len() as f64
 }
 
@@ -183,7 +195,7 @@ mod tests {
     #[test]
     fn signs_become_ascii_and_foreign_text_is_refused() {
         let text = "“naïve” — it’s… a\u{a0}b → c";
-        assert_eq!(to_ascii(text).unwrap(), "\"naive\" - it's... a b -> c");
+        assert_eq!(to_ascii(text).unwrap(), "\"naive\" -- it's... a b -> c");
         assert_eq!(to_ascii("これは日本語です and some"), None);
         let long = format!("{} ☃", "word ".repeat(20));
         assert_eq!(
@@ -200,7 +212,7 @@ mod tests {
         assert!(is_written_code(&varied), "{}", varied.len());
         let table = "    0x12, 0x34, 0x56, 0x78, 0x9a,\n".repeat(40);
         let bindings: String = (0..200)
-            .map(|i| format!("pub const A{i}: u32 = {i}{i}{i};\n"))
+            .map(|i| format!("pub const A{i}: u32 = B;\n"))
             .collect();
         let repeated = "    visitor.visit_field(self)?;\n".repeat(40);
         let long = format!("{varied}const X: &str = \"{}\";\n", "x".repeat(LINE_BYTES));

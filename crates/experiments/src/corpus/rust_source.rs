@@ -14,17 +14,20 @@ pub(super) fn divide(source: &str) -> RustSource {
     let mut divided = RustSource::default();
     let mut group = String::new();
     let mut rest = source;
-    while let Some(first) = rest.chars().next() {
-        let length = token_length(rest, divided.code.chars().next_back());
-        let (token, after) = rest.split_at(length);
+    while !rest.is_empty() {
+        let (token, after) = rest.split_at(token_length(rest, &divided.code));
         rest = after;
         if let Some(text) = documentation(token) {
             group.push_str(&text);
             group.push('\n');
+            // The comment's line goes with it, so that no gap is left in the code.
             remove_indentation(&mut divided.code);
+            if divided.code.is_empty() || divided.code.ends_with('\n') {
+                rest = rest.strip_prefix('\n').unwrap_or(rest);
+            }
             continue;
         }
-        if !first.is_whitespace() && !group.is_empty() {
+        if !group.is_empty() && !token.trim().is_empty() {
             divided.docs.push(std::mem::take(&mut group));
         }
         divided.code.push_str(token);
@@ -36,22 +39,31 @@ pub(super) fn divide(source: &str) -> RustSource {
     divided
 }
 
-/// Length in bytes of the comment, literal or single character at the start of `rest` (not empty).
-fn token_length(rest: &str, before: Option<char>) -> usize {
-    let in_identifier = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    let first = rest.chars().next().map_or(1, char::len_utf8);
+/// Length in bytes of the comment, literal or piece of other code at the start of `rest` (not empty),
+/// which follows `before`.
+fn token_length(rest: &str, before: &str) -> usize {
     match rest.as_bytes() {
         [b'/', b'/', ..] => rest.find('\n').unwrap_or(rest.len()),
         [b'/', b'*', ..] => block_comment_length(rest),
+        [b'"' | b'#', ..] if ends_with_raw_prefix(before) => raw_string_length(rest).unwrap_or(1),
         [b'"', ..] => string_length(rest),
-        [b'r', b'"' | b'#', ..] if !in_identifier => raw_string_length(rest).unwrap_or(first),
-        [b'\'', ..] => char_length(rest).unwrap_or(first),
-        // `br"..."` and `cr"..."`: the prefix is taken with what follows it.
-        [b'b' | b'c', b'r', b'"' | b'#', ..] if !in_identifier => {
-            raw_string_length(&rest[1..]).map_or(first, |length| length + 1)
+        [b'\'', ..] => char_length(rest).unwrap_or(1),
+        _ => {
+            let first = rest.chars().next().map_or(1, char::len_utf8);
+            rest[first..]
+                .find(['/', '"', '\'', '#'])
+                .map_or(rest.len(), |at| first + at)
         }
-        _ => first,
     }
+}
+
+/// Whether the code ends with `r`, `br` or `cr` as a word of its own.
+fn ends_with_raw_prefix(code: &str) -> bool {
+    let Some(code) = code.strip_suffix('r') else {
+        return false;
+    };
+    let code = code.strip_suffix(['b', 'c']).unwrap_or(code);
+    !code.ends_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
 /// Block comments nest.
@@ -90,10 +102,10 @@ fn string_length(rest: &str) -> usize {
     rest.len()
 }
 
-/// `r"..."`, `r#"..."#`...; none for a raw identifier.
+/// `"..."`, `#"..."#`... after a raw prefix; none for a raw identifier.
 fn raw_string_length(rest: &str) -> Option<usize> {
-    let hashes = rest[1..].bytes().take_while(|&byte| byte == b'#').count();
-    let body = rest[1 + hashes..].strip_prefix('"')?;
+    let hashes = rest.bytes().take_while(|&byte| byte == b'#').count();
+    let body = rest[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let start = rest.len() - body.len();
     Some(
@@ -199,8 +211,15 @@ mod tests {
         assert_eq!(divided.docs, ["Crate.\n\nMore.\nAdds.\n", "inner\n"]);
         assert_eq!(
             divided.code,
-            "#[inline]\nfn add() {\n    // why\n\n    let x = 1; //// not documentation\n}\n"
+            "#[inline]\nfn add() {\n    // why\n    let x = 1; //// not documentation\n}\n"
         );
+    }
+
+    #[test]
+    fn no_gaps_are_left_where_documentation_was() {
+        let divided =
+            divide("struct A {\n    /// One.\n    a: u8,\n    /** Two. */\n    b: u8,\n}\n");
+        assert_eq!(divided.code, "struct A {\n    a: u8,\n    b: u8,\n}\n");
     }
 
     #[test]

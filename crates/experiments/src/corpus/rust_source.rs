@@ -147,10 +147,10 @@ fn documentation(token: &str) -> Option<String> {
 /// Lines without the column of stars, or else without their common indentation.
 fn block_text(body: &str) -> String {
     let lines: Vec<&str> = body.lines().map(str::trim_end).collect();
-    let is_star = |line: &&str| line.trim_start().starts_with('*');
+    let is_star = |line: &str| line.trim_start().starts_with('*');
     let inner = lines.get(1..).unwrap_or_default();
     let filled = || inner.iter().filter(|line| !line.is_empty());
-    let starred = filled().count() > 0 && filled().all(|line| is_star(&line));
+    let starred = filled().count() > 0 && filled().all(|line| is_star(line));
     let indent = filled()
         .map(|line| line.len() - line.trim_start().len())
         .min()

@@ -155,11 +155,19 @@ pub(super) fn without_licence(code: &str) -> &str {
         }
         head += line.len();
     }
-    let comment = code[..head].to_ascii_lowercase();
-    let is_licence = ["copyright", "licence", "license"]
+    if is_licence(&code[..head]) {
+        &code[head..]
+    } else {
+        code
+    }
+}
+
+/// Whether a text speaks of copyright or a licence.
+pub(super) fn is_licence(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["copyright", "licence", "license"]
         .iter()
-        .any(|word| comment.contains(word));
-    if is_licence { &code[head..] } else { code }
+        .any(|word| text.contains(word))
 }
 
 #[cfg(test)]

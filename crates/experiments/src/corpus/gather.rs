@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::Document;
 use super::error::CorpusError;
-use super::filter::{is_english, is_written_code, plain_signs, to_ascii, without_licence};
+use super::filter::{
+    is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence,
+};
 use super::markdown::paragraphs;
 use super::packages::Package;
 use super::rust_source::divide;
@@ -103,7 +105,7 @@ fn prose_of(markdown: &[String], seen: &mut Seen) -> String {
         let Some(paragraph) = to_ascii(&paragraph) else {
             continue;
         };
-        if is_english(&paragraph) && seen.is_new_paragraph(&paragraph) {
+        if is_english(&paragraph) && !is_licence(&paragraph) && seen.is_new_paragraph(&paragraph) {
             text.push_str(&paragraph);
             text.push('\n');
         }

@@ -1,11 +1,12 @@
-//! Divides Rust source into its documentation and its code.
+//! Divides Rust source into what its authors wrote for readers and what they wrote for the compiler.
 
 /// A Rust file in two parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RustSource {
-    /// The Markdown of each group of documentation comments that no code interrupts.
+    /// Markdown, in order: of each group of documentation comments that no code interrupts, and of each
+    /// ordinary comment of two or more lines.
     pub(super) docs: Vec<String>,
-    /// The rest, ordinary comments included.
+    /// The rest, with ordinary comments of one line.
     pub(super) code: String,
 }
 
@@ -15,17 +16,25 @@ pub(super) fn divide(source: &str) -> RustSource {
     let mut group = String::new();
     let mut rest = source;
     while !rest.is_empty() {
-        let (token, after) = rest.split_at(token_length(rest, &divided.code));
+        let length = token_length(rest, &divided.code);
+        let (token, after) = rest.split_at(length);
         rest = after;
         if let Some(text) = documentation(token) {
             group.push_str(&text);
             group.push('\n');
-            // The comment's line goes with it, so that no gap is left in the code.
-            remove_indentation(&mut divided.code);
-            if divided.code.is_empty() || divided.code.ends_with('\n') {
-                rest = rest.strip_prefix('\n').unwrap_or(rest);
-            }
+            rest = remove_line(&mut divided.code, rest);
             continue;
+        }
+        if token.starts_with("//") && is_at_line_start(&divided.code) {
+            let (text, more) = following_comment_lines(token, rest);
+            if more > 0 {
+                divided
+                    .docs
+                    .extend((!group.is_empty()).then(|| std::mem::take(&mut group)));
+                divided.docs.push(text);
+                rest = remove_line(&mut divided.code, &rest[more..]);
+                continue;
+            }
         }
         if !group.is_empty() && !token.trim().is_empty() {
             divided.docs.push(std::mem::take(&mut group));
@@ -170,10 +179,48 @@ fn block_text(body: &str) -> String {
     text
 }
 
-/// Removes the white space before a comment that has just been taken out.
-fn remove_indentation(code: &mut String) {
-    let kept = code.trim_end_matches([' ', '\t']).len();
-    code.truncate(kept);
+/// The text of an ordinary comment that stands on its own line and of the ordinary comments right below
+/// it, and the length of the latter (0 if there are none).
+fn following_comment_lines(first: &str, rest: &str) -> (String, usize) {
+    let mut text = comment_text(first);
+    let mut length = 0;
+    // What follows the first line's end up to the next one's.
+    for line in rest.split_inclusive('\n').skip(1) {
+        let comment = line.trim();
+        if !comment.starts_with("//") || documentation(comment).is_some() {
+            break;
+        }
+        text.push_str(&comment_text(comment));
+        length += line.len();
+    }
+    if length == 0 {
+        return (text, 0);
+    }
+    // The first line's end counts, the last one's does not.
+    let last_end = usize::from(rest[..length + 1].ends_with('\n'));
+    (text, length + 1 - last_end)
+}
+
+fn comment_text(comment: &str) -> String {
+    let text = comment.trim_start_matches('/').trim_end();
+    format!("{}\n", text.strip_prefix(' ').unwrap_or(text))
+}
+
+fn is_at_line_start(code: &str) -> bool {
+    let code = code.trim_end_matches([' ', '\t']);
+    code.is_empty() || code.ends_with('\n')
+}
+
+/// Removes the line of a comment that has just been taken out, where nothing else is on it, so that no
+/// gap is left in the code. Returns what follows.
+fn remove_line<'r>(code: &mut String, rest: &'r str) -> &'r str {
+    let at_line_start = is_at_line_start(code);
+    code.truncate(code.trim_end_matches([' ', '\t']).len());
+    if at_line_start {
+        rest.strip_prefix('\n').unwrap_or(rest)
+    } else {
+        rest
+    }
 }
 
 /// At most one blank line in a row, no white space at line ends, four spaces for a tab.
@@ -212,6 +259,19 @@ mod tests {
         assert_eq!(
             divided.code,
             "#[inline]\nfn add() {\n    // why\n    let x = 1; //// not documentation\n}\n"
+        );
+    }
+
+    #[test]
+    fn comments_of_several_lines_are_documentation_and_of_one_line_are_code() {
+        let divided = divide(
+            "// One.\nfn a() {\n    // Two\n    //  lines.\n    let x = 1; // end\n    // and\n\n    \
+             // more\n    /// doc\n    // x\n    // y",
+        );
+        assert_eq!(divided.docs, ["Two\n lines.\n", "doc\n", "x\ny\n"]);
+        assert_eq!(
+            divided.code,
+            "// One.\nfn a() {\n    let x = 1; // end\n    // and\n\n    // more\n"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Stages, run store, grid runner, statistics, figures and report.
+//! Stages, run store, grids, statistics, figures and report.
 
 pub mod cli;
 pub mod corpus;

@@ -1,6 +1,7 @@
 //! Which paragraphs are English prose, and which files are code that somebody wrote.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Text in ASCII: typographic signs and accented letters become their plain forms. Other characters
 /// stay as they are.
@@ -13,7 +14,8 @@ pub(super) fn plain_signs(text: &str) -> Cow<'_, str> {
         match c {
             '\u{2018}' | '\u{2019}' | '\u{2032}' => plain.push('\''),
             '\u{201C}' | '\u{201D}' | '\u{2033}' => plain.push('"'),
-            '\u{2010}'..='\u{2015}' | '\u{2212}' => plain.push('-'),
+            '\u{2010}'..='\u{2013}' | '\u{2212}' => plain.push('-'),
+            '\u{2014}' | '\u{2015}' => plain.push_str("--"),
             '\u{2026}' => plain.push_str("..."),
             '\u{2190}' => plain.push_str("<-"),
             '\u{2192}' => plain.push_str("->"),
@@ -53,26 +55,31 @@ pub(super) fn to_ascii(text: &str) -> Option<String> {
     }
     let (mut kept, mut dropped) = (String::with_capacity(text.len()), 0usize);
     for c in text.chars() {
-        if c.is_ascii() { kept.push(c) } else { dropped += 1 }
+        if c.is_ascii() {
+            kept.push(c)
+        } else {
+            dropped += 1
+        }
     }
     (dropped as f64 <= FOREIGN_SHARE * (kept.len() + dropped) as f64).then_some(kept)
 }
 
 /// The commonest words of English documentation.
 const STOP_WORDS: [&str; 64] = [
-    "a", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "does", "each", "for",
-    "from", "has", "have", "if", "in", "into", "is", "it", "its", "may", "more", "must", "no", "not", "of", "on",
-    "one", "only", "or", "other", "same", "should", "so", "than", "that", "the", "their", "then", "there", "these",
-    "they", "this", "to", "use", "used", "was", "we", "when", "where", "which", "while", "will", "with", "without",
-    "would", "you", "your",
+    "a", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can",
+    "does", "each", "for", "from", "has", "have", "if", "in", "into", "is", "it", "its", "may",
+    "more", "must", "no", "not", "of", "on", "one", "only", "or", "other", "same", "should", "so",
+    "than", "that", "the", "their", "then", "there", "these", "they", "this", "to", "use", "used",
+    "was", "we", "when", "where", "which", "while", "will", "with", "without", "would", "you",
+    "your",
 ];
 
 /// Fewest words of a paragraph: shorter ones are captions.
 const FEWEST_WORDS: usize = 5;
 /// Least share of letters, spaces and simple punctuation among the characters.
-const LETTER_SHARE: f64 = 0.9;
+const LETTER_SHARE: f64 = 0.88;
 /// Least share of [`STOP_WORDS`] among the words.
-const STOP_WORD_SHARE: f64 = 0.2;
+const STOP_WORD_SHARE: f64 = 0.16;
 
 /// Whether a paragraph (in ASCII, on one line) is English prose, and not a table, a formula, a list of
 /// names or another language.
@@ -103,6 +110,8 @@ const DIGIT_SHARE: f64 = 0.12;
 const LINE_BYTES: usize = 400;
 /// Least share of distinct lines among those of some length.
 const DISTINCT_LINES: f64 = 0.6;
+/// Largest share of lines that declare constants or types.
+const DECLARATIONS: f64 = 0.3;
 /// Lines shorter than this (braces, `else`) may repeat.
 pub(super) const SHORT_LINE: usize = 12;
 
@@ -119,8 +128,20 @@ pub(super) fn is_written_code(code: &str) -> bool {
     if digits as f64 > DIGIT_SHARE * visible as f64 {
         return false;
     }
-    let lines: Vec<&str> = code.lines().map(str::trim).filter(|line| line.len() >= SHORT_LINE).collect();
-    let distinct: std::collections::BTreeSet<&str> = lines.iter().copied().collect();
+    let lines: Vec<&str> = code
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.len() >= SHORT_LINE)
+        .collect();
+    let declares = |line: &&&str| {
+        ["const ", "pub const ", "type ", "pub type "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    if lines.iter().filter(declares).count() as f64 > DECLARATIONS * lines.len() as f64 {
+        return false;
+    }
+    let distinct: HashSet<&str> = lines.iter().copied().collect();
     distinct.len() as f64 >= DISTINCT_LINES * lines.len() as f64
 }
 
@@ -134,9 +155,19 @@ pub(super) fn without_licence(code: &str) -> &str {
         }
         head += line.len();
     }
-    let comment = code[..head].to_ascii_lowercase();
-    let is_licence = ["copyright", "licence", "license"].iter().any(|word| comment.contains(word));
-    if is_licence { &code[head..] } else { code }
+    if is_licence(&code[..head]) {
+        &code[head..]
+    } else {
+        code
+    }
+}
+
+/// Whether a text speaks of copyright or a licence.
+pub(super) fn is_licence(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["copyright", "licence", "license"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 #[cfg(test)]
@@ -172,18 +203,25 @@ mod tests {
     #[test]
     fn signs_become_ascii_and_foreign_text_is_refused() {
         let text = "“naïve” — it’s… a\u{a0}b → c";
-        assert_eq!(to_ascii(text).unwrap(), "\"naive\" - it's... a b -> c");
+        assert_eq!(to_ascii(text).unwrap(), "\"naive\" -- it's... a b -> c");
         assert_eq!(to_ascii("これは日本語です and some"), None);
         let long = format!("{} ☃", "word ".repeat(20));
-        assert_eq!(to_ascii(&long).unwrap().trim_end(), "word ".repeat(20).trim_end());
+        assert_eq!(
+            to_ascii(&long).unwrap().trim_end(),
+            "word ".repeat(20).trim_end()
+        );
     }
 
     #[test]
     fn tables_bindings_and_long_lines_are_not_written_code() {
-        let varied: String = (b'a'..=b'z').map(|c| format!("fn {0}_name(x: u8) -> {0} {{ x }}\n", c as char)).collect();
+        let varied: String = (b'a'..=b'z')
+            .map(|c| format!("fn {0}_name(x: u8) -> {0} {{ x }}\n", c as char))
+            .collect();
         assert!(is_written_code(&varied), "{}", varied.len());
         let table = "    0x12, 0x34, 0x56, 0x78, 0x9a,\n".repeat(40);
-        let bindings: String = (0..200).map(|i| format!("pub const A{i}: u32 = {i}{i}{i};\n")).collect();
+        let bindings: String = (0..200)
+            .map(|i| format!("pub const A{i}: u32 = B;\n"))
+            .collect();
         let repeated = "    visitor.visit_field(self)?;\n".repeat(40);
         let long = format!("{varied}const X: &str = \"{}\";\n", "x".repeat(LINE_BYTES));
         for other in [table, bindings, repeated, long, "mod a;\n".into()] {

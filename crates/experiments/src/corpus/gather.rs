@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::Document;
 use super::error::CorpusError;
-use super::filter::{is_english, is_written_code, plain_signs, to_ascii, without_licence};
+use super::filter::{
+    is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence,
+};
 use super::markdown::paragraphs;
 use super::packages::Package;
 use super::rust_source::divide;
@@ -35,11 +37,15 @@ const NOT_PROSE: [&str; 10] = [
 /// Folders whose Rust files are data, or call the same functions over and over.
 const NOT_CODE: [&str; 6] = ["tests", "benches", "testdata", "data", "fixtures", "tables"];
 
+/// Starts of the names of packages whose code is declarations of a system's interface.
+const BINDINGS: [&str; 4] = ["libc", "linux-raw-sys", "winapi", "windows"];
+
 /// Prose and code of the packages, each sorted by package and path.
 pub(super) fn gather(packages: &[Package]) -> Result<(Vec<Document>, Vec<Document>), CorpusError> {
     let (mut prose, mut code) = (Vec::new(), Vec::new());
     let (mut seen_paragraphs, mut seen_code) = (Seen::default(), Seen::default());
     for package in packages {
+        let is_bindings = BINDINGS.iter().any(|start| package.name.starts_with(start));
         for path in files(&package.folder)? {
             let Some(kind) = Kind::of(&path) else {
                 continue;
@@ -51,7 +57,9 @@ pub(super) fn gather(packages: &[Package]) -> Result<(Vec<Document>, Vec<Documen
                 Kind::Markdown => vec![source],
                 Kind::Rust { is_code } => {
                     let divided = divide(&source);
-                    if let Some(text) = is_code.then(|| written_code(&divided.code)).flatten()
+                    if let Some(text) = (is_code && !is_bindings)
+                        .then(|| written_code(&divided.code))
+                        .flatten()
                         && seen_code.is_new_code(&text)
                     {
                         code.push(document(package, &path, text));
@@ -94,7 +102,7 @@ fn prose_of(markdown: &[String], seen: &mut Seen) -> String {
         let Some(paragraph) = to_ascii(&paragraph) else {
             continue;
         };
-        if is_english(&paragraph) && seen.is_new_paragraph(&paragraph) {
+        if is_english(&paragraph) && !is_licence(&paragraph) && seen.is_new_paragraph(&paragraph) {
             text.push_str(&paragraph);
             text.push('\n');
         }

@@ -1,9 +1,10 @@
 //! Text to train on, with nothing to download.
 //!
 //! The default corpus is the sources of the very packages that `Cargo.lock` pins and that a plain
-//! build of this project has therefore put on the machine: their documentation comments and Markdown
-//! files are English prose, for pretraining; their Rust code is one of the tasks. It depends on the
-//! lock file and the platform alone, and has a [fingerprint](Corpus::fingerprint).
+//! build of this project has therefore put on the machine: their documentation, Markdown files and
+//! comments of several lines are English prose, for pretraining; the rest of their Rust code is one of
+//! the tasks. It depends on the lock file and the platform alone, and has a
+//! [fingerprint](Corpus::fingerprint).
 //!
 //! Kept is what a person wrote once: paragraphs that are not English, code blocks in documentation,
 //! tables, generated code, bindings, licences and change logs are left out; paragraphs and files that
@@ -56,9 +57,9 @@ pub struct Document {
 /// Prose and code of the pinned packages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Corpus {
-    /// English documentation, sorted by package and path.
+    /// English documentation and comments, sorted by package and path.
     pub prose: Vec<Document>,
-    /// Rust code without its documentation, sorted by package and path.
+    /// Rust code without documentation and longer comments, sorted by package and path.
     pub code: Vec<Document>,
     /// Number of packages that were read.
     pub packages: usize,

@@ -87,6 +87,7 @@ impl<'r> Cargo<'r> {
 
     /// Names and versions that `cargo tree` lists for a plain build.
     fn built_packages(&self) -> Result<BTreeSet<NameAndVersion>, CorpusError> {
+        let host = self.host()?;
         let listing = self.run(&[
             "tree",
             "--offline",
@@ -95,12 +96,29 @@ impl<'r> Cargo<'r> {
             "experiments",
             "--edges",
             "normal,build",
+            "--target",
+            &host,
             "--prefix",
             "none",
             "--format",
             "{p}",
         ])?;
         Ok(listing.lines().filter_map(name_and_version).collect())
+    }
+
+    /// The platform that programs run on here, whatever a configuration says to build for.
+    fn host(&self) -> Result<String, CorpusError> {
+        let arguments = ["--version", "--verbose"];
+        let version = self.run(&arguments)?;
+        let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+        host.map(str::to_string).ok_or_else(|| CorpusError::Cargo {
+            command: self.command(&arguments),
+            problem: "does not say which platform this is".into(),
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> String {
+        format!("{} {}", self.program.display(), arguments.join(" "))
     }
 
     /// Folders by package, where cargo says so: for sources that are not in its registry folder (those
@@ -119,7 +137,7 @@ impl<'r> Cargo<'r> {
 
     fn run(&self, arguments: &[&str]) -> Result<String, CorpusError> {
         let failed = |problem: String| CorpusError::Cargo {
-            command: format!("{} {}", self.program.display(), arguments.join(" ")),
+            command: self.command(arguments),
             problem,
         };
         let output = Command::new(&self.program)

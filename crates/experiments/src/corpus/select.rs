@@ -143,9 +143,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn no_package_exceeds_its_share_and_small_ones_are_whole(
-            sizes in proptest::collection::vec(1usize..2000, 15..60),
+            sizes in proptest::collection::vec(1usize..500, 15..60),
         ) {
             let share = 0.08;
             let documents: Vec<Document> = sizes.iter().enumerate()

@@ -26,12 +26,19 @@ pub enum Side {
     Test,
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Side {
+    /// `train` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Train => "train",
             Self::Test => "test",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -139,7 +146,7 @@ pub fn draw(
     if n as u128 > available {
         return Err(Error::TooFewInstances {
             task,
-            side,
+            side: side.name(),
             asked: n,
             available,
         });
@@ -228,7 +235,7 @@ mod tests {
                 prop_assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), all);
                 prop_assert_eq!(&draw("test", &classes, side, seed, all / 2).unwrap(), &drawn[..all / 2]);
                 let error = draw("test", &classes, side, seed, all + 1).unwrap_err();
-                prop_assert_eq!(error, Error::TooFewInstances { task: "test", side, asked: all + 1, available: all as u128 });
+                prop_assert_eq!(error, Error::TooFewInstances { task: "test", side: side.name(), asked: all + 1, available: all as u128 });
             }
         }
     }

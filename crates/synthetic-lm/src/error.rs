@@ -3,8 +3,6 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::split::Side;
-
 /// What can be wrong with a request to this crate. Every message is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -29,7 +27,7 @@ pub enum Error {
         /// The task or generator that was asked.
         task: &'static str,
         /// Which side of the split is too small.
-        side: Side,
+        side: &'static str,
         /// The number of instances asked for.
         asked: usize,
         /// The number of instances that exist on that side.
@@ -63,6 +61,16 @@ pub enum Error {
     },
 }
 
+/// The error for a parameter that does not fit.
+pub(crate) fn out_of_range(
+    task: &'static str,
+    parameter: &'static str,
+    found: impl Display,
+    expected: impl Display,
+) -> Error {
+    Error::OutOfRange { task, parameter, found: found.to_string(), expected: expected.to_string() }
+}
+
 /// Checks that a parameter of `task` lies in `range`.
 pub(crate) fn check_range<T: PartialOrd + Display>(
     task: &'static str,
@@ -73,6 +81,5 @@ pub(crate) fn check_range<T: PartialOrd + Display>(
     if range.contains(&found) {
         return Ok(());
     }
-    let expected = format!("{} to {}", range.start(), range.end());
-    Err(Error::OutOfRange { task, parameter, found: found.to_string(), expected })
+    Err(out_of_range(task, parameter, found, format_args!("{} to {}", range.start(), range.end())))
 }

@@ -20,6 +20,7 @@
 
 mod error;
 mod example;
+pub mod language;
 pub mod permutation;
 pub mod random;
 pub mod registry;

@@ -26,12 +26,19 @@ pub enum Side {
     Test,
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Side {
+    /// `train` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Train => "train",
             Self::Test => "test",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -129,7 +136,7 @@ pub fn draw(
 ) -> Result<Vec<Drawn>, Error> {
     let available = classes.iter().flatten().map(|space| space.available(side)).sum();
     if n as u128 > available {
-        return Err(Error::TooFewInstances { task, side, asked: n, available });
+        return Err(Error::TooFewInstances { task, side: side.name(), asked: n, available });
     }
     let mut rng = random::stream(seed, &format!("{task} {side} draw"));
     let mut live: Vec<Vec<Source<'_>>> = classes
@@ -200,7 +207,7 @@ mod tests {
                 prop_assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), all);
                 prop_assert_eq!(&draw("test", &classes, side, seed, all / 2).unwrap(), &drawn[..all / 2]);
                 let error = draw("test", &classes, side, seed, all + 1).unwrap_err();
-                prop_assert_eq!(error, Error::TooFewInstances { task: "test", side, asked: all + 1, available: all as u128 });
+                prop_assert_eq!(error, Error::TooFewInstances { task: "test", side: side.name(), asked: all + 1, available: all as u128 });
             }
         }
     }

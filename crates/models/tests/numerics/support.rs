@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
+use models::ops::IGNORE;
+use models::{Activation, Batch, ModelConfig, NormKind, Positions, Role, Transformer};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -22,6 +24,14 @@ impl Vectors {
 
     pub(crate) fn get(&self, name: &str) -> &Tensor {
         self.0.get(name).unwrap_or_else(|| panic!("no stored tensor `{name}`"))
+    }
+
+    /// The sorted rests of the names that begin with `prefix`.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.0.keys().filter_map(|name| name.strip_prefix(prefix)).map(str::to_string).collect();
+        names.sort();
+        names
     }
 }
 
@@ -75,8 +85,52 @@ pub(crate) fn relative_distance(found: &[f32], expected: &[f32]) -> f64 {
     if size == 0.0 { distance.sqrt() } else { (distance / size).sqrt() }
 }
 
+/// Fails unless the [`relative_error`] is at most `tolerance`.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     let error = relative_error(found, expected);
     assert!(error <= tolerance, "{what}: relative error {error:.2e}, at most {tolerance:.0e} expected");
+}
+
+/// A model whose every parameter, also gains and biases, is drawn with deviation `size` around its usual centre.
+pub(crate) fn random_model(config: &ModelConfig, size: f64, seed: u64) -> Transformer {
+    let mut model = Transformer::new(config, seed).unwrap();
+    let mut random = Random::new(seed);
+    let parameters: Vec<_> = model.parameters().iter().map(|(id, p)| (id, p.role, p.value.dims().to_vec())).collect();
+    for (id, role, shape) in parameters {
+        let centre = if role == Role::Gain { 1.0 } else { 0.0 };
+        let value = random.tensor(&shape).affine(size, centre).unwrap();
+        model.parameters_mut().set(id, value).unwrap();
+    }
+    model
+}
+
+/// `sequences` rows of `time` random tokens with random targets, of which the first third of the first row does not count.
+pub(crate) fn random_batch(sequences: usize, time: usize, vocabulary: usize, seed: u64) -> Batch {
+    let mut random = Random::new(seed);
+    let ids = random.ids(sequences * time, vocabulary);
+    let mut targets = random.ids(sequences * time, vocabulary);
+    targets[..time / 3].fill(IGNORE);
+    Batch::new(ids, targets, time).unwrap()
+}
+
+/// Architectures that together use every part: both families, and mixtures that no family has.
+pub(crate) fn architectures(context: usize) -> Vec<(&'static str, ModelConfig)> {
+    let gpt2 = ModelConfig::gpt2(37, context, 2, 24, 3);
+    let llama = ModelConfig::llama(37, context, 2, 24, 4, 2);
+    let rotary = Positions::Rotary { theta: 100.0 };
+    vec![
+        ("gpt2", gpt2.clone()),
+        ("gpt2 untied without biases", ModelConfig { tied: false, bias: false, ..gpt2.clone() }),
+        (
+            "gpt2 with one key head and rotation",
+            ModelConfig { kv_heads: 1, positions: rotary, width: 30, ..gpt2.clone() },
+        ),
+        ("gpt2 with RMSNorm and SwiGLU", ModelConfig { norm: NormKind::Rms, activation: Activation::SwiGlu, ..gpt2 }),
+        ("llama", llama.clone()),
+        (
+            "llama tied with LayerNorm and biases",
+            ModelConfig { tied: true, bias: true, norm: NormKind::Layer, ..llama },
+        ),
+    ]
 }

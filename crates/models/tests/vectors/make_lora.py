@@ -5,14 +5,12 @@
 A layer computes y = x W^T + (alpha / rank) x A^T B^T, with A [rank, in] and B [out, rank]; only A and B are trained.
 AdamW: betas .9 .95, eps 1e-8, no decay.
 
-linear.*   one layer, rank 4, alpha 8, learning rate 1e-2, loss = mean of (y - target)^2
-    W [14, 10], A0 [4, 10], x [32, 10], target [32, 14]      what it starts from
-    loss [10], A, B, merged = W + (alpha / rank) B A         losses before each step, and the end
-llama.*    the model and the batch of llama/, rank 2, alpha 4, learning rate 5e-3, every matrix of the blocks adapted
-    A0.N, A.N, B.N      at the start and after ten steps, N the Hugging Face name of the adapted weight, W
+The model and the batch are those of llama/; rank 2, alpha 4, learning rate 5e-3, every matrix of the blocks adapted.
+    A0.N, A.N, B.N      at the start and after ten steps, N the Hugging Face name of the module
+    merged.N            W + (alpha / rank) B A after ten steps
     gradB.N             the gradient of B before the first step (A's is zero, as B = 0)
-    curve [10]          the loss before each step
-    logits              of the trained model on ids
+    curve   [10]        the loss before each step
+    logits              of the trained model on the batch
 """
 import torch
 import torch.nn.functional as F
@@ -52,27 +50,19 @@ def train(layers, lr, loss):
 
 
 draw = torch.Generator().manual_seed(4)
-normal = lambda *shape: torch.randn(*shape, generator=draw)
-w, a0, x = 0.3 * normal(14, 10), 0.3 * normal(4, 10), normal(32, 10)
-target = x @ (w + 0.2 * normal(14, 10)).T
-layer = Lora(w, a0, 8.0)
-losses, _ = train([layer], 1e-2, lambda: F.mse_loss(layer(x), target))
-out = {"linear.W": w, "linear.A0": a0, "linear.x": x, "linear.target": target, "linear.loss": losses,
-       "linear.A": layer.a, "linear.B": layer.b, "linear.merged": layer.merged()}
-
 model = LlamaForCausalLM.from_pretrained("llama", attn_implementation="eager", dtype=torch.float32).requires_grad_(False)
 data = load_file("llama/expected.safetensors")
 adapted = {}
 for name, module in list(model.named_modules()):
     if isinstance(module, torch.nn.Linear) and name.startswith("model.layers."):
-        adapted[f"{name}.weight"] = Lora(module.weight, 0.2 * normal(2, module.in_features), 4.0)
-        model.set_submodule(name, adapted[f"{name}.weight"])
-out |= {f"llama.A0.{n}": l.a.detach().clone() for n, l in adapted.items()}
+        adapted[name] = Lora(module.weight, 0.2 * torch.randn(2, module.in_features, generator=draw), 4.0)
+        model.set_submodule(name, adapted[name])
+out = {f"A0.{n}": l.a.detach().clone() for n, l in adapted.items()}
 logits = lambda: model(input_ids=data["ids"]).logits
 loss = lambda: F.cross_entropy(logits().reshape(-1, 61), data["targets"].reshape(-1), ignore_index=-100)
 curve, first = train(list(adapted.values()), 5e-3, loss)
-out |= {f"llama.gradB.{n}": g for n, g in zip(adapted, first)}
-out |= {f"llama.A.{n}": l.a for n, l in adapted.items()} | {f"llama.B.{n}": l.b for n, l in adapted.items()}
-out |= {"llama.curve": curve, "llama.logits": logits()}
+out |= {f"gradB.{n}": g for n, g in zip(adapted, first)}
+out |= {f"A.{n}": l.a for n, l in adapted.items()} | {f"B.{n}": l.b for n, l in adapted.items()}
+out |= {f"merged.{n}": l.merged() for n, l in adapted.items()} | {"curve": curve, "logits": logits()}
 save_file({k: v.detach().clone().contiguous() for k, v in out.items()}, "lora.safetensors")
-print("linear", losses[0].item(), "->", losses[-1].item(), " llama", curve[0].item(), "->", curve[-1].item())
+print("loss", curve[0].item(), "->", curve[-1].item())

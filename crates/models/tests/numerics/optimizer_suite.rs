@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use models::optim::{AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Sgd, StepSize, UpdateRule};
-use models::{Batch, ModelConfig, Transformer, train_step};
+use models::{Batch, ModelConfig, Role, Transformer, train_step};
 
 use crate::support::{Random, floats, random_batch, random_model, relative_distance, tensor};
 
@@ -239,6 +239,40 @@ fn the_multiplier_of_a_schedule_reaches_every_group() {
             assert!(floats(none).iter().all(|d| *d == 0.0), "{rule:?}: {name} moves at rate 0");
             let error = relative_distance(&floats(&(half * 2.0).unwrap()), &floats(whole));
             assert!(error < 1e-3, "{rule:?}: {name}: half the rate is off half the step by {error:.2e}");
+        }
+    }
+}
+
+/// Hidden matrices, embeddings and head, and gains each at their own rate; no decay on gains; and to the bit what the rule itself gives.
+#[test]
+fn every_group_steps_with_its_own_rule_rate_and_decay() {
+    let sgd = RuleConfig::Sgd(Sgd { momentum: 0.9, nesterov: false, weight_decay: DECAY });
+    for (hidden, _, _) in rules() {
+        let hidden = with_decay(hidden);
+        let rates = (0.01, 0.02, 0.04);
+        let policy = Policy {
+            hidden,
+            hidden_rate: rates.0,
+            embedding_rate: rates.1,
+            vector_rate: rates.2,
+            ..Policy::uniform(sgd, 1.0)
+        };
+        let (mut model, mut optimizer) = small_model(&policy);
+        let before = model.clone();
+        let batch = random_batch(4, 12, 29, 10);
+        let (_, gradients) = model.gradients(&batch, 0.1).unwrap();
+        optimizer.step(model.parameters_mut(), &gradients, 0.5).unwrap();
+        for (id, parameter) in before.parameters().iter() {
+            let (rule, rate) = match parameter.role {
+                Role::HiddenMatrix => (hidden, rates.0),
+                Role::TokenEmbedding | Role::Head => (sgd, rates.1),
+                _ => (sgd.without_decay(), rates.2),
+            };
+            let rule = rule.rule().unwrap();
+            let size = StepSize { step: 1, learning_rate: rate * 0.5 };
+            let mut state = fresh_state(&*rule, &parameter.value);
+            let expected = rule.update(&parameter.value, gradients.get(id).unwrap(), &mut state, size).unwrap();
+            assert_eq!(floats(model.parameters().value(id)), floats(&expected), "{hidden:?}: {}", parameter.name);
         }
     }
 }

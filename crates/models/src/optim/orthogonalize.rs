@@ -50,8 +50,7 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer) -> Result<Tensor> 
         Orthogonalizer::PolarExpress => {
             let s = POLAR_EXPRESS_SAFETY;
             let x = x.iter().map(|x| (f64::from(*x) / (norm * s + 1e-7)) as f32).collect();
-            let mut steps = POLAR_EXPRESS.map(|[a, b, c]| [a / s, b / s.powi(3), c / s.powi(5)]);
-            steps[4] = POLAR_EXPRESS[4];
+            let steps = POLAR_EXPRESS.map(|[a, b, c]| [a / s, b / s.powi(3), c / s.powi(5)]);
             iterate(x, rows, columns, &steps)
         }
         Orthogonalizer::Exact => exact(&x, rows, columns),

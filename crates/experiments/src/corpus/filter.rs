@@ -55,23 +55,18 @@ pub(super) fn to_ascii(text: &str) -> Option<String> {
     }
     let (mut kept, mut dropped) = (String::with_capacity(text.len()), 0usize);
     for c in text.chars() {
-        if c.is_ascii() {
-            kept.push(c)
-        } else {
-            dropped += 1
-        }
+        if c.is_ascii() { kept.push(c) } else { dropped += 1 }
     }
     (dropped as f64 <= FOREIGN_SHARE * (kept.len() + dropped) as f64).then_some(kept)
 }
 
 /// The commonest words of English documentation.
 const STOP_WORDS: [&str; 64] = [
-    "a", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can",
-    "does", "each", "for", "from", "has", "have", "if", "in", "into", "is", "it", "its", "may",
-    "more", "must", "no", "not", "of", "on", "one", "only", "or", "other", "same", "should", "so",
-    "than", "that", "the", "their", "then", "there", "these", "they", "this", "to", "use", "used",
-    "was", "we", "when", "where", "which", "while", "will", "with", "without", "would", "you",
-    "your",
+    "a", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "does", "each", "for",
+    "from", "has", "have", "if", "in", "into", "is", "it", "its", "may", "more", "must", "no", "not", "of", "on",
+    "one", "only", "or", "other", "same", "should", "so", "than", "that", "the", "their", "then", "there", "these",
+    "they", "this", "to", "use", "used", "was", "we", "when", "where", "which", "while", "will", "with", "without",
+    "would", "you", "your",
 ];
 
 /// Fewest words of a paragraph: shorter ones are captions.
@@ -128,16 +123,9 @@ pub(super) fn is_written_code(code: &str) -> bool {
     if digits as f64 > DIGIT_SHARE * visible as f64 {
         return false;
     }
-    let lines: Vec<&str> = code
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.len() >= SHORT_LINE)
-        .collect();
-    let declares = |line: &&&str| {
-        ["const ", "pub const ", "type ", "pub type "]
-            .iter()
-            .any(|start| line.starts_with(start))
-    };
+    let lines: Vec<&str> = code.lines().map(str::trim).filter(|line| line.len() >= SHORT_LINE).collect();
+    let declares =
+        |line: &&&str| ["const ", "pub const ", "type ", "pub type "].iter().any(|start| line.starts_with(start));
     if lines.iter().filter(declares).count() as f64 > DECLARATIONS * lines.len() as f64 {
         return false;
     }
@@ -155,19 +143,13 @@ pub(super) fn without_licence(code: &str) -> &str {
         }
         head += line.len();
     }
-    if is_licence(&code[..head]) {
-        &code[head..]
-    } else {
-        code
-    }
+    if is_licence(&code[..head]) { &code[head..] } else { code }
 }
 
 /// Whether a text speaks of copyright or a licence.
 pub(super) fn is_licence(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["copyright", "licence", "license"]
-        .iter()
-        .any(|word| text.contains(word))
+    ["copyright", "licence", "license"].iter().any(|word| text.contains(word))
 }
 
 #[cfg(test)]
@@ -206,22 +188,15 @@ mod tests {
         assert_eq!(to_ascii(text).unwrap(), "\"naive\" -- it's... a b -> c");
         assert_eq!(to_ascii("これは日本語です and some"), None);
         let long = format!("{} ☃", "word ".repeat(20));
-        assert_eq!(
-            to_ascii(&long).unwrap().trim_end(),
-            "word ".repeat(20).trim_end()
-        );
+        assert_eq!(to_ascii(&long).unwrap().trim_end(), "word ".repeat(20).trim_end());
     }
 
     #[test]
     fn tables_bindings_and_long_lines_are_not_written_code() {
-        let varied: String = (b'a'..=b'z')
-            .map(|c| format!("fn {0}_name(x: u8) -> {0} {{ x }}\n", c as char))
-            .collect();
+        let varied: String = (b'a'..=b'z').map(|c| format!("fn {0}_name(x: u8) -> {0} {{ x }}\n", c as char)).collect();
         assert!(is_written_code(&varied), "{}", varied.len());
         let table = "    0x12, 0x34, 0x56, 0x78, 0x9a,\n".repeat(40);
-        let bindings: String = (0..200)
-            .map(|i| format!("pub const A{i}: u32 = B;\n"))
-            .collect();
+        let bindings: String = (0..200).map(|i| format!("pub const A{i}: u32 = B;\n")).collect();
         let repeated = "    visitor.visit_field(self)?;\n".repeat(40);
         let long = format!("{varied}const X: &str = \"{}\";\n", "x".repeat(LINE_BYTES));
         for other in [table, bindings, repeated, long, "mod a;\n".into()] {

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Document;
 use super::error::CorpusError;
-use super::filter::{
-    is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence,
-};
+use super::filter::{is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence};
 use super::markdown::paragraphs;
 use super::packages::Package;
 use super::rust_source::divide;
@@ -57,9 +55,7 @@ pub(super) fn gather(packages: &[Package]) -> Result<(Vec<Document>, Vec<Documen
                 Kind::Markdown => vec![source],
                 Kind::Rust { is_code } => {
                     let divided = divide(&source);
-                    if let Some(text) = (is_code && !is_bindings)
-                        .then(|| written_code(&divided.code))
-                        .flatten()
+                    if let Some(text) = (is_code && !is_bindings).then(|| written_code(&divided.code)).flatten()
                         && seen_code.is_new_code(&text)
                     {
                         code.push(document(package, &path, text));

@@ -136,10 +136,7 @@ impl<'r> Cargo<'r> {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String, CorpusError> {
-        let failed = |problem: String| CorpusError::Cargo {
-            command: self.command(arguments),
-            problem,
-        };
+        let failed = |problem: String| CorpusError::Cargo { command: self.command(arguments), problem };
         let output = Command::new(&self.program)
             .args(arguments)
             .current_dir(self.root)

@@ -28,9 +28,7 @@ pub(super) fn divide(source: &str) -> RustSource {
         if token.starts_with("//") && is_at_line_start(&divided.code) {
             let (text, more) = following_comment_lines(token, rest);
             if more > 0 {
-                divided
-                    .docs
-                    .extend((!group.is_empty()).then(|| std::mem::take(&mut group)));
+                divided.docs.extend((!group.is_empty()).then(|| std::mem::take(&mut group)));
                 divided.docs.push(text);
                 rest = remove_line(&mut divided.code, &rest[more..]);
                 continue;
@@ -59,9 +57,7 @@ fn token_length(rest: &str, before: &str) -> usize {
         [b'\'', ..] => char_length(rest).unwrap_or(1),
         _ => {
             let first = rest.chars().next().map_or(1, char::len_utf8);
-            rest[first..]
-                .find(['/', '"', '\'', '#'])
-                .map_or(rest.len(), |at| first + at)
+            rest[first..].find(['/', '"', '\'', '#']).map_or(rest.len(), |at| first + at)
         }
     }
 }
@@ -117,10 +113,7 @@ fn raw_string_length(rest: &str) -> Option<usize> {
     let body = rest[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let start = rest.len() - body.len();
-    Some(
-        body.find(&end)
-            .map_or(rest.len(), |at| start + at + end.len()),
-    )
+    Some(body.find(&end).map_or(rest.len(), |at| start + at + end.len()))
 }
 
 /// A character literal; none for a lifetime.
@@ -133,9 +126,7 @@ fn char_length(rest: &str) -> Option<usize> {
         let skip = 1 + escaped.len_utf8();
         return body[skip..].find('\'').map(|at| 1 + skip + at + 1);
     }
-    body[first.len_utf8()..]
-        .starts_with('\'')
-        .then_some(first.len_utf8() + 2)
+    body[first.len_utf8()..].starts_with('\'').then_some(first.len_utf8() + 2)
 }
 
 /// The Markdown of a documentation comment; none for anything else.
@@ -160,13 +151,8 @@ fn block_text(body: &str) -> String {
     let inner = lines.get(1..).unwrap_or_default();
     let filled = || inner.iter().filter(|line| !line.is_empty());
     let starred = filled().count() > 0 && filled().all(|line| is_star(line));
-    let indent = filled()
-        .map(|line| line.len() - line.trim_start().len())
-        .min()
-        .unwrap_or(0);
-    let mut text = lines
-        .first()
-        .map_or(String::new(), |line| line.trim_start().to_string());
+    let indent = filled().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let mut text = lines.first().map_or(String::new(), |line| line.trim_start().to_string());
     for line in inner {
         text.push('\n');
         if starred {
@@ -216,11 +202,7 @@ fn is_at_line_start(code: &str) -> bool {
 fn remove_line<'r>(code: &mut String, rest: &'r str) -> &'r str {
     let at_line_start = is_at_line_start(code);
     code.truncate(code.trim_end_matches([' ', '\t']).len());
-    if at_line_start {
-        rest.strip_prefix('\n').unwrap_or(rest)
-    } else {
-        rest
-    }
+    if at_line_start { rest.strip_prefix('\n').unwrap_or(rest) } else { rest }
 }
 
 /// At most one blank line in a row, no white space at line ends, four spaces for a tab.
@@ -256,10 +238,7 @@ mod tests {
              /// inner\n    let x = 1; //// not documentation\n}\n",
         );
         assert_eq!(divided.docs, ["Crate.\n\nMore.\nAdds.\n", "inner\n"]);
-        assert_eq!(
-            divided.code,
-            "#[inline]\nfn add() {\n    // why\n    let x = 1; //// not documentation\n}\n"
-        );
+        assert_eq!(divided.code, "#[inline]\nfn add() {\n    // why\n    let x = 1; //// not documentation\n}\n");
     }
 
     #[test]
@@ -269,16 +248,12 @@ mod tests {
              // more\n    /// doc\n    // x\n    // y",
         );
         assert_eq!(divided.docs, ["Two\n lines.\n", "doc\n", "x\ny\n"]);
-        assert_eq!(
-            divided.code,
-            "// One.\nfn a() {\n    let x = 1; // end\n    // and\n\n    // more\n"
-        );
+        assert_eq!(divided.code, "// One.\nfn a() {\n    let x = 1; // end\n    // and\n\n    // more\n");
     }
 
     #[test]
     fn no_gaps_are_left_where_documentation_was() {
-        let divided =
-            divide("struct A {\n    /// One.\n    a: u8,\n    /** Two. */\n    b: u8,\n}\n");
+        let divided = divide("struct A {\n    /// One.\n    a: u8,\n    /** Two. */\n    b: u8,\n}\n");
         assert_eq!(divided.code, "struct A {\n    a: u8,\n    b: u8,\n}\n");
     }
 

@@ -9,19 +9,13 @@ fn damaged(name: &str, damage: impl Fn(&Path)) -> (String, String) {
     let folder = run_quietly(&store).unwrap().folder().to_path_buf();
     damage(&folder.join(name));
     let read = |stage: DoneStage| stage.files().read(name).map(|_| ());
-    let error = store
-        .find(&key())
-        .and_then(|stage| read(stage.unwrap()))
-        .unwrap_err();
+    let error = store.find(&key()).and_then(|stage| read(stage.unwrap())).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     let message = error.to_string();
     assert_eq!(message.lines().count(), 1, "{message}");
     let advice = format!("delete the folder {}", folder.display());
     assert!(message.contains(&advice), "{message}");
-    assert!(
-        message.starts_with(&folder.join(name).display().to_string()),
-        "{message}"
-    );
+    assert!(message.starts_with(&folder.join(name).display().to_string()), "{message}");
 
     fs::remove_dir_all(&folder).unwrap();
     run_quietly(&store).unwrap().files().verify().unwrap();
@@ -32,17 +26,9 @@ fn damaged(name: &str, damage: impl Fn(&Path)) -> (String, String) {
 #[test]
 fn a_truncated_checkpoint_is_found_out() {
     let (message, _) = damaged("model.bin", |path| {
-        fs::OpenOptions::new()
-            .write(true)
-            .open(path)
-            .unwrap()
-            .set_len(799)
-            .unwrap();
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(799).unwrap();
     });
-    assert!(
-        message.contains("found 799 bytes, expected 800 bytes"),
-        "{message}"
-    );
+    assert!(message.contains("found 799 bytes, expected 800 bytes"), "{message}");
 }
 
 #[test]
@@ -58,10 +44,7 @@ fn an_altered_checkpoint_is_found_out() {
 #[test]
 fn a_missing_checkpoint_is_found_out() {
     let (message, _) = damaged("model.bin", |path| fs::remove_file(path).unwrap());
-    assert!(
-        message.contains("found no such file, expected 800 bytes"),
-        "{message}"
-    );
+    assert!(message.contains("found no such file, expected 800 bytes"), "{message}");
 }
 
 #[test]
@@ -69,9 +52,7 @@ fn a_damaged_record_is_found_out() {
     damaged("done", |path| fs::remove_file(path).unwrap());
     damaged("done", |path| fs::write(path, "{\"kind\":").unwrap());
     let (message, _) = damaged("done", |path| {
-        let text = fs::read_to_string(path)
-            .unwrap()
-            .replace("\"steps\": 7", "\"steps\": 8");
+        let text = fs::read_to_string(path).unwrap().replace("\"steps\": 7", "\"steps\": 8");
         fs::write(path, text).unwrap();
     });
     assert!(message.contains("the record of stage count-"), "{message}");

@@ -17,9 +17,7 @@ fn a_crash_at_any_file_operation_loses_no_snapshot_and_changes_no_result() {
                 saved.set(step);
             }
         };
-        let (crashed, _) = fault::with(at, Fault::Crash, || {
-            run_stage(&store, &key(), &mut on_state, Duration::ZERO)
-        });
+        let (crashed, _) = fault::with(at, Fault::Crash, || run_stage(&store, &key(), &mut on_state, Duration::ZERO));
         if crashed.is_ok() {
             assert!(at > 30, "only {at} operations were counted");
             break;
@@ -29,11 +27,7 @@ fn a_crash_at_any_file_operation_loses_no_snapshot_and_changes_no_result() {
             resumed_at.get_or_insert(step);
         };
         run_stage(&store, &key(), &mut on_state, Duration::ZERO).unwrap();
-        assert!(
-            resumed_at >= Some(saved.get()),
-            "crash {at}: {resumed_at:?} < {}",
-            saved.get()
-        );
+        assert!(resumed_at >= Some(saved.get()), "crash {at}: {resumed_at:?} < {}", saved.get());
         assert_eq!(content(root.path()), reference, "crash at operation {at}");
     }
 }
@@ -48,11 +42,7 @@ fn a_crash_during_the_recovery_from_a_crash_is_recovered_too() {
             let (_, _) = fault::with(first, Fault::Crash, || run_quietly(&store));
             let (_, _) = fault::with(second, Fault::Crash, || run_quietly(&store));
             run_quietly(&store).unwrap();
-            assert_eq!(
-                content(root.path()),
-                reference,
-                "crashes at {first} and {second}"
-            );
+            assert_eq!(content(root.path()), reference, "crashes at {first} and {second}");
         }
     }
 }
@@ -65,9 +55,7 @@ fn a_full_disk_is_one_line_and_loses_nothing() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
         let earlier = StageKey::new("earlier", 1, &(), &[]).unwrap();
-        let StageState::Fresh(mut stage) = store.enter(&earlier).unwrap() else {
-            panic!()
-        };
+        let StageState::Fresh(mut stage) = store.enter(&earlier).unwrap() else { panic!() };
         stage.files().write("data.bin", b"kept").unwrap();
         stage.finish().unwrap();
 
@@ -79,21 +67,14 @@ fn a_full_disk_is_one_line_and_loses_nothing() {
             refused += 1;
             let message = error.to_string();
             assert!(message.contains("nothing stored is lost"), "{message}");
-            assert!(
-                message.contains(&*root.path().to_string_lossy()),
-                "{message}"
-            );
+            assert!(message.contains(&*root.path().to_string_lossy()), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
         run_quietly(&store).unwrap();
         let kept = store.find(&earlier).unwrap().unwrap();
         assert_eq!(kept.files().read("data.bin").unwrap(), b"kept");
         fs::remove_dir_all(kept.folder()).unwrap();
-        assert_eq!(
-            content(root.path()),
-            reference,
-            "disk full at operation {at}"
-        );
+        assert_eq!(content(root.path()), reference, "disk full at operation {at}");
     }
     assert!(refused > 20, "{refused}");
 }
@@ -102,9 +83,7 @@ fn a_full_disk_is_one_line_and_loses_nothing() {
 fn metrics_after_a_failed_write_hold_each_line_once() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
+    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else { panic!() };
     stage.append_metrics(&1).unwrap();
     let (result, _) = fault::with(0, Fault::DiskFull, || stage.save_snapshot(1, |_| Ok(())));
     assert!(result.is_err());
@@ -131,21 +110,14 @@ fn a_killed_process_is_resumed_to_the_same_files() {
     let store = Store::open(root.path()).unwrap();
     for newest in 0..2 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "store::tests::interrupted::child_process",
-                "--exact",
-                "--ignored",
-            ])
+            .args(["store::tests::interrupted::child_process", "--exact", "--ignored"])
             .env("STORE_TEST_ROOT", root.path())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let partial = root.path().join(format!("runs/{}.partial", key().id()));
         while !partial.join(format!("snapshot-{newest}")).exists() {
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "the child ended by itself"
-            );
+            assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
             std::thread::sleep(Duration::from_millis(1));
         }
         let locked = store.enter(&key()).map(|_| ()).unwrap_err();
@@ -167,8 +139,7 @@ fn an_atomic_write_replaces_all_or_nothing() {
     let path = root.path().join("report/results.csv");
     write_atomic(&path, b"old").unwrap();
     for at in 0..4 {
-        let (result, counted) =
-            fault::with(at, Fault::Crash, || write_atomic(&path, b"new and longer"));
+        let (result, counted) = fault::with(at, Fault::Crash, || write_atomic(&path, b"new and longer"));
         if counted <= at {
             assert_eq!(fs::read(&path).unwrap(), b"new and longer");
             break;

@@ -18,13 +18,7 @@ const STEPS: u64 = 7;
 const SNAPSHOT_EVERY: u64 = 2;
 
 fn key() -> StageKey {
-    StageKey::new(
-        "count",
-        1,
-        &json!({"steps": STEPS, "lr": 1e-3, "none": null}),
-        &[],
-    )
-    .unwrap()
+    StageKey::new("count", 1, &json!({"steps": STEPS, "lr": 1e-3, "none": null}), &[]).unwrap()
 }
 
 /// A stage with metrics, snapshots of two files and a result that depends on every step.
@@ -63,9 +57,7 @@ fn run_stage(
             on_state("saved", step);
         }
     }
-    stage
-        .files()
-        .write_with("model.bin", |path| fs::write(path, model_bytes(state)))?;
+    stage.files().write_with("model.bin", |path| fs::write(path, model_bytes(state)))?;
     stage.files().write_json("result.json", &state)?;
     stage.finish()
 }
@@ -75,9 +67,7 @@ fn run_quietly(store: &Store) -> Result<DoneStage, StoreError> {
 }
 
 fn model_bytes(state: u64) -> Vec<u8> {
-    (0..100)
-        .flat_map(|index: u64| (state ^ index).to_le_bytes())
-        .collect()
+    (0..100).flat_map(|index: u64| (state ^ index).to_le_bytes()).collect()
 }
 
 /// Every file of the stages with a line on its content. (A crash may also leave an empty lock file.)
@@ -87,11 +77,7 @@ fn content(root: &Path) -> BTreeMap<String, String> {
     let mut folders = vec![root.clone()];
     while let Some(next) = folders.pop() {
         for path in durable::entries(&next).unwrap() {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
                 found.insert(name + "/", "folder".into());
                 folders.push(path);
@@ -132,16 +118,10 @@ fn a_finished_stage_holds_its_files_and_nothing_else() {
 fn a_stage_is_taken_on_once_at_a_time() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
+    let StageState::Fresh(stage) = store.enter(&key()).unwrap() else { panic!() };
     let error = Store::open(root.path()).unwrap().enter(&key()).unwrap_err();
     assert!(matches!(&error, StoreError::Locked { stage, .. } if *stage == key().id().to_string()));
-    assert!(
-        store
-            .enter(&StageKey::new("other", 1, &(), &[]).unwrap())
-            .is_ok()
-    );
+    assert!(store.enter(&StageKey::new("other", 1, &(), &[]).unwrap()).is_ok());
     drop(stage);
     assert!(matches!(store.enter(&key()), Ok(StageState::Fresh(_))));
 }
@@ -151,19 +131,11 @@ fn what_is_done_is_not_done_again() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
     run_quietly(&store).unwrap();
-    let StageState::Done(done) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
+    let StageState::Done(done) = store.enter(&key()).unwrap() else { panic!() };
     assert_eq!(done.key(), &key());
-    assert_eq!(
-        done.metrics::<serde_json::Value>().unwrap().len() as u64,
-        STEPS
-    );
+    assert_eq!(done.metrics::<serde_json::Value>().unwrap().len() as u64, STEPS);
     let finished = store.finished("count").unwrap();
-    assert_eq!(
-        finished.iter().map(|stage| stage.id()).collect::<Vec<_>>(),
-        [key().id()]
-    );
+    assert_eq!(finished.iter().map(|stage| stage.id()).collect::<Vec<_>>(), [key().id()]);
     assert!(store.finished("cou").unwrap().is_empty());
 }
 
@@ -182,24 +154,10 @@ fn a_store_that_cannot_be_written_is_refused_with_its_path() {
 fn names_of_the_store_and_paths_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
-    for name in [
-        "",
-        "done",
-        "metrics.jsonl",
-        "config.toml",
-        "snapshot-1",
-        "../x",
-        "a/b",
-        ".x",
-    ] {
+    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else { panic!() };
+    for name in ["", "done", "metrics.jsonl", "config.toml", "snapshot-1", "../x", "a/b", ".x"] {
         let error = stage.files().write(name, b"").unwrap_err();
-        assert!(
-            matches!(error, StoreError::InvalidName { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, StoreError::InvalidName { .. }), "{name}: {error}");
     }
 }
 
@@ -207,17 +165,9 @@ fn names_of_the_store_and_paths_are_refused() {
 fn an_error_of_a_saving_function_names_the_file() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else {
-        panic!()
-    };
-    let error = stage
-        .files()
-        .write_with("model.bin", |_| Err("no tensors"))
-        .unwrap_err();
-    assert!(
-        error.to_string().ends_with("model.bin: no tensors"),
-        "{error}"
-    );
+    let StageState::Fresh(mut stage) = store.enter(&key()).unwrap() else { panic!() };
+    let error = stage.files().write_with("model.bin", |_| Err("no tensors")).unwrap_err();
+    assert!(error.to_string().ends_with("model.bin: no tensors"), "{error}");
 }
 
 #[test]
@@ -225,8 +175,5 @@ fn an_unknown_file_is_refused_with_the_names_there_are() {
     let root = tempfile::tempdir().unwrap();
     let done = run_quietly(&Store::open(root.path()).unwrap()).unwrap();
     let error = done.files().read("absent").unwrap_err().to_string();
-    assert!(
-        error.contains("'absent'") && error.contains("model.bin, result.json"),
-        "{error}"
-    );
+    assert!(error.contains("'absent'") && error.contains("model.bin, result.json"), "{error}");
 }

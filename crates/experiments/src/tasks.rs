@@ -68,7 +68,8 @@ impl TaskData {
     /// Makes the data of `task` for a preset.
     ///
     /// # Errors
-    /// If the task is unknown, has fewer instances than asked for, or an example is longer than the context.
+    /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than the context (fewer are left
+    /// out).
     pub fn prepare(task: &str, preset: &Preset, data: &TokenData) -> Result<Self> {
         let name = task.to_string();
         let context = preset.model.context;
@@ -83,17 +84,16 @@ impl TaskData {
         let seed = seeds::stream(DATA_SEED, &format!("task {task}"));
         let split = generator.generate(seed, evaluation.train_examples, evaluation.task_examples)?;
         let tokenizer = data.tokenizer.clone();
-        let encode = |examples: &[Example]| -> Result<Arc<[Instruction]>> {
-            examples.iter().map(|example| instruction(&tokenizer, example)).collect()
-        };
-        let (train, test) = (encode(&split.train)?, encode(&split.test)?);
+        let (train, _) = fitting(&tokenizer, split.train, context)?;
+        let (test, examples) = fitting(&tokenizer, split.test, context)?;
+        let (train, test): (Arc<[Instruction]>, Arc<[Instruction]>) = (train.into(), test.into());
         let longest = train.iter().chain(test.iter()).map(|e| e.completion.len()).max().unwrap_or(1);
         Instructions::new(train.clone(), context, 0)?;
         let held_out = Instructions::new(test.clone(), context, 0)?.in_order(ROWS)?;
         let decoded = evaluation.decoded.min(test.len());
         let answers = Answers {
             task: generator,
-            examples: split.test[..decoded].to_vec(),
+            examples: examples[..decoded].to_vec(),
             prompts: test[..decoded].iter().map(|example| example.prompt.clone()).collect(),
             limit: longest,
             tokenizer,
@@ -147,6 +147,31 @@ impl TaskData {
         }
         Ok(Some(right as f64 / answers.examples.len() as f64))
     }
+}
+
+/// The share of a task's examples that may be too long for the context; they are left out.
+const TOO_LONG: f64 = 0.1;
+
+/// The examples that fit into the context, in tokens and as text.
+fn fitting(tokenizer: &Tokenizer, examples: Vec<Example>, context: usize) -> Result<(Vec<Instruction>, Vec<Example>)> {
+    let all = examples.len();
+    let mut kept = (Vec::new(), Vec::new());
+    let mut longest = 0;
+    for example in examples {
+        let tokens = instruction(tokenizer, &example)?;
+        let length = tokens.prompt.len() + tokens.completion.len() - 1;
+        longest = longest.max(length);
+        if length <= context {
+            kept.0.push(tokens);
+            kept.1.push(example);
+        }
+    }
+    let left_out = all - kept.0.len();
+    if left_out as f64 > TOO_LONG * all as f64 {
+        let expected = format!("about {longest}, the tokens of the longest example ({left_out} of {all} do not fit)");
+        return Err(ExperimentError::value("model.context", context, expected));
+    }
+    Ok(kept)
 }
 
 /// Prompt and completion in tokens; the completion ends with the end of text.

@@ -7,7 +7,7 @@ use models::{Batch, Transformer, checkpoint, mean_loss};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::preset::{EvaluationPreset, FinetunePreset, InitialState, MethodPreset, Preset};
+use crate::preset::{EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset};
 use crate::pretrain::{Pretraining, held_out, load_checkpoint};
 use crate::seeds;
 use crate::stats::EndPoint;
@@ -86,6 +86,7 @@ struct FinetuneConfig<'a> {
     method: &'a str,
     optimizer: &'static str,
     lora_rank: Option<usize>,
+    scope: Option<FinetuneScope>,
     rate: f64,
     finetune: &'a FinetunePreset,
 }
@@ -174,6 +175,7 @@ impl Finetuning<'_> {
             method: &self.method.name,
             optimizer: self.method.optimizer.as_str(),
             lora_rank: self.method.lora_rank,
+            scope: self.method.scope,
             rate: self.rate,
             finetune: &preset.finetune,
         };

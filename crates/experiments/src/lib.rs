@@ -7,6 +7,7 @@ pub mod figures;
 pub mod finetune;
 pub mod grid;
 pub mod hash;
+pub mod memory;
 pub mod ngram;
 pub mod preset;
 pub mod pretrain;

@@ -190,16 +190,24 @@ pub struct MethodPreset {
     /// The rank, for LoRA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora_rank: Option<usize>,
+    /// What this method trains, where it is not what the preset says: such a method is an ablation, left out of the verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<FinetuneScope>,
     /// Learning rates, one run each.
     pub rates: Vec<f64>,
 }
 
 impl MethodPreset {
+    /// Whether the method is compared in an ablation and not in the verdicts.
+    pub fn is_ablation(&self) -> bool {
+        self.scope.is_some()
+    }
+
     /// Which weights this method trains with which rule at a learning rate.
     pub fn policy(&self, rate: f64, finetune: &FinetunePreset) -> Policy {
         let decay = finetune.weight_decay;
         let rest_rate = if self.optimizer == OptimizerName::Muon { rate * finetune.muon_rest } else { rate };
-        let scope = match (self.lora_rank, finetune.scope) {
+        let scope = match (self.lora_rank, self.scope.unwrap_or(finetune.scope)) {
             (Some(_), _) => Scope::Adapters,
             (None, FinetuneScope::All) => Scope::All,
             (None, FinetuneScope::HiddenMatrices) => Scope::HiddenMatrices,

@@ -177,7 +177,7 @@ pub fn load_checkpoint(stage: &DoneStage, preset: &Preset, data: &TokenData) -> 
 /// If there is less than one window.
 pub fn held_out(preset: &Preset, data: &TokenData) -> Result<Vec<Batch>> {
     let text = PackedText::new(data.prose_held_out.clone(), preset.model.context, 0)?;
-    Ok(text.in_order(preset.evaluation.pretrain_windows, EVALUATION_ROWS)?)
+    Ok(text.spread(preset.evaluation.pretrain_windows, EVALUATION_ROWS)?)
 }
 
 fn hidden_rms(network: &Transformer) -> Result<f64> {

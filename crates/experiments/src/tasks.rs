@@ -75,7 +75,7 @@ impl TaskData {
         let context = preset.model.context;
         if task == CODE {
             let held_out = PackedText::new(data.code_held_out.clone(), context, 0)?;
-            let held_out = held_out.in_order(preset.evaluation.task_windows, ROWS)?;
+            let held_out = held_out.spread(preset.evaluation.task_windows, ROWS)?;
             let train = Training::Text(data.code_train.clone());
             return Ok(Self { name, train, held_out, answers: None });
         }

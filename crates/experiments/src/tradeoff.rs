@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::finetune::{FinetuneResult, Finetuning, Losses, Start};
 use crate::grid::{Display, Grid, JobContext, JobError, JobId, Outcome};
 use crate::ngram::NGram;
-use crate::preset::Preset;
-use crate::pretrain::{PretrainResult, Pretraining};
+use crate::preset::{MethodPreset, OptimizerName, Preset};
+use crate::pretrain::{PretrainResult, Pretraining, held_out};
 use crate::stats::{Comparison, EndPoint, Pair, Results, TradeoffStatistics};
 use crate::store::{StageKey, StageState, Store, write_atomic};
 use crate::tasks::TaskData;
@@ -43,6 +43,8 @@ pub struct Options {
 pub(crate) struct Measured {
     pub(crate) results: Results,
     pub(crate) statistics: TradeoffStatistics,
+    /// The statistics of the ablation, if the preset has one.
+    pub(crate) ablation: Option<TradeoffStatistics>,
     /// Every pretraining that did not diverge: checkpoint, seed, result.
     pub(crate) pretrained: Vec<(String, u64, PretrainResult)>,
     pub(crate) baselines: Vec<(String, f64)>,
@@ -122,11 +124,13 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     }
     let results = Results::from_rows(finetuned.iter().map(|(row, _)| row.clone()).collect())?;
     let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
+    let ablation = ablation(preset).map(|comparison| TradeoffStatistics::compute(&results, &comparison));
     let csv = report.join("results.csv");
     write_atomic(&csv, crate::stats::csv::write(&results).as_bytes())?;
     let measured = Measured {
         results,
         statistics,
+        ablation,
         pretrained,
         baselines,
         finetuned,
@@ -147,21 +151,40 @@ fn single_thread<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
     Ok(pool.install(work))
 }
 
-/// The comparison that a preset asks for.
+/// The comparison that a preset's verdicts are about.
 pub fn comparison(preset: &Preset) -> Comparison {
-    let pair = |[a, b]: &[String; 2]| {
-        let matched = |name: &str| preset.checkpoint(name).map_or("", |c| c.optimizer.as_str());
-        Pair::new((a, matched(a)), (b, matched(b)))
-    };
-    let named = |wanted: fn(&crate::preset::MethodPreset) -> bool| {
-        preset.methods.iter().filter(|m| wanted(m)).map(|m| m.name.clone()).collect()
+    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| !method.is_ablation()).collect();
+    compare(preset, &methods, preset.controls.iter().collect(), |optimizer| optimizer.as_str().into())
+}
+
+/// The comparison of the methods that train less than the preset's, if each matched optimizer has one.
+pub fn ablation(preset: &Preset) -> Option<Comparison> {
+    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| method.is_ablation()).collect();
+    let name = |optimizer| methods.iter().find(|m| m.optimizer == optimizer).map(|m| m.name.clone());
+    let matched = preset
+        .pair
+        .iter()
+        .all(|checkpoint| preset.checkpoint(checkpoint).is_some_and(|checkpoint| name(checkpoint.optimizer).is_some()));
+    matched.then(|| compare(preset, &methods, Vec::new(), |optimizer| name(optimizer).unwrap_or_default()))
+}
+
+fn compare(
+    preset: &Preset,
+    methods: &[&MethodPreset],
+    controls: Vec<&[String; 2]>,
+    matched: impl Fn(OptimizerName) -> String,
+) -> Comparison {
+    let of = |checkpoint: &str| preset.checkpoint(checkpoint).map_or(String::new(), |c| matched(c.optimizer));
+    let pair = |[a, b]: &[String; 2]| Pair::new((a, &of(a)), (b, &of(b)));
+    let named = |wanted: fn(&MethodPreset) -> bool| {
+        methods.iter().filter(|method| wanted(method)).map(|method| method.name.clone()).collect()
     };
     Comparison {
-        methods: preset.methods.iter().map(|m| m.name.clone()).collect(),
+        methods: methods.iter().map(|method| method.name.clone()).collect(),
         pair: pair(&preset.pair),
-        controls: preset.controls.iter().map(pair).collect(),
+        controls: controls.into_iter().map(pair).collect(),
         lora: named(|method| method.lora_rank.is_some()),
-        sgd: named(|method| method.optimizer == crate::preset::OptimizerName::Sgd),
+        sgd: named(|method| method.optimizer == OptimizerName::Sgd),
     }
 }
 
@@ -293,18 +316,26 @@ fn add_task<'a>(
 
 /// Losses of smoothed 2- and 3-gram models of the training tokens on the held-out text that L_pre is measured on.
 fn baselines(preset: &Preset, data: &TokenData, store: &Store) -> Result<Vec<(String, f64)>> {
-    let length = preset.evaluation.pretrain_windows * preset.model.context + 1;
-    let held_out = &data.prose_held_out[..length.min(data.prose_held_out.len())];
-    let key = StageKey::new("baselines", BASELINE_SEMANTICS, &held_out.len(), std::slice::from_ref(&data.id))?;
+    let windows: Vec<Vec<u32>> = held_out(preset, data)?.iter().flat_map(windows_of).collect();
+    let config = (windows.len(), preset.model.context);
+    let key = StageKey::new("baselines", BASELINE_SEMANTICS, &config, std::slice::from_ref(&data.id))?;
     let mut stage = match store.enter(&key)? {
         StageState::Done(stage) => return Ok(stage.files().read_json("result.json")?),
         StageState::Fresh(stage) | StageState::Started(stage, _) => stage,
     };
     let vocabulary = data.tokenizer.vocabulary();
-    let found: Vec<(String, f64)> = [2, 3]
-        .map(|order| (format!("{order}-gram"), NGram::train(&data.prose_train, vocabulary, order).loss(held_out)))
-        .to_vec();
+    let loss = |order| {
+        let model = NGram::train(&data.prose_train, vocabulary, order);
+        (format!("{order}-gram"), model.loss(windows.iter().map(Vec::as_slice)))
+    };
+    let found: Vec<(String, f64)> = [2, 3].map(loss).to_vec();
     stage.files().write_json("result.json", &found)?;
     stage.finish()?;
     Ok(found)
+}
+
+/// The rows of a batch, each with its last target.
+fn windows_of(batch: &Batch) -> Vec<Vec<u32>> {
+    let rows = batch.ids().chunks(batch.time()).zip(batch.targets().chunks(batch.time()));
+    rows.map(|(ids, targets)| ids.iter().chain(targets.last()).copied().collect()).collect()
 }

@@ -21,6 +21,10 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     section.introduction = introduction(options);
     section.scorecard = statistics.scorecard.clone();
     section.controls = statistics.controls.clone();
+    if let Some(ablation) = &measured.ablation {
+        section.controls.extend(ablation.scorecard.iter().cloned());
+        section.tables.extend(tables::matched(ablation));
+    }
     let along = along_runs(measured);
     let mut add = |figure: &dyn Fn() -> Result<(String, String)>| -> Result<()> {
         let (name, caption) = figure()?;
@@ -55,7 +59,7 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
             "Held-out loss during pretraining, a line for each seed, with n-gram baselines of the same tokens.";
         saved(&curves, &figures, caption.into())
     })?;
-    section.tables = tables::matched(statistics);
+    section.tables.splice(0..0, tables::matched(statistics));
     section.tables.push(tables::consistency(statistics));
     section.tables.push(tables::effects(statistics));
     section.tables.push(tables::pretraining(&by_checkpoint(measured, |result| result.loss), &measured.baselines));

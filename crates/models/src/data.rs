@@ -81,12 +81,13 @@ impl PackedText {
         rng.random_range(0..self.time)
     }
 
-    /// The first `count` windows in the order of the text, in batches of at most `sequences`: held-out text for an evaluation.
+    /// `count` windows spread evenly over the text (all of them if there are fewer), in batches of at most `sequences`: held-out text for an evaluation.
     ///
     /// # Errors
     /// As [`Batch::new`].
-    pub fn in_order(&self, count: usize, sequences: usize) -> Result<Vec<Batch>> {
-        let starts: Vec<usize> = (0..count.min(self.windows())).map(|i| i * self.time).collect();
+    pub fn spread(&self, count: usize, sequences: usize) -> Result<Vec<Batch>> {
+        let count = count.min(self.windows());
+        let starts: Vec<usize> = (0..count).map(|i| i * self.windows() / count * self.time).collect();
         starts.chunks(sequences).map(|starts| self.windows_at(starts)).collect()
     }
 
@@ -195,6 +196,16 @@ mod tests {
         text.batch(3, 2).unwrap();
         assert_eq!(text.batch(25, 2).unwrap(), later);
         assert_eq!(later.targets()[0], later.ids()[0] + 1);
+    }
+
+    #[test]
+    fn an_evaluation_is_spread_over_the_whole_text() {
+        let tokens: std::sync::Arc<[u32]> = (0..1001).collect();
+        let text = PackedText::new(tokens, 10, 7).unwrap();
+        let batches = text.spread(4, 3).unwrap();
+        let starts: Vec<u32> = batches.iter().flat_map(|batch| batch.ids().chunks(10).map(|row| row[0])).collect();
+        assert_eq!(starts, [0, 240, 490, 740]);
+        assert_eq!(text.spread(1000, 3).unwrap().iter().map(Batch::sequences).sum::<usize>(), text.windows());
     }
 
     #[test]

@@ -26,5 +26,6 @@ fn run(flags: &RunFlags) -> Result<()> {
 }
 
 fn main() -> ExitCode {
+    experiments::memory::keep_freed_memory();
     finish(run(&Flags::parse().run))
 }

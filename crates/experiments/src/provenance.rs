@@ -7,7 +7,10 @@ pub fn lines(command: &str, seconds: f64) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     vec![
         ("command".into(), command.into()),
-        ("version".into(), format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))),
+        (
+            "version".into(),
+            format!("{} {}, {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), env!("RUSTC_VERSION")),
+        ),
         ("hardware".into(), format!("{}, {cores} cores, f32 on the CPU", processor())),
         ("date".into(), date()),
         ("time".into(), format!("{seconds:.0} s (of the last call; what was finished before is not in it)")),

@@ -21,6 +21,7 @@
 mod error;
 mod example;
 pub mod language;
+pub mod metrics;
 pub mod permutation;
 pub mod random;
 pub mod registry;

@@ -127,16 +127,17 @@ impl Stream<'_> {
         })
     }
 
-    /// Appends `n` tokens of the stream, documents following each other without gap and cut at the end, to be continued by
-    /// the next call; `is_answer` tells beside each token whether it belongs to an answer. Returns the number appended,
-    /// which is less than `n` only when a finite stream ends.
+    /// Fills the buffers, whatever they held, with the next `n` tokens of the stream: documents follow each other without
+    /// gap and are cut at the end, to be continued by the next call. `is_answer` tells beside each token whether it
+    /// belongs to an answer. Returns the number of tokens, which is less than `n` only when a finite stream ends.
     pub fn fill(&mut self, n: usize, tokens: &mut Vec<Token>, is_answer: &mut Vec<bool>) -> usize {
-        let start = tokens.len();
+        tokens.clear();
+        is_answer.clear();
         for (token, answer) in self.carry.drain(..) {
             tokens.push(token);
             is_answer.push(answer);
         }
-        while tokens.len() < start + n {
+        while tokens.len() < n {
             let Some(document) = self.next_document(tokens) else {
                 break;
             };
@@ -144,7 +145,7 @@ impl Stream<'_> {
             is_answer.resize(document.answer.end, true);
             is_answer.resize(tokens.len(), false);
         }
-        let end = tokens.len().min(start + n);
+        let end = tokens.len().min(n);
         self.carry.extend(
             tokens[end..]
                 .iter()
@@ -153,6 +154,6 @@ impl Stream<'_> {
         );
         tokens.truncate(end);
         is_answer.truncate(end);
-        end - start
+        end
     }
 }

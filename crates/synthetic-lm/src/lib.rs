@@ -20,6 +20,7 @@
 
 mod error;
 mod example;
+pub mod export;
 pub mod language;
 pub mod metrics;
 pub mod permutation;

@@ -92,13 +92,14 @@ pub fn task_names() -> Vec<&'static str> {
 /// are not given keep their defaults.
 ///
 /// # Errors
-/// [`Error::UnknownTask`], [`Error::BadParameter`] or [`Error::OutOfRange`].
+/// [`Error::Unknown`], [`Error::BadParameter`] or [`Error::OutOfRange`].
 pub fn task(spec: &str) -> Result<Box<dyn Task>, Error> {
     let (name, parameters) = spec.split_once(':').unwrap_or((spec, ""));
     let entry = TASKS
         .iter()
         .find(|entry| entry.name == name)
-        .ok_or_else(|| Error::UnknownTask {
+        .ok_or_else(|| Error::Unknown {
+            what: "task",
             found: name.to_owned(),
             known: task_names().join(", "),
         })?;

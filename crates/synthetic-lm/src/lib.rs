@@ -31,5 +31,5 @@ pub mod string_instructions;
 pub mod word_problems;
 
 pub use error::Error;
-pub use example::{Example, Split};
+pub use example::{Example, Split, constant_baseline};
 pub use registry::{Task, task, task_names};

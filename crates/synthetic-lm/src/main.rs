@@ -1,6 +1,5 @@
 //! Lists the generated tasks, prints samples, statistics and floors, and exports sets.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use synthetic_lm::language::presets::{PRESETS, preset};
 use synthetic_lm::language::{Config, Group, Language, Learner};
 use synthetic_lm::registry::TASKS;
 use synthetic_lm::split::Side;
-use synthetic_lm::{Error, Task, task};
+use synthetic_lm::{Error, Task, constant_baseline, task};
 
 /// Generated language tasks with exact oracles.
 ///
@@ -249,23 +248,19 @@ fn task_statistics(task: &dyn Task, seed: u64, out: &mut impl Write) -> Result<(
     let mean = |length: fn(&synthetic_lm::Example) -> usize| {
         examples.iter().map(length).sum::<usize>() as f64 / n as f64
     };
-    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
-    for example in &examples {
-        *answers.entry(&example.answer).or_default() += 1;
-    }
     writeln!(
         out,
-        "instances to train on     {}",
+        "instances to train on      {}",
         task.available(Side::Train)
     )?;
     writeln!(
         out,
-        "instances to test on      {}",
+        "instances to test on       {}",
         task.available(Side::Test)
     )?;
     writeln!(
         out,
-        "characters in a prompt    {:.1} (mean of {n})",
+        "characters in a prompt     {:.1} (mean of {n})",
         mean(|example| example.prompt.len())
     )?;
     writeln!(
@@ -273,14 +268,11 @@ fn task_statistics(task: &dyn Task, seed: u64, out: &mut impl Write) -> Result<(
         "characters in a completion {:.1}",
         mean(|example| example.completion.len())
     )?;
-    writeln!(out, "different answers         {}", answers.len())?;
-    if let Some((answer, count)) = answers.iter().max_by_key(|(_, count)| **count) {
-        writeln!(
-            out,
-            "most frequent answer      {answer} ({:.2} %)",
-            100.0 * *count as f64 / n as f64
-        )?;
-    }
+    writeln!(
+        out,
+        "always the same answer     {:.2} % right at best",
+        100.0 * constant_baseline(&examples, &examples)
+    )?;
     Ok(())
 }
 

@@ -114,11 +114,7 @@ pub(super) fn tell(story: &Story, surface: usize, chain: &Chain, rng: &mut ChaCh
             .operation
             .apply(value, step.operand)
             .expect("numbered chains have whole results");
-        let calculation = format!(
-            "{value} {} {} = {result}",
-            step.operation.sign(),
-            step.operand
-        );
+        let calculation = format!("{value}{}{}={result}", step.operation.sign(), step.operand);
         completion += if k == 0 { "" } else { " " };
         let working = story.working[usize::from(k > 0)].replace("{calc}", &calculation);
         completion += &fill(&working, subject, before.name, other.name, item, result);

@@ -43,9 +43,11 @@ pub enum Error {
         /// What should have been there.
         expected: &'static str,
     },
-    /// A name that the registry does not know.
-    #[error("unknown task {found:?}, expected one of: {known}")]
-    UnknownTask {
+    /// A name that is not registered.
+    #[error("unknown {what} {found:?}, expected one of: {known}")]
+    Unknown {
+        /// What the name should be of: a task or a language.
+        what: &'static str,
         /// The name that was given.
         found: String,
         /// The names there are, separated by commas.
@@ -57,6 +59,14 @@ pub enum Error {
         /// The task that was configured.
         task: &'static str,
         /// What is wrong, with what was expected.
+        problem: String,
+    },
+    /// A file that cannot be read, written or understood.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
         problem: String,
     },
 }

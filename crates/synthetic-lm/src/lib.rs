@@ -20,7 +20,9 @@
 
 mod error;
 mod example;
+pub mod export;
 pub mod language;
+pub mod metrics;
 pub mod permutation;
 pub mod random;
 pub mod registry;
@@ -29,5 +31,5 @@ pub mod string_instructions;
 pub mod word_problems;
 
 pub use error::Error;
-pub use example::{Example, Split};
+pub use example::{Example, Split, constant_baseline};
 pub use registry::{Task, task, task_names};

@@ -34,6 +34,7 @@ mod oracle;
 mod pattern;
 mod permuted_copy;
 mod pool;
+pub mod presets;
 mod probe;
 mod process;
 mod rule;

@@ -5,8 +5,8 @@
 //! problem never makes a test problem. Difficulty is the number of steps and the largest number.
 //!
 //! ```text
-//! Tom has 12 books. He gives 3 to Ann. Then his number of books doubles. How many books are there now?
-//! There are 12 - 3 = 9 books. Then there are 9 * 2 = 18 books.
+//! Tom has 12 books. He gives 3 to Ann. The number doubles. How many books are there now?
+//! There are 12-3=9 books. Then 9*2=18.
 //! #### 18
 //! ```
 //! The first line is the prompt, the rest the completion. All numbers lie between 2 and the largest; factors and

@@ -4,4 +4,9 @@
 #[cfg(not(feature = "openblas-system"))]
 use lapack_faer_src as _;
 
+mod error;
 pub mod linalg;
+pub mod random;
+pub mod statistics;
+
+pub use error::{Result, TheoryError};

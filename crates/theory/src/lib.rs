@@ -5,8 +5,12 @@
 use lapack_faer_src as _;
 
 mod error;
+pub mod inputs;
 pub mod linalg;
+mod linear_net;
+pub mod optimizers;
 pub mod random;
+pub mod regularization;
 pub mod statistics;
 
 pub use error::{Result, TheoryError};

@@ -12,7 +12,7 @@ use super::dense::{axpy, dot, product, product_transposed, transpose};
 /// No input needs as many sweeps as this; the bound only guards against a NaN.
 const MAX_SWEEPS: usize = 60;
 /// Once no pair of columns has a larger cosine, the sweep that saw it has brought them all to its square.
-const LAST_SWEEP_COSINE: f64 = 1e-8;
+const LAST_SWEEP_COSINE: f64 = 1e-6;
 /// Calls between two re-orthogonalisations of V, whose rounding errors add up.
 const CALLS_BETWEEN_RESTARTS: u32 = 200;
 

@@ -52,6 +52,8 @@ pub struct TwoLayerFunctional {
     trace_of_root: f64,
     diagonal_roots: f64,
     outputs: usize,
+    /// Lengths of rows and columns in Adam's functional are sqrt(length^2 + smoothing^2).
+    smoothing: f64,
     /// Z C^(1/2) / sqrt(draws), m x n each, for the dual norm.
     draws: Vec<Array2<f64>>,
 }
@@ -77,8 +79,31 @@ impl TwoLayerFunctional {
             root: inputs.root.clone(),
             covariance,
             outputs,
+            smoothing: 0.0,
             draws,
         }
+    }
+
+    /// Which functional this is.
+    pub fn which(&self) -> Functional {
+        self.which
+    }
+
+    /// The same with the lengths in Adam's functional rounded off at zero, which lets descent pass its kinks.
+    pub(super) fn smoothed(&self, smoothing: f64) -> Self {
+        Self {
+            smoothing,
+            ..self.clone()
+        }
+    }
+
+    /// Euclidean lengths of the rows (along axis 1) or columns (along axis 0).
+    fn lengths(&self, a: &Array2<f64>, along: Axis) -> Vec<f64> {
+        a.lanes(along)
+            .into_iter()
+            .map(|lane| lane.iter().map(|x| x * x).sum::<f64>())
+            .map(|squared| (squared + self.smoothing * self.smoothing).sqrt())
+            .collect()
     }
 
     fn check(&self, w1: &Array2<f64>, w2: &Array2<f64>) -> Result<()> {
@@ -112,8 +137,8 @@ impl TwoLayerFunctional {
         Ok(match self.which {
             Functional::Sgd => m * squared(&hidden) + self.trace * squared(w2),
             Functional::Adam => {
-                m * lengths(&hidden, Axis(1)).sum::<f64>()
-                    + self.diagonal_roots * lengths(w2, Axis(0)).sum::<f64>()
+                m * self.lengths(&hidden, Axis(1)).iter().sum::<f64>()
+                    + self.diagonal_roots * self.lengths(w2, Axis(0)).iter().sum::<f64>()
             }
             Functional::FullWhitening => {
                 m * singular_values(&hidden)?.sum()
@@ -149,11 +174,11 @@ impl TwoLayerFunctional {
             ),
             Functional::Adam => {
                 let mut g1 = w1.dot(&self.covariance) * m;
-                for (mut row, length) in g1.outer_iter_mut().zip(lengths(&hidden, Axis(1))) {
+                for (mut row, length) in g1.outer_iter_mut().zip(self.lengths(&hidden, Axis(1))) {
                     row *= inverse(length);
                 }
                 let mut g2 = w2 * self.diagonal_roots;
-                for (mut column, length) in g2.axis_iter_mut(Axis(1)).zip(lengths(w2, Axis(0))) {
+                for (mut column, length) in g2.axis_iter_mut(Axis(1)).zip(self.lengths(w2, Axis(0))) {
                     column *= inverse(length);
                 }
                 (g1, g2)
@@ -191,15 +216,6 @@ pub fn whitening_and_diagonal_traces(s: &Array2<f64>) -> Result<(f64, f64)> {
 
 fn squared(a: &Array2<f64>) -> f64 {
     a.iter().map(|x| x * x).sum()
-}
-
-/// Euclidean lengths of the rows (along axis 1) or columns (along axis 0).
-fn lengths(a: &Array2<f64>, along: Axis) -> impl Iterator<Item = f64> + '_ {
-    a.lanes(along)
-        .into_iter()
-        .map(|lane| lane.iter().map(|x| x * x).sum::<f64>().sqrt())
-        .collect::<Vec<_>>()
-        .into_iter()
 }
 
 /// 1 / x, and the subgradient's 0 at 0.

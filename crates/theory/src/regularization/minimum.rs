@@ -69,7 +69,8 @@ pub fn closed_form_minimum(
     }))
 }
 
-/// Descends `functional` along the manifold W2 W1 = const from (w1, w2), for at most `iterations` accepted steps.
+/// Descends `functional` along the manifold W2 W1 = const from (w1, w2), for at most `iterations` accepted steps (in each of
+/// a few stages for Adam's functional, whose kinks are smoothed less and less).
 ///
 /// Moves are W1 <- M W1, W2 <- W2 M^(-1) with invertible M, which leave the product as it is; M = I - eta D follows the
 /// gradient in M, with backtracking. From a generic start of width at least n + m every generic factorisation can be
@@ -78,6 +79,28 @@ pub fn closed_form_minimum(
 /// # Errors
 /// If the shapes do not fit or a number is not finite.
 pub fn minimise_on_manifold(
+    functional: &TwoLayerFunctional,
+    w1: &Array2<f64>,
+    w2: &Array2<f64>,
+    iterations: usize,
+) -> Result<(f64, Array2<f64>, Array2<f64>)> {
+    if functional.which() != Functional::Adam {
+        return descend(functional, w1, w2, iterations);
+    }
+    let scale = (w1.iter().chain(w2).map(|x| x * x).sum::<f64>() / w1.nrows() as f64).sqrt();
+    let (mut w1, mut w2) = (w1.clone(), w2.clone());
+    for stage in 0..SMOOTHING_STAGES {
+        let smoothed = functional.smoothed(scale * 0.4f64.powi(stage + 1));
+        (_, w1, w2) = descend(&smoothed, &w1, &w2, iterations)?;
+    }
+    descend(functional, &w1, &w2, iterations)
+}
+
+/// The last stage's smoothing is 0.4^10, a ten-thousandth, of the weights' scale.
+const SMOOTHING_STAGES: i32 = 10;
+
+/// One stage of [`minimise_on_manifold`].
+fn descend(
     functional: &TwoLayerFunctional,
     w1: &Array2<f64>,
     w2: &Array2<f64>,

@@ -12,5 +12,6 @@ pub mod optimizers;
 pub mod random;
 pub mod regularization;
 pub mod statistics;
+pub mod structured;
 
 pub use error::{Result, TheoryError};

@@ -4,6 +4,7 @@
 #[cfg(not(feature = "openblas-system"))]
 use lapack_faer_src as _;
 
+pub mod closed_loop;
 mod error;
 pub mod inputs;
 pub mod linalg;

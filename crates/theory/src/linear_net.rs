@@ -56,11 +56,6 @@ impl Passes {
         &mut self.activations[0]
     }
 
-    /// The output error, to be set between `forward` and `backward`.
-    pub(crate) fn error_mut(&mut self) -> &mut DMatrix<f64> {
-        let last = self.deltas.len() - 1;
-        &mut self.deltas[last]
-    }
 
     /// The network's output for the batch.
     pub(crate) fn output(&self) -> &DMatrix<f64> {

@@ -6,6 +6,7 @@ use lapack_faer_src as _;
 
 pub mod closed_loop;
 mod error;
+pub mod figures;
 pub mod inputs;
 pub mod linalg;
 mod linear_net;

@@ -60,26 +60,19 @@ impl SeedResult {
 }
 
 impl ClosedLoopResult {
-    fn estimate(&self, of_seed: impl Fn(&SeedResult) -> Option<f64>) -> Estimate {
-        let logs: Vec<f64> = self.seeds.iter().filter_map(of_seed).collect();
-        let e = Estimate::of(&logs);
-        Estimate {
-            mean: e.mean.exp(),
-            low: e.low.exp(),
-            high: e.high.exp(),
-            n: e.n,
-        }
+    fn samples(&self, of_seed: impl Fn(&SeedResult) -> Option<f64>) -> Vec<f64> {
+        self.seeds.iter().filter_map(of_seed).collect()
     }
 
     /// Forgetting of one pair: geometric mean over tasks, then over seeds with its interval.
     pub fn forgetting(&self, pretrained: Rule, finetuned: Rule) -> Estimate {
-        self.estimate(|s| s.log_forgetting(pretrained, finetuned, &[finetuned]))
+        Estimate::of(&self.samples(|s| s.log_forgetting(pretrained, finetuned, &[finetuned]))).exp()
     }
 
-    /// Ratio of the forgetting of two finetuning optimizers from one checkpoint, paired by task and seed.
-    pub fn ratio(&self, pretrained: Rule, numerator: Rule, denominator: Rule) -> Estimate {
+    /// Logarithm of the ratio of the forgetting of two finetuning optimizers from one checkpoint, paired by task, one a seed.
+    pub fn log_ratios(&self, pretrained: Rule, numerator: Rule, denominator: Rule) -> Vec<f64> {
         let among = [numerator, denominator];
-        self.estimate(|s| {
+        self.samples(|s| {
             Some(
                 s.log_forgetting(pretrained, numerator, &among)?
                     - s.log_forgetting(pretrained, denominator, &among)?,
@@ -87,14 +80,24 @@ impl ClosedLoopResult {
         })
     }
 
-    /// The consistency index of two optimizers on the logarithms, as a factor: the geometric mean of (mismatched forgetting /
-    /// matched forgetting) over the two checkpoints. Above 1, matching helps.
-    pub fn consistency(&self, a: Rule, b: Rule) -> Estimate {
+    /// The geometric mean of that ratio with its interval over seeds.
+    pub fn ratio(&self, pretrained: Rule, numerator: Rule, denominator: Rule) -> Estimate {
+        Estimate::of(&self.log_ratios(pretrained, numerator, denominator)).exp()
+    }
+
+    /// The consistency index of two optimizers on the logarithms, one a seed: half the sum over the two checkpoints of
+    /// log(mismatched forgetting / matched forgetting). Above 0, matching helps.
+    pub fn log_consistency(&self, a: Rule, b: Rule) -> Vec<f64> {
         let among = [a, b];
-        self.estimate(|s| {
+        self.samples(|s| {
             let log = |p, f| s.log_forgetting(p, f, &among);
             Some(0.5 * (log(a, b)? - log(a, a)? + log(b, a)? - log(b, b)?))
         })
+    }
+
+    /// The consistency index as a factor, with its interval over seeds.
+    pub fn consistency(&self, a: Rule, b: Rule) -> Estimate {
+        Estimate::of(&self.log_consistency(a, b)).exp()
     }
 
     /// Off-diagonal mass of the hidden second moments of the checkpoints of `rule`.

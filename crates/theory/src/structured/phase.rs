@@ -75,16 +75,19 @@ impl CellResult {
             .map_or(&[], |(_, values)| values)
     }
 
-    /// Geometric mean of the ratio of two optimizers' forgetting, paired by seed, over seeds in which both learned.
-    pub fn ratio(&self, numerator: Rule, denominator: Rule) -> Estimate {
-        let ratios: Vec<f64> = self
-            .of(numerator)
+    /// Logarithm of the ratio of two optimizers' forgetting, one a seed; nothing for a seed in which one did not learn.
+    pub fn log_ratios(&self, numerator: Rule, denominator: Rule) -> Vec<Option<f64>> {
+        self.of(numerator)
             .iter()
             .zip(self.of(denominator))
-            .filter(|(a, b)| a.is_finite() && b.is_finite())
-            .map(|(a, b)| a / b)
-            .collect();
-        Estimate::geometric(&ratios)
+            .map(|(a, b)| (a.is_finite() && b.is_finite()).then(|| (a / b).ln()))
+            .collect()
+    }
+
+    /// Geometric mean of the ratio of two optimizers' forgetting, paired by seed, over seeds in which both learned.
+    pub fn ratio(&self, numerator: Rule, denominator: Rule) -> Estimate {
+        let logs: Vec<f64> = self.log_ratios(numerator, denominator).into_iter().flatten().collect();
+        Estimate::of(&logs).exp()
     }
 }
 

@@ -94,11 +94,7 @@ mod tests {
     ) -> (i32, Vec<f64>, Vec<f64>, Vec<f64>) {
         let k = m.min(n);
         let (u_cols, vt_rows) = if job == b'A' { (m, n) } else { (k, k) };
-        let (mut s, mut u, mut vt) = (
-            vec![0.0; k],
-            vec![0.0; m * u_cols],
-            vec![0.0; vt_rows * n],
-        );
+        let (mut s, mut u, mut vt) = (vec![0.0; k], vec![0.0; m * u_cols], vec![0.0; vt_rows * n]);
         let (mut work, mut iwork, mut info) = (vec![0.0], vec![0; 8 * k], 0);
         let job = job as c_char;
         let (m, n, ldvt, lwork) = (m as c_int, n as c_int, vt_rows as c_int, 1);

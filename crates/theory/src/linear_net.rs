@@ -47,7 +47,10 @@ impl Passes {
         Self {
             deltas: activations[1..].to_vec(),
             activations,
-            gradients: weights.iter().map(|w| DMatrix::zeros(w.nrows(), w.ncols())).collect(),
+            gradients: weights
+                .iter()
+                .map(|w| DMatrix::zeros(w.nrows(), w.ncols()))
+                .collect(),
         }
     }
 
@@ -55,7 +58,6 @@ impl Passes {
     pub(crate) fn input_mut(&mut self) -> &mut DMatrix<f64> {
         &mut self.activations[0]
     }
-
 
     /// The network's output for the batch.
     pub(crate) fn output(&self) -> &DMatrix<f64> {
@@ -186,7 +188,9 @@ mod tests {
                 let up = loss(&moved);
                 moved[layer][entry] -= 2e-5;
                 let slope = (up - loss(&moved)) / 2e-5;
-                assert!((slope - passes.gradients[layer][entry]).abs() < 1e-6 * slope.abs().max(1.0));
+                assert!(
+                    (slope - passes.gradients[layer][entry]).abs() < 1e-6 * slope.abs().max(1.0)
+                );
             }
         }
     }

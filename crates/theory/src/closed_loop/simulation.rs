@@ -92,7 +92,11 @@ impl ClosedLoopSimulation {
             .collect();
         let mut data = LabelNoise::new(&inputs.root_matrix, false, &target, 0.0, WARM_START_BATCH);
         let config = OptimizerConfig::new(p.warm_start_rule);
-        let config = if p.warm_start_rule == Rule::Sgd { config.with_momentum(0.0) } else { config };
+        let config = if p.warm_start_rule == Rule::Sgd {
+            config.with_momentum(0.0)
+        } else {
+            config
+        };
         let mut states = optimizers(config, &weights)?;
         let mut passes = Passes::new(&weights, WARM_START_BATCH);
         with_vector_units(|| {
@@ -131,8 +135,12 @@ impl ClosedLoopSimulation {
         }
         let mut tasks = Tasks::new(self, &weights, &start.root)?;
         let mut rng = stream(seed, "closed loop tasks");
-        let mut forgetting: Vec<(Rule, Vec<f64>)> =
-            p.finetune.rates.keys().map(|&rule| (rule, Vec::new())).collect();
+        let mut forgetting: Vec<(Rule, Vec<f64>)> = p
+            .finetune
+            .rates
+            .keys()
+            .map(|&rule| (rule, Vec::new()))
+            .collect();
         for _ in 0..p.tasks {
             tasks.draw(&weights, &mut rng);
             for (rule, values) in &mut forgetting {
@@ -154,7 +162,11 @@ impl ClosedLoopSimulation {
         let mut weights = start.weights.clone();
         let mut data = LabelNoise::new(&start.root, false, &start.target, p.label_noise, p.batch);
         let config = OptimizerConfig::new(rule);
-        let config = if rule == Rule::Sgd { config.with_momentum(0.0) } else { config };
+        let config = if rule == Rule::Sgd {
+            config.with_momentum(0.0)
+        } else {
+            config
+        };
         let mut states = optimizers(config, &weights)?;
         let mut passes = Passes::new(&weights, p.batch);
         let mut rng = stream(seed, "closed loop pretraining");
@@ -288,7 +300,11 @@ impl<'a> Tasks<'a> {
             self.passes.backward(&self.weights, p.first_tuned_layer);
             let left = 1.0 - step as f64 / steps as f64;
             for (layer, state) in (p.first_tuned_layer..).zip(states.iter_mut()) {
-                state.step(&mut self.weights[layer], &self.passes.gradients[layer], rate * left);
+                state.step(
+                    &mut self.weights[layer],
+                    &self.passes.gradients[layer],
+                    rate * left,
+                );
             }
         }
         least
@@ -303,8 +319,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn params() -> ClosedLoopParams {
-        let grid = |low, high| RateGrid { low, high, count: 6 };
-        let phase = |learning_rate, steps| Phase { learning_rate, steps };
+        let grid = |low, high| RateGrid {
+            low,
+            high,
+            count: 6,
+        };
+        let phase = |learning_rate, steps| Phase {
+            learning_rate,
+            steps,
+        };
         ClosedLoopParams {
             anisotropy: 1.0,
             widths: vec![8, 12, 8],
@@ -355,7 +378,9 @@ mod tests {
         p.widths = vec![6, 7, 7, 6];
         p.seeds = 2;
         p.tasks = 1;
-        p.pretraining.values_mut().for_each(|phase| phase.steps = 300);
+        p.pretraining
+            .values_mut()
+            .for_each(|phase| phase.steps = 300);
         let simulation = p.check().unwrap();
         let with = |threads| {
             rayon::ThreadPoolBuilder::new()

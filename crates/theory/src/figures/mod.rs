@@ -4,6 +4,7 @@
 //! a [`FigureData`]. Drawing them is not this crate's business.
 
 pub mod consistency_matrix;
+pub mod geometry;
 pub mod phase_diagram;
 pub mod regularization;
 mod table;
@@ -12,8 +13,8 @@ pub use table::{FigureData, Finding, Table, Value};
 
 use serde::{Deserialize, Serialize};
 
-use crate::structured::{GridSpec, RateGrid};
 use crate::optimizers::Rule;
+use crate::structured::{GridSpec, RateGrid};
 
 /// How long a preset runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

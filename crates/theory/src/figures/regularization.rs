@@ -3,16 +3,16 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::table::{FigureData, Finding, Table, with_interval};
 use super::Size;
+use super::table::{FigureData, Finding, Table, with_interval};
 use crate::error::{Result, at_least, not_empty};
 use crate::inputs::InputFamily;
 use crate::optimizers::{OptimizerConfig, Rule};
+use crate::random::{gaussian_array, stream};
 use crate::regularization::{
     DiagonalParams, DiagonalReading, Functional, ResponseParams, Shape, Snapshot, Trajectory,
     TwoLayerFunctional, TwoLayerParams, closed_form_minimum, minimise_on_manifold, noise_response,
 };
-use crate::random::{gaussian_array, stream};
 use crate::statistics::Estimate;
 
 /// One optimizer's run on the two-layer network.
@@ -85,7 +85,7 @@ pub struct Preset {
     pub responses: Vec<ResponseCell>,
     /// Steps of each measurement.
     pub response_steps: usize,
-    /// Features of the diagonal network; half as many samples, 3 non-zero coefficients.
+    /// Features of the diagonal network, at least 12; a third as many samples, a tenth as many non-zero coefficients.
     pub diagonal_features: usize,
     /// Its steps.
     pub diagonal_steps: usize,
@@ -119,7 +119,7 @@ impl Preset {
             }
         }
         Self {
-            seeds: if quick { 5 } else { 20 },
+            seeds: if quick { 5 } else { 10 },
             inputs: 8,
             hidden: 24,
             outputs: 4,
@@ -146,8 +146,8 @@ impl Preset {
             diagonal_features: 40,
             diagonal_steps: if quick { 100_000 } else { 300_000 },
             diagonal_runs: vec![
-                diagonal(Rule::Sgd, Shape::Row, 0.02),
-                diagonal(Rule::Adam, Shape::Row, 0.002),
+                diagonal(Rule::Sgd, Shape::Row, 0.1),
+                diagonal(Rule::Adam, Shape::Row, 0.006),
                 diagonal(Rule::Muon, Shape::Row, 0.01),
                 diagonal(Rule::Muon, Shape::Diagonal, 0.002),
             ],
@@ -157,7 +157,7 @@ impl Preset {
     fn check(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
         not_empty("runs", &self.runs)?;
-        at_least("diagonal_features", self.diagonal_features, 6)?;
+        at_least("diagonal_features", self.diagonal_features, 12)?;
         at_least("response_steps", self.response_steps, 600)?;
         Ok(())
     }
@@ -207,9 +207,18 @@ fn isotropic(size: usize) -> InputFamily {
 /// If a parameter is out of range, or a decomposition does not converge.
 pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
     preset.check()?;
-    let table_runs = simulate(&preset.runs, preset.seeds, |r| preset.table_params(r), &done)?;
-    let separation =
-        simulate(&preset.separation_runs, preset.seeds, |r| preset.separation_params(r), &done)?;
+    let table_runs = simulate(
+        &preset.runs,
+        preset.seeds,
+        |r| preset.table_params(r),
+        &done,
+    )?;
+    let separation = simulate(
+        &preset.separation_runs,
+        preset.seeds,
+        |r| preset.separation_params(r),
+        &done,
+    )?;
     let predicted = predicted_layer_ratios(preset)?;
     let mut findings = concentration_findings(&preset.runs, &table_runs);
     findings.extend(separation_findings(&preset.separation_runs, &separation));
@@ -233,7 +242,10 @@ fn simulate(
     params: impl Fn(&Run) -> TwoLayerParams,
     done: &(impl Fn() + Sync),
 ) -> Result<Vec<Vec<Trajectory>>> {
-    let simulations = runs.iter().map(|r| params(r).check()).collect::<Result<Vec<_>>>()?;
+    let simulations = runs
+        .iter()
+        .map(|r| params(r).check())
+        .collect::<Result<Vec<_>>>()?;
     let flat = (0..runs.len() * seeds)
         .into_par_iter()
         .map(|index| {
@@ -248,7 +260,11 @@ fn simulate(
 /// Mean over the later half of a run's snapshots, in which it fluctuates about its end.
 fn settled(trajectory: &Trajectory, reading: impl Fn(&Snapshot) -> f64) -> f64 {
     let half = &trajectory.snapshots[trajectory.snapshots.len().div_ceil(2)..];
-    let half = if half.is_empty() { &trajectory.snapshots[..] } else { half };
+    let half = if half.is_empty() {
+        &trajectory.snapshots[..]
+    } else {
+        half
+    };
     half.iter().map(reading).sum::<f64>() / half.len() as f64
 }
 
@@ -271,7 +287,17 @@ const READINGS: [Reading; 10] = [
 fn functional_table(name: &str, runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Table {
     let mut table = Table::new(
         name,
-        &["optimizer", "momentum", "reading", "start", "end", "low", "high", "least", "n"],
+        &[
+            "optimizer",
+            "momentum",
+            "reading",
+            "start",
+            "end",
+            "low",
+            "high",
+            "least",
+            "n",
+        ],
     );
     for (run, seeds) in runs.iter().zip(trajectories) {
         for (name, reading) in READINGS {
@@ -341,7 +367,11 @@ fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
     };
     let simulation = preset.separation_params(first).check()?;
     let mut ratios = Vec::new();
-    for which in [Functional::Sgd, Functional::FullWhitening, Functional::DualNorm] {
+    for which in [
+        Functional::Sgd,
+        Functional::FullWhitening,
+        Functional::DualNorm,
+    ] {
         let values = (0..TARGETS)
             .map(|seed| {
                 let (inputs, target) = simulation.target(seed)?;
@@ -353,8 +383,10 @@ fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
                 let svd = crate::linalg::svd(&target)?;
                 let frame = gaussian_array(m + 2, m, &mut stream(seed, "minimisation"));
                 let frame = crate::linalg::polar_factor(&frame)?;
-                let w1 = (&frame * &svd.s.mapv(f64::sqrt)).dot(&svd.vt) * (n as f64 / m as f64).powf(0.25);
-                let w2 = (&svd.u * &svd.s.mapv(f64::sqrt)).dot(&frame.t()) / (n as f64 / m as f64).powf(0.25);
+                let w1 = (&frame * &svd.s.mapv(f64::sqrt)).dot(&svd.vt)
+                    * (n as f64 / m as f64).powf(0.25);
+                let w2 = (&svd.u * &svd.s.mapv(f64::sqrt)).dot(&frame.t())
+                    / (n as f64 / m as f64).powf(0.25);
                 let functional = TwoLayerFunctional::new(which, &inputs, m);
                 let (_, w1, w2) = minimise_on_manifold(&functional, &w1, &w2, 300)?;
                 let norm = |w: &ndarray::Array2<f64>| w.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -419,7 +451,9 @@ fn response_table(preset: &Preset) -> Result<Table> {
     );
     // Eigenvalues over one decade and a half on either side.
     let spectrum = |n: usize| -> Vec<f64> {
-        (0..n).map(|k| 10f64.powf(-1.5 * k as f64 / (n.max(2) - 1) as f64)).collect()
+        (0..n)
+            .map(|k| 10f64.powf(-1.5 * k as f64 / (n.max(2) - 1) as f64))
+            .collect()
     };
     let rows = preset
         .responses
@@ -471,8 +505,8 @@ fn diagonal_table(preset: &Preset, done: &(impl Fn() + Sync)) -> Result<Table> {
     for run in &preset.diagonal_runs {
         let simulation = DiagonalParams {
             features: preset.diagonal_features,
-            samples: preset.diagonal_features / 2,
-            sparsity: 3,
+            samples: preset.diagonal_features / 3,
+            sparsity: (preset.diagonal_features / 10).max(1),
             label_noise: 0.5,
             start: 0.5,
             batch: 4,
@@ -534,9 +568,18 @@ fn concentration_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec
         return Vec::new();
     };
     let statements: [(&str, fn(&Snapshot) -> f64); 3] = [
-        ("Adam's noise leaves fewer active hidden units than Muon's", |s| s.participation_ratio),
-        ("Adam's noise lowers the basis-dependent functional further than Muon's", |s| s.adam),
-        ("Adam's hidden second moment is nearer to diagonal than Muon's", |s| s.off_diagonal_mass),
+        (
+            "Adam's noise leaves fewer active hidden units than Muon's",
+            |s| s.participation_ratio,
+        ),
+        (
+            "Adam's noise lowers the basis-dependent functional further than Muon's",
+            |s| s.adam,
+        ),
+        (
+            "Adam's hidden second moment is nearer to diagonal than Muon's",
+            |s| s.off_diagonal_mass,
+        ),
     ];
     statements
         .into_iter()
@@ -556,7 +599,9 @@ fn separation_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec<Fi
     };
     let muon = &trajectories[index];
     let change = |reading: fn(&Snapshot) -> f64| -> Vec<f64> {
-        each(muon, |t| (reading(t.last()) / reading(&t.snapshots[0])).ln())
+        each(muon, |t| {
+            (reading(t.last()) / reading(&t.snapshots[0])).ln()
+        })
     };
     let falls = change(|s| s.dual_norm).into_iter().map(|x| -x).collect();
     [
@@ -620,9 +665,14 @@ mod tests {
     fn presets_survive_a_file_and_refuse_unknown_keys() {
         let preset = Preset::new(Size::Standard);
         let mut value = serde_json::to_value(&preset).unwrap();
-        assert_eq!(serde_json::from_value::<Preset>(value.clone()).unwrap(), preset);
+        assert_eq!(
+            serde_json::from_value::<Preset>(value.clone()).unwrap(),
+            preset
+        );
         value["sedes"] = 3.into();
-        let message = serde_json::from_value::<Preset>(value).unwrap_err().to_string();
+        let message = serde_json::from_value::<Preset>(value)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("sedes"), "{message}");
     }
 

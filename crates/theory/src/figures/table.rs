@@ -99,7 +99,11 @@ impl Table {
 
 /// The three values that an estimate takes in a table: mean, lower and upper end.
 pub(super) fn with_interval(estimate: Estimate) -> [Value; 3] {
-    [estimate.mean.into(), estimate.low.into(), estimate.high.into()]
+    [
+        estimate.mean.into(),
+        estimate.low.into(),
+        estimate.high.into(),
+    ]
 }
 
 /// One measured statement, for the scorecard.

@@ -173,8 +173,16 @@ mod tests {
         let a = gaussian_array(6, 2, &mut rng).dot(&gaussian_array(2, 5, &mut rng));
         let p = polar_factor(&a).unwrap();
         let squared = (&p * &p).sum();
-        assert!((squared - 2.0).abs() < 1e-12, "two unit singular values, found {squared}");
-        assert!(distance(&polar_factor(&Array2::zeros((3, 2))).unwrap(), &Array2::zeros((3, 2))) == 0.0);
+        assert!(
+            (squared - 2.0).abs() < 1e-12,
+            "two unit singular values, found {squared}"
+        );
+        assert!(
+            distance(
+                &polar_factor(&Array2::zeros((3, 2))).unwrap(),
+                &Array2::zeros((3, 2))
+            ) == 0.0
+        );
     }
 
     #[test]
@@ -198,7 +206,9 @@ mod tests {
     fn bad_matrices_are_refused_in_one_line() {
         let message = svd(&array![[1.0, f64::NAN]]).unwrap_err().to_string();
         assert!(message.contains("not finite") && !message.contains('\n'));
-        let message = symmetric_eigen(&Array2::zeros((2, 3))).unwrap_err().to_string();
+        let message = symmetric_eigen(&Array2::zeros((2, 3)))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("2 x 3"), "{message}");
     }
 }

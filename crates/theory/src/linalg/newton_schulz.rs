@@ -128,7 +128,12 @@ mod tests {
     #[test]
     fn a_zero_gradient_stays_zero() {
         let mut out = DMatrix::from_element(2, 3, 1.0);
-        NewtonSchulzWorkspace::new(2, 3).iterate(&DMatrix::zeros(2, 3), Polynomial::KellerJordan, 5, &mut out);
+        NewtonSchulzWorkspace::new(2, 3).iterate(
+            &DMatrix::zeros(2, 3),
+            Polynomial::KellerJordan,
+            5,
+            &mut out,
+        );
         assert_eq!(out, DMatrix::zeros(2, 3));
     }
 }

@@ -249,13 +249,14 @@ impl MatrixOptimizer {
     /// # Panics
     /// If a shape is not this state's.
     #[inline(always)]
-    pub fn step(&mut self, weights: &mut DMatrix<f64>, gradient: &DMatrix<f64>, learning_rate: f64) {
+    pub fn step(
+        &mut self,
+        weights: &mut DMatrix<f64>,
+        gradient: &DMatrix<f64>,
+        learning_rate: f64,
+    ) {
         let direction = self.direction(gradient);
-        for (w, &d) in weights
-            .as_mut_slice()
-            .iter_mut()
-            .zip(direction.as_slice())
-        {
+        for (w, &d) in weights.as_mut_slice().iter_mut().zip(direction.as_slice()) {
             *w -= learning_rate * d;
         }
     }
@@ -264,11 +265,7 @@ impl MatrixOptimizer {
 /// average <- decay * average + (1 - decay) * value.
 #[inline(always)]
 fn average_in(average: &mut DMatrix<f64>, value: &DMatrix<f64>, decay: f64) {
-    for (a, &x) in average
-        .as_mut_slice()
-        .iter_mut()
-        .zip(value.as_slice())
-    {
+    for (a, &x) in average.as_mut_slice().iter_mut().zip(value.as_slice()) {
         *a = decay * *a + (1.0 - decay) * x;
     }
 }
@@ -292,7 +289,12 @@ mod tests {
     use crate::random::{gaussian_matrix, stream};
 
     fn optimizer(rule: Rule, momentum: f64, rows: usize, cols: usize) -> MatrixOptimizer {
-        MatrixOptimizer::new(OptimizerConfig::new(rule).with_momentum(momentum), rows, cols).unwrap()
+        MatrixOptimizer::new(
+            OptimizerConfig::new(rule).with_momentum(momentum),
+            rows,
+            cols,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -322,7 +324,10 @@ mod tests {
         assert!((direction(Rule::Sgd) - &g).norm() < 1e-14);
         assert!((direction(Rule::NormalisedSgd) - &g / g.norm()).norm() < 1e-14);
         for rule in [Rule::Sign, Rule::Adam, Rule::Lion] {
-            assert!((direction(rule) - g.map(f64::signum)).norm() < 1e-9, "{rule}");
+            assert!(
+                (direction(rule) - g.map(f64::signum)).norm() < 1e-9,
+                "{rule}"
+            );
         }
         // With one gradient seen, Shampoo's L^(-1/2) G and L^(-1/4) G R^(-1/4) are its polar factor.
         let polar = direction(Rule::Muon);
@@ -336,8 +341,15 @@ mod tests {
     fn adam_follows_its_recursion_over_several_steps() {
         let mut rng = stream(3, "test");
         let mut state = MatrixOptimizer::new(
-            OptimizerConfig { rule: Rule::Adam, momentum: 0.8, second_moment_decay: 0.95 }, 2, 2,
-        ).unwrap();
+            OptimizerConfig {
+                rule: Rule::Adam,
+                momentum: 0.8,
+                second_moment_decay: 0.95,
+            },
+            2,
+            2,
+        )
+        .unwrap();
         let (mut m, mut v) = (0.0, 0.0);
         for t in 1..=5 {
             let g = gaussian_matrix(2, 2, &mut rng);
@@ -373,9 +385,15 @@ mod tests {
     fn natural_gradient_multiplies_the_inverse_metric() {
         let g = gaussian_matrix(2, 3, &mut stream(5, "test"));
         let inverse = DMatrix::from_diagonal(&nalgebra::DVector::from_vec(vec![1.0, 0.5, 0.1]));
-        let mut state = optimizer(Rule::NaturalGradient, 0.0, 2, 3).with_metric(&inverse).unwrap();
+        let mut state = optimizer(Rule::NaturalGradient, 0.0, 2, 3)
+            .with_metric(&inverse)
+            .unwrap();
         assert!((state.direction(&g) - &g * &inverse).norm() < 1e-14);
-        assert!(optimizer(Rule::NaturalGradient, 0.0, 2, 3).with_metric(&DMatrix::zeros(2, 2)).is_err());
+        assert!(
+            optimizer(Rule::NaturalGradient, 0.0, 2, 3)
+                .with_metric(&DMatrix::zeros(2, 2))
+                .is_err()
+        );
     }
 
     #[test]
@@ -386,7 +404,11 @@ mod tests {
             let mut state = optimizer(rule, 0.9, 3, 4);
             let mut run = || {
                 state.reset();
-                gradients.iter().map(|g| state.direction(g).clone()).last().unwrap()
+                gradients
+                    .iter()
+                    .map(|g| state.direction(g).clone())
+                    .last()
+                    .unwrap()
             };
             let first = run();
             assert!((run() - first).norm() < 1e-9, "{rule}");
@@ -396,10 +418,16 @@ mod tests {
     #[test]
     fn bad_constants_are_refused() {
         for (momentum, decay) in [(1.0, 0.9), (-0.1, 0.9), (0.9, f64::NAN), (0.9, 1.5)] {
-            let config = OptimizerConfig { rule: Rule::Adam, momentum, second_moment_decay: decay };
+            let config = OptimizerConfig {
+                rule: Rule::Adam,
+                momentum,
+                second_moment_decay: decay,
+            };
             assert!(MatrixOptimizer::new(config, 2, 2).is_err());
         }
-        let message = MatrixOptimizer::new(OptimizerConfig::new(Rule::Sgd), 0, 2).unwrap_err().to_string();
+        let message = MatrixOptimizer::new(OptimizerConfig::new(Rule::Sgd), 0, 2)
+            .unwrap_err()
+            .to_string();
         assert_eq!(message, "rows: found 0, expected at least 1");
     }
 }

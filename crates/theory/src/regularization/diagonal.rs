@@ -36,7 +36,7 @@ pub struct DiagonalParams {
     pub sparsity: usize,
     /// Standard deviation of the noise that is added to the labels anew at every step.
     pub label_noise: f64,
-    /// All u_i and v_i at the start.
+    /// All u_i at the start; the v_i start from 0, which leaves the sign of every product free.
     pub start: f64,
     /// Samples a step, at most `samples`.
     pub batch: usize,
@@ -91,7 +91,11 @@ impl DiagonalParams {
             ("batch", self.batch, self.samples, "samples"),
         ] {
             if value > most {
-                return Err(parameter(field, value, format!("at most the {most} {what}")));
+                return Err(parameter(
+                    field,
+                    value,
+                    format!("at most the {most} {what}"),
+                ));
             }
         }
         at_least("sparsity", self.sparsity, 1)?;
@@ -135,7 +139,7 @@ impl DiagonalSimulation {
             MatrixOptimizer::new(config, 1, d)?,
         ];
         let mut u = DMatrix::from_element(1, d, p.start);
-        let mut v = u.clone();
+        let mut v = DMatrix::zeros(1, d);
         let (mut gu, mut gv) = (DMatrix::zeros(1, d), DMatrix::zeros(1, d));
         let mut order: Vec<usize> = (0..p.samples).collect();
         let mut product = vec![0.0; d];
@@ -169,9 +173,13 @@ impl DiagonalSimulation {
             }
         });
         let beta: Vec<f64> = u.iter().zip(v.iter()).map(|(u, v)| u * v).collect();
-        let sum = |f: &dyn Fn(f64) -> f64, values: &[f64]| values.iter().map(|&x| f(x)).sum::<f64>();
+        let sum =
+            |f: &dyn Fn(f64) -> f64, values: &[f64]| values.iter().map(|&x| f(x)).sum::<f64>();
         let missed: Vec<f64> = beta.iter().zip(&truth).map(|(a, b)| a - b).collect();
-        let wrong: Vec<f64> = x.column_iter().map(|c| dot(c.as_slice(), &missed)).collect();
+        let wrong: Vec<f64> = x
+            .column_iter()
+            .map(|c| dot(c.as_slice(), &missed))
+            .collect();
         Ok(DiagonalReading {
             sgd: u.norm_squared() + v.norm_squared(),
             adam: sum(&f64::abs, u.as_slice()) + sum(&f64::abs, v.as_slice()),
@@ -205,15 +213,31 @@ mod tests {
 
     #[test]
     fn muon_on_a_diagonal_matrix_is_sign_descent_and_on_a_row_normalised_sgd() {
-        let run = |rule, shape| params(rule, shape, 0.001, 300).check().unwrap().run(1).unwrap();
-        assert_eq!(run(Rule::Muon, Shape::Diagonal), run(Rule::Sign, Shape::Row));
-        let (muon, normalised) = (run(Rule::Muon, Shape::Row), run(Rule::NormalisedSgd, Shape::Row));
+        let run = |rule, shape| {
+            params(rule, shape, 0.001, 300)
+                .check()
+                .unwrap()
+                .run(1)
+                .unwrap()
+        };
+        assert_eq!(
+            run(Rule::Muon, Shape::Diagonal),
+            run(Rule::Sign, Shape::Row)
+        );
+        let (muon, normalised) = (
+            run(Rule::Muon, Shape::Row),
+            run(Rule::NormalisedSgd, Shape::Row),
+        );
         assert!((muon.sgd - normalised.sgd).abs() < 1e-9 * muon.sgd);
     }
 
     #[test]
     fn functionals_bound_their_minima_at_the_same_product() {
-        let reading = params(Rule::Adam, Shape::Row, 0.002, 2000).check().unwrap().run(2).unwrap();
+        let reading = params(Rule::Adam, Shape::Row, 0.002, 2000)
+            .check()
+            .unwrap()
+            .run(2)
+            .unwrap();
         assert!(reading.sgd >= reading.l1 - 1e-12);
         assert!(reading.adam >= reading.half_norm - 1e-12);
     }
@@ -223,11 +247,26 @@ mod tests {
         let good = || params(Rule::Sgd, Shape::Row, 0.01, 10);
         assert!(good().check().is_ok());
         for bad in [
-            DiagonalParams { features: 0, ..good() },
-            DiagonalParams { sparsity: 31, ..good() },
-            DiagonalParams { batch: 16, ..good() },
-            DiagonalParams { start: f64::NAN, ..good() },
-            DiagonalParams { label_noise: -0.1, ..good() },
+            DiagonalParams {
+                features: 0,
+                ..good()
+            },
+            DiagonalParams {
+                sparsity: 31,
+                ..good()
+            },
+            DiagonalParams {
+                batch: 16,
+                ..good()
+            },
+            DiagonalParams {
+                start: f64::NAN,
+                ..good()
+            },
+            DiagonalParams {
+                label_noise: -0.1,
+                ..good()
+            },
         ] {
             assert!(bad.check().is_err());
         }

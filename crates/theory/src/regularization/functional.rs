@@ -178,7 +178,8 @@ impl TwoLayerFunctional {
                     row *= inverse(length);
                 }
                 let mut g2 = w2 * self.diagonal_roots;
-                for (mut column, length) in g2.axis_iter_mut(Axis(1)).zip(self.lengths(w2, Axis(0))) {
+                for (mut column, length) in g2.axis_iter_mut(Axis(1)).zip(self.lengths(w2, Axis(0)))
+                {
                     column *= inverse(length);
                 }
                 (g1, g2)
@@ -231,7 +232,11 @@ mod tests {
 
     fn setting(anisotropy: f64, seed: u64) -> (Inputs, Array2<f64>, Array2<f64>) {
         let mut rng = stream(seed, "functional test");
-        let family = InputFamily { size: 4, anisotropy, rotation: 0.7 };
+        let family = InputFamily {
+            size: 4,
+            anisotropy,
+            rotation: 0.7,
+        };
         (
             family.draw(&mut rng).unwrap(),
             gaussian_array(5, 4, &mut rng),
@@ -250,17 +255,25 @@ mod tests {
                 let (mut up, mut down) = (w1.clone(), w1.clone());
                 up[index] += step;
                 down[index] -= step;
-                let slope = (functional.value(&up, &w2).unwrap() - functional.value(&down, &w2).unwrap())
+                let slope = (functional.value(&up, &w2).unwrap()
+                    - functional.value(&down, &w2).unwrap())
                     / (2.0 * step);
-                assert!((slope - g).abs() < 1e-5 * (1.0 + g.abs()), "{which:?} W1 {index:?}: {slope} {g}");
+                assert!(
+                    (slope - g).abs() < 1e-5 * (1.0 + g.abs()),
+                    "{which:?} W1 {index:?}: {slope} {g}"
+                );
             }
             for (index, &g) in g2.indexed_iter() {
                 let (mut up, mut down) = (w2.clone(), w2.clone());
                 up[index] += step;
                 down[index] -= step;
-                let slope = (functional.value(&w1, &up).unwrap() - functional.value(&w1, &down).unwrap())
+                let slope = (functional.value(&w1, &up).unwrap()
+                    - functional.value(&w1, &down).unwrap())
                     / (2.0 * step);
-                assert!((slope - g).abs() < 1e-5 * (1.0 + g.abs()), "{which:?} W2 {index:?}: {slope} {g}");
+                assert!(
+                    (slope - g).abs() < 1e-5 * (1.0 + g.abs()),
+                    "{which:?} W2 {index:?}: {slope} {g}"
+                );
             }
         }
     }

@@ -163,9 +163,17 @@ mod tests {
 
     fn start(anisotropy: f64, seed: u64) -> (Inputs, Array2<f64>, Array2<f64>) {
         let mut rng = stream(seed, "minimum test");
-        let family = InputFamily { size: 4, anisotropy, rotation: 1.0 };
+        let family = InputFamily {
+            size: 4,
+            anisotropy,
+            rotation: 1.0,
+        };
         let inputs = family.draw(&mut rng).unwrap();
-        (inputs, gaussian_array(8, 4, &mut rng) * 0.7, gaussian_array(3, 8, &mut rng) * 0.4)
+        (
+            inputs,
+            gaussian_array(8, 4, &mut rng) * 0.7,
+            gaussian_array(3, 8, &mut rng) * 0.4,
+        )
     }
 
     #[test]
@@ -174,15 +182,25 @@ mod tests {
             for which in [Functional::Sgd, Functional::Adam, Functional::FullWhitening] {
                 let (inputs, w1, w2) = start(anisotropy, 1);
                 let target = w2.dot(&w1);
-                let expected = closed_form_minimum(which, &inputs, &target).unwrap().unwrap().value;
+                let expected = closed_form_minimum(which, &inputs, &target)
+                    .unwrap()
+                    .unwrap()
+                    .value;
                 let functional = TwoLayerFunctional::new(which, &inputs, 3);
-                let (found, end1, end2) = minimise_on_manifold(&functional, &w1, &w2, 3000).unwrap();
+                let (found, end1, end2) =
+                    minimise_on_manifold(&functional, &w1, &w2, 3000).unwrap();
                 let gap = &end2.dot(&end1) - &target;
                 assert!(gap.iter().all(|x| x.abs() < 1e-7), "left the manifold");
-                assert!(found > expected * (1.0 - 1e-9), "{which:?}: {found} below {expected}");
+                assert!(
+                    found > expected * (1.0 - 1e-9),
+                    "{which:?}: {found} below {expected}"
+                );
                 // The non-smooth functionals are approached slowly.
                 let slack = if which == Functional::Sgd { 1e-3 } else { 0.03 };
-                assert!(found < expected * (1.0 + slack), "{which:?}: {found} above {expected}");
+                assert!(
+                    found < expected * (1.0 + slack),
+                    "{which:?}: {found} above {expected}"
+                );
             }
         }
     }
@@ -193,10 +211,14 @@ mod tests {
         let target = w2.dot(&w1);
         let svd = crate::linalg::svd(&target.dot(&inputs.root)).unwrap();
         for which in [Functional::Sgd, Functional::Adam, Functional::FullWhitening] {
-            let minimum = closed_form_minimum(which, &inputs, &target).unwrap().unwrap();
+            let minimum = closed_form_minimum(which, &inputs, &target)
+                .unwrap()
+                .unwrap();
             // Units along the singular vectors, W1 C^(1/2) = diag(sqrt(ratio s)) V^T.
             let gains = svd.s.mapv(|s| (minimum.layer_ratio * s).sqrt());
-            let first = (&svd.vt.t() * &gains).reversed_axes().dot(&inputs.inverse_root);
+            let first = (&svd.vt.t() * &gains)
+                .reversed_axes()
+                .dot(&inputs.inverse_root);
             let second = &svd.u * &svd.s.mapv(|s| (s / minimum.layer_ratio).sqrt());
             let functional = TwoLayerFunctional::new(which, &inputs, 3);
             let value = functional.value(&first, &second).unwrap();

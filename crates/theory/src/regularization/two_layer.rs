@@ -188,7 +188,8 @@ impl TwoLayerSimulation {
                         p.learning_rate
                     };
                     data.gradients(&weights, &mut passes, rng);
-                    for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients)
+                    for ((state, w), g) in
+                        states.iter_mut().zip(&mut weights).zip(&passes.gradients)
                     {
                         state.step(w, g, rate);
                     }
@@ -306,7 +307,12 @@ impl Watch {
             .outer_iter()
             .zip(&svd.s)
             .filter(|(_, s)| **s > 1e-9 * svd.s[0])
-            .map(|(v, &s)| (nalgebra::DVector::from_iterator(v.len(), v.iter().copied()), s))
+            .map(|(v, &s)| {
+                (
+                    nalgebra::DVector::from_iterator(v.len(), v.iter().copied()),
+                    s,
+                )
+            })
             .collect();
         let mut minima = [0.0; 3];
         for (minimum, which) in minima.iter_mut().zip(Functional::ALL) {
@@ -377,7 +383,11 @@ mod tests {
 
     fn params(rule: Rule, learning_rate: f64, steps: usize) -> TwoLayerParams {
         TwoLayerParams {
-            inputs: InputFamily { size: 6, anisotropy: 0.0, rotation: 0.0 },
+            inputs: InputFamily {
+                size: 6,
+                anisotropy: 0.0,
+                rotation: 0.0,
+            },
             hidden: 12,
             outputs: 3,
             batch: 4,
@@ -395,7 +405,13 @@ mod tests {
     #[test]
     fn adam_concentrates_the_hidden_units_and_the_others_do_not() {
         for seed in [1, 2] {
-            let run = |rule, rate, steps| params(rule, rate, steps).check().unwrap().run(seed).unwrap();
+            let run = |rule, rate, steps| {
+                params(rule, rate, steps)
+                    .check()
+                    .unwrap()
+                    .run(seed)
+                    .unwrap()
+            };
             let sgd = run(Rule::Sgd, 0.01, 100_000);
             let adam = run(Rule::Adam, 0.003, 60_000);
             let muon = run(Rule::Muon, 0.005, 40_000);
@@ -421,17 +437,19 @@ mod tests {
     fn starts_interpolate_and_prescribed_starts_are_minima() {
         let random = params(Rule::Sgd, 0.01, 2).check().unwrap().run(1).unwrap();
         assert!(random.snapshots[0].error < 1e-8);
-        for (which, value, minimum) in [
-            (Functional::Sgd, 0, 0),
-            (Functional::FullWhitening, 2, 2),
-        ] {
+        for (which, value, minimum) in [(Functional::Sgd, 0, 0), (Functional::FullWhitening, 2, 2)]
+        {
             let mut p = params(Rule::Sgd, 1e-6, 2);
             p.start = Some(which);
             p.inputs.anisotropy = 0.5;
             let run = p.check().unwrap().run(1).unwrap();
             let first = &run.snapshots[0];
             let values = [first.sgd, first.adam, first.full_whitening];
-            let minima = [run.minimum_sgd, run.minimum_adam, run.minimum_full_whitening];
+            let minima = [
+                run.minimum_sgd,
+                run.minimum_adam,
+                run.minimum_full_whitening,
+            ];
             assert!((values[value] / minima[minimum] - 1.0).abs() < 1e-9);
             assert!(first.error < 1e-9 && (first.exponent - 0.5).abs() < 1e-9);
         }
@@ -449,7 +467,11 @@ mod tests {
 
     #[test]
     fn a_diverging_run_is_an_outcome() {
-        let run = params(Rule::Sgd, 10.0, 1000).check().unwrap().run(1).unwrap();
+        let run = params(Rule::Sgd, 10.0, 1000)
+            .check()
+            .unwrap()
+            .run(1)
+            .unwrap();
         assert!(run.diverged);
     }
 
@@ -472,7 +494,10 @@ mod tests {
             let mut p = params(Rule::Sgd, 0.01, 10);
             change(&mut p);
             let message = p.check().unwrap_err().to_string();
-            assert!(message.starts_with(field) && !message.contains('\n'), "{message}");
+            assert!(
+                message.starts_with(field) && !message.contains('\n'),
+                "{message}"
+            );
         }
     }
 }

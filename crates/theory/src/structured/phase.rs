@@ -86,7 +86,11 @@ impl CellResult {
 
     /// Geometric mean of the ratio of two optimizers' forgetting, paired by seed, over seeds in which both learned.
     pub fn ratio(&self, numerator: Rule, denominator: Rule) -> Estimate {
-        let logs: Vec<f64> = self.log_ratios(numerator, denominator).into_iter().flatten().collect();
+        let logs: Vec<f64> = self
+            .log_ratios(numerator, denominator)
+            .into_iter()
+            .flatten()
+            .collect();
         Estimate::of(&logs).exp()
     }
 }
@@ -174,7 +178,11 @@ impl PhaseSimulation {
                     .map(|&rule| finetuner.least_forgetting(rule))
                     .collect::<Result<Vec<f64>>>()?;
                 done();
-                Ok((off_diagonal_mass(&task.inputs.covariance), oracle, forgetting))
+                Ok((
+                    off_diagonal_mass(&task.inputs.covariance),
+                    oracle,
+                    forgetting,
+                ))
             })
             .collect::<Result<_>>()?;
         Ok(cells
@@ -214,7 +222,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn params() -> PhaseParams {
-        let grid = |low, high| RateGrid { low, high, count: 6 };
+        let grid = |low, high| RateGrid {
+            low,
+            high,
+            count: 6,
+        };
         PhaseParams {
             inputs: 16,
             outputs: 16,
@@ -241,7 +253,11 @@ mod tests {
         let results = params().check().unwrap().run(|| ()).unwrap();
         let ratio = |i: usize| results[i].ratio(Rule::Adam, Rule::Muon);
         assert!(ratio(0).below(1.0), "aligned: {:?}", ratio(0));
-        assert!(ratio(1).mean > 1.3 * ratio(0).mean, "rotated: {:?}", ratio(1));
+        assert!(
+            ratio(1).mean > 1.3 * ratio(0).mean,
+            "rotated: {:?}",
+            ratio(1)
+        );
         let line = tie_line(&results.iter().collect::<Vec<_>>(), Rule::Adam, Rule::Muon);
         assert!(line.is_some_and(|t| (0.0..=1.0).contains(&t)), "{line:?}");
     }
@@ -261,10 +277,34 @@ mod tests {
 
     #[test]
     fn bad_grids_are_refused() {
-        assert!(PhaseParams { seeds: 0, ..params() }.check().is_err());
-        assert!(PhaseParams { rotations: vec![2.0], ..params() }.check().is_err());
-        assert!(PhaseParams { samples: vec![], ..params() }.check().is_err());
-        let rank = PhaseParams { teachers: vec![Teacher::LowRank { rank: 17 }], ..params() };
+        assert!(
+            PhaseParams {
+                seeds: 0,
+                ..params()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            PhaseParams {
+                rotations: vec![2.0],
+                ..params()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            PhaseParams {
+                samples: vec![],
+                ..params()
+            }
+            .check()
+            .is_err()
+        );
+        let rank = PhaseParams {
+            teachers: vec![Teacher::LowRank { rank: 17 }],
+            ..params()
+        };
         let message = rank.check().unwrap_err().to_string();
         assert_eq!(message, "teacher.rank: found 17, expected from 1 to 16");
     }

@@ -270,6 +270,9 @@ pub struct Preset {
     /// Pairs of checkpoints that tell the optimizer from loss and weight scale.
     #[serde(default)]
     pub controls: Vec<[String; 2]>,
+    /// The methods that are run from checkpoints outside `pair`; none named means all.
+    #[serde(default)]
+    pub control_methods: Vec<String>,
     /// The network.
     pub model: ModelPreset,
     /// Pretraining.
@@ -424,6 +427,11 @@ impl Preset {
                 return Err(ExperimentError::value("pair or controls", name, expected));
             }
         }
+        if let Some(unknown) =
+            self.control_methods.iter().find(|name| !self.methods.iter().any(|method| method.name == **name))
+        {
+            return Err(ExperimentError::value("control-methods", unknown, "a method of this preset"));
+        }
         for name in &self.pair {
             let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
             if !self.methods.iter().any(|m| m.name == matched) {
@@ -437,6 +445,12 @@ impl Preset {
     /// The checkpoint of that name.
     pub fn checkpoint(&self, name: &str) -> Option<&CheckpointPreset> {
         self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+    }
+
+    /// The methods that are run from a checkpoint.
+    pub fn methods_from<'a>(&'a self, checkpoint: &str) -> impl Iterator<Item = &'a MethodPreset> {
+        let all = self.control_methods.is_empty() || self.pair.iter().any(|name| name == checkpoint);
+        self.methods.iter().filter(move |method| all || self.control_methods.contains(&method.name))
     }
 
     /// Keeps the tasks that are named, in that order.
@@ -459,6 +473,7 @@ impl Preset {
             return Err(ExperimentError::value("methods", unknown, expected));
         }
         self.methods.retain(|method| names.contains(&method.name));
+        self.control_methods.retain(|name| names.contains(name));
         self.validate()
     }
 }

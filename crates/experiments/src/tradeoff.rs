@@ -293,7 +293,8 @@ fn add_task<'a>(
         Ok(Outcome { summary, value: Output::Measured(Some(losses)) })
     });
     kinds.push(Kind::Measurement);
-    for method in &start.pretraining.preset.methods {
+    let Pretraining { preset, checkpoint, .. } = start.pretraining;
+    for method in preset.methods_from(&checkpoint.name) {
         for &rate in &method.rates {
             let run = Finetuning { start, method, rate };
             grid.add(run.label(), run.tokens(), &[measured], move |job| -> Result<_, JobError> {

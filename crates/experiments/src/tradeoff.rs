@@ -88,7 +88,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     let report = options.out.join("report");
     create_folder(&report.join(crate::report::FIGURES))?;
 
-    let data = TokenData::prepare(&store, &options.text, preset.model.vocabulary, preset.evaluation.held_out)?;
+    let data = TokenData::prepare(&store, &options.text, preset)?;
     say(&data.description);
     say(&format!(
         "tokens: {} of pretraining text, {} of code, vocabulary {}",

@@ -97,6 +97,24 @@ impl ModelPreset {
     }
 }
 
+/// How much of the pinned packages' text is used: files drawn at random, the same for every run. A user's own corpus is used whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CorpusPreset {
+    /// Bytes of prose, about; all where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prose_bytes: Option<usize>,
+    /// Bytes of code, about; all where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_bytes: Option<usize>,
+}
+
+impl CorpusPreset {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Pretraining, common to all checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -273,6 +291,9 @@ pub struct Preset {
     /// The methods that are run from checkpoints outside `pair`; none named means all.
     #[serde(default)]
     pub control_methods: Vec<String>,
+    /// How much text.
+    #[serde(default, skip_serializing_if = "CorpusPreset::is_default")]
+    pub corpus: CorpusPreset,
     /// The network.
     pub model: ModelPreset,
     /// Pretraining.
@@ -365,6 +386,11 @@ impl Preset {
     fn validate_numbers(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
         at_least("model.vocabulary", self.model.vocabulary as u64, 257)?;
+        for (field, bytes) in
+            [("corpus.prose-bytes", self.corpus.prose_bytes), ("corpus.code-bytes", self.corpus.code_bytes)]
+        {
+            at_least(field, bytes.unwrap_or(1) as u64, 1)?;
+        }
         let (model, pretrain, finetune, evaluation) = (&self.model, &self.pretrain, &self.finetune, &self.evaluation);
         for (field, value) in [
             ("model.context", model.context),

@@ -261,6 +261,29 @@ fn same_seed_same_language_and_text() {
     assert_ne!(text(1, 2), text(2, 2));
 }
 
+/// The components alternate as in a random order: with 300 documents of each of two, the number of neighbours from
+/// different ones has mean 300 and standard deviation about 12.
+#[test]
+fn an_exact_stream_is_shuffled_by_its_seed() {
+    let language = Language::new(&Config::memorization(300, 300), 0).unwrap();
+    let order = |seed| -> Vec<(usize, u64)> {
+        let (mut stream, mut tokens) = (language.exact_stream(600, seed), Vec::new());
+        std::iter::from_fn(|| {
+            stream
+                .next_document(&mut tokens)
+                .map(|d| (d.component, d.instance))
+        })
+        .collect()
+    };
+    let changes = order(0)
+        .windows(2)
+        .filter(|pair| pair[0].0 != pair[1].0)
+        .count();
+    assert!(changes.abs_diff(300) < 60, "{changes}");
+    assert_eq!(order(0), order(0));
+    assert_ne!(order(0), order(1));
+}
+
 #[test]
 fn what_cannot_be_met_is_refused_in_one_line() {
     let with = |content| Config {

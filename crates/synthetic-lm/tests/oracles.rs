@@ -295,10 +295,7 @@ fn a_learner_with_the_rule_reaches_the_rule_followers_loss() {
         substitute: true,
         reorder: true,
     };
-    for (rule, answers) in [
-        (addition(30), 30.0),
-        (RuleConfig::PermutedCopy(copy), 125.0),
-    ] {
+    for (rule, answers) in [(addition(8), 8.0), (RuleConfig::PermutedCopy(copy), 125.0)] {
         let language = language(vec![(1.0, pattern(rule, Some(40), 0.2))]);
         let (mut stream, mut document) = (language.stream(1), Vec::new());
         let mut follows = |n: usize| -> Vec<bool> {

@@ -33,8 +33,8 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// How many.
-        #[arg(long, default_value_t = 5)]
-        count: usize,
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
     },
     /// Print sizes and what can be had without learning anything.
     Statistics {
@@ -59,11 +59,11 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// Training examples, or documents.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         train: u32,
         /// Test examples; in a language, for each of its patterns.
-        #[arg(long)]
-        test: usize,
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        test: u32,
         /// The folder to write into; made if missing.
         #[arg(long)]
         out: PathBuf,
@@ -176,14 +176,14 @@ fn run(command: Command, out: &mut impl Write) -> Result<(), Stop> {
         Command::List => list(out),
         Command::Sample { source, count } => match named(&source.name)? {
             Named::Task(task) => {
-                for example in task.generate(source.seed, count, 0)?.train {
+                for example in task.generate(source.seed, count as usize, 0)?.train {
                     writeln!(out, "{}{}", example.prompt, example.completion)?;
                 }
                 Ok(())
             }
             Named::Language(config) => {
                 let language = Language::new(&config, source.seed)?;
-                for text in texts(&language, source.seed, count) {
+                for text in texts(&language, source.seed, count as usize) {
                     writeln!(out, "{}", text.text)?;
                 }
                 Ok(())
@@ -211,7 +211,14 @@ fn run(command: Command, out: &mut impl Write) -> Result<(), Stop> {
             test,
             out: directory,
             text,
-        } => export(&source, train as usize, test, &directory, text, out),
+        } => export(
+            &source,
+            train as usize,
+            test as usize,
+            &directory,
+            text,
+            out,
+        ),
     }
 }
 

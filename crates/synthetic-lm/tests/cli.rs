@@ -137,6 +137,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
             vec!["sample", "math", "--count", "many"],
             "invalid value 'many' for '--count <COUNT>'",
         ),
+        (vec!["sample", "math", "--count", "0"], "0 is not in 1.."),
         (vec!["sample"], "required arguments were not provided"),
         (vec!["draw"], "unrecognized subcommand 'draw'"),
         (vec![], "requires a subcommand"),

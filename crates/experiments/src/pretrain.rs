@@ -121,7 +121,8 @@ impl Pretraining<'_> {
         let steps = self.checkpoint.steps;
         let warmup = (pretrain.warmup * steps as f64).round() as u64;
         let schedule = Schedule { steps, warmup, decay: pretrain.decay };
-        let plan = Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip, snapshot_every: self.snapshot_every };
+        let plan =
+            Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip, snapshot_every: self.snapshot_every };
         let interval = (steps / pretrain.curve_points.max(1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<(f64, f64)>> {
             match step > 0 && (step % interval == 0 || step == steps) {

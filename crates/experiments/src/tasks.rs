@@ -35,7 +35,7 @@ pub fn check_name(task: &str) -> Result<()> {
     }
     match synthetic_lm::task(task) {
         Ok(_) => Ok(()),
-        Err(synthetic_lm::Error::UnknownTask { found, .. }) => {
+        Err(synthetic_lm::Error::Unknown { found, .. }) => {
             Err(ExperimentError::value("tasks", found, format!("one of {}", known().join(", "))))
         }
         Err(other) => Err(other.into()),

@@ -156,6 +156,19 @@ fn command_line() -> String {
     std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }
 
+/// Prints the preset if that is what was asked for, else runs `experiment` and prints the report's path.
+///
+/// # Errors
+/// Those of the flags and of the experiment.
+pub fn run(flags: &RunFlags, experiment: impl FnOnce(&Options) -> Result<PathBuf>) -> Result<()> {
+    if flags.print_config {
+        print!("{}", flags.resolved_preset()?.to_toml());
+    } else {
+        println!("{}", experiment(&flags.options()?)?.display());
+    }
+    Ok(())
+}
+
 /// Ends a binary: an error is one line on standard error and exit code 2.
 pub fn finish(result: Result<(), ExperimentError>) -> ExitCode {
     match result {

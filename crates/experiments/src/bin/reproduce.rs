@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{RunFlags, finish};
-use experiments::error::Result;
+use experiments::cli::{RunFlags, finish, run};
 
 /// Reproduce the results: run every experiment and write one report. Ends with the report's path.
 ///
@@ -16,16 +15,7 @@ struct Flags {
     run: RunFlags,
 }
 
-fn run(flags: &RunFlags) -> Result<()> {
-    if flags.print_config {
-        print!("{}", flags.resolved_preset()?.to_toml());
-        return Ok(());
-    }
-    println!("{}", experiments::tradeoff::run(&flags.options()?)?.display());
-    Ok(())
-}
-
 fn main() -> ExitCode {
     experiments::memory::keep_freed_memory();
-    finish(run(&Flags::parse().run))
+    finish(run(&Flags::parse().run, experiments::tradeoff::run))
 }

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{RunFlags, finish};
-use experiments::error::Result;
+use experiments::cli::{RunFlags, finish, run};
 
 /// Pretrain with several optimizers, finetune each checkpoint with several methods at several learning rates, and compare forgetting at matched
 /// learning. Ends with the path of the report.
@@ -15,16 +14,7 @@ struct Flags {
     run: RunFlags,
 }
 
-fn run(flags: &RunFlags) -> Result<()> {
-    if flags.print_config {
-        print!("{}", flags.resolved_preset()?.to_toml());
-        return Ok(());
-    }
-    println!("{}", experiments::tradeoff::run(&flags.options()?)?.display());
-    Ok(())
-}
-
 fn main() -> ExitCode {
     experiments::memory::keep_freed_memory();
-    finish(run(&Flags::parse().run))
+    finish(run(&Flags::parse().run, experiments::tradeoff::run))
 }

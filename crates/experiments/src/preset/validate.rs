@@ -1,0 +1,151 @@
+//! The checks that a preset must pass before anything runs.
+
+use models::schedule::Decay;
+
+use super::{OptimizerName, Preset};
+use crate::error::{ExperimentError, Result};
+
+impl Preset {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Value`] with the first field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_numbers()?;
+        self.validate_names()?;
+        for checkpoint in &self.checkpoints {
+            positive("checkpoints.hidden-rate", checkpoint.hidden_rate)?;
+            positive("checkpoints.embedding-rate", checkpoint.embedding_rate)?;
+            at_least("checkpoints.steps", checkpoint.steps, 1)?;
+        }
+        for method in &self.methods {
+            let field = format!("rates of method {}", method.name);
+            if method.rates.is_empty() {
+                return Err(ExperimentError::value(field, "none", "at least one learning rate"));
+            }
+            for &rate in &method.rates {
+                positive(&field, rate)?;
+            }
+            if let Some(rank) = method.lora_rank {
+                if rank == 0 || rank > self.model.width {
+                    let expected = format!("1 to the width, {}", self.model.width);
+                    return Err(ExperimentError::value("methods.lora-rank", rank, expected));
+                }
+                if method.optimizer != OptimizerName::AdamW {
+                    let found = method.optimizer.as_str();
+                    return Err(ExperimentError::value("methods.optimizer", found, "adamw for LoRA"));
+                }
+            }
+        }
+        for task in &self.tasks {
+            crate::tasks::check_name(task)?;
+        }
+        Ok(())
+    }
+
+    fn validate_numbers(&self) -> Result<()> {
+        at_least("seeds", self.seeds, 1)?;
+        at_least("model.vocabulary", self.model.vocabulary as u64, 257)?;
+        for (field, bytes) in
+            [("corpus.prose-bytes", self.corpus.prose_bytes), ("corpus.code-bytes", self.corpus.code_bytes)]
+        {
+            at_least(field, bytes.unwrap_or(1) as u64, 1)?;
+        }
+        let (model, pretrain, finetune, evaluation) = (&self.model, &self.pretrain, &self.finetune, &self.evaluation);
+        for (field, value) in [
+            ("model.context", model.context),
+            ("model.layers", model.layers),
+            ("model.width", model.width),
+            ("model.heads", model.heads),
+            ("pretrain.sequences", pretrain.sequences),
+            ("finetune.sequences", finetune.sequences),
+            ("evaluation.pretrain-windows", evaluation.pretrain_windows),
+            ("evaluation.task-windows", evaluation.task_windows),
+            ("evaluation.task-examples", evaluation.task_examples),
+            ("evaluation.train-examples", evaluation.train_examples),
+        ] {
+            at_least(field, value as u64, 1)?;
+        }
+        if model.width % model.heads != 0 {
+            let expected = format!("a multiple of heads = {}", model.heads);
+            return Err(ExperimentError::value("model.width", model.width, expected));
+        }
+        at_least("finetune.steps", finetune.steps, 1)?;
+        positive("pretrain.clip", pretrain.clip)?;
+        positive("finetune.clip", finetune.clip)?;
+        positive("finetune.muon-rest", finetune.muon_rest)?;
+        share("pretrain.warmup", pretrain.warmup, true)?;
+        share("finetune.warmup", finetune.warmup, true)?;
+        share("evaluation.held-out", evaluation.held_out, false)?;
+        for (field, value) in
+            [("pretrain.weight-decay", pretrain.weight_decay), ("finetune.weight-decay", finetune.weight_decay)]
+        {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(ExperimentError::value(field, value, "a number that is not negative"));
+            }
+        }
+        for (field, decay) in [("pretrain.decay", pretrain.decay), ("finetune.decay", finetune.decay)] {
+            if let Decay::Wsd { cooldown } = decay {
+                share(&format!("{field}.wsd.cooldown"), cooldown, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_names(&self) -> Result<()> {
+        for (field, names) in [
+            ("checkpoints", self.checkpoints.iter().map(|c| &c.name).collect::<Vec<_>>()),
+            ("methods", self.methods.iter().map(|m| &m.name).collect()),
+            ("tasks", self.tasks.iter().collect()),
+        ] {
+            let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+            if names.is_empty() {
+                return Err(ExperimentError::value(field, "none", "at least one"));
+            }
+            if distinct.len() != names.len() {
+                return Err(ExperimentError::value(field, "the same name twice", "distinct names"));
+            }
+        }
+        let known: Vec<&str> = self.checkpoints.iter().map(|c| c.name.as_str()).collect();
+        for name in self.pair.iter().chain(self.controls.iter().flatten()) {
+            if !known.contains(&name.as_str()) {
+                let expected = format!("a checkpoint: {}", known.join(", "));
+                return Err(ExperimentError::value("pair or controls", name, expected));
+            }
+        }
+        if let Some(unknown) =
+            self.control_methods.iter().find(|name| !self.methods.iter().any(|method| method.name == **name))
+        {
+            return Err(ExperimentError::value("control-methods", unknown, "a method of this preset"));
+        }
+        for name in &self.pair {
+            let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
+            if !self.methods.iter().any(|m| m.name == matched) {
+                let expected = format!("a method `{matched}`, which matches checkpoint `{name}`");
+                return Err(ExperimentError::value("methods", "none of that name", expected));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn at_least(field: &str, value: u64, least: u64) -> Result<()> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, format!("at least {least}")))
+}
+
+fn positive(field: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, "a positive number"))
+}
+
+fn share(field: &str, value: f64, or_zero: bool) -> Result<()> {
+    if (value > 0.0 || or_zero && value == 0.0) && value < 1.0 {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, "a share between 0 and 1"))
+}

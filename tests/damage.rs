@@ -29,12 +29,12 @@ fn assert_found_and_recovered(folder: &Folder, damaged: &Path) {
     assert_same_files(&folder.store(), &finished().store());
 }
 
-/// One measurement and the finetunings from that checkpoint are taken away, so that the checkpoint's weights are needed again.
-fn forget_what_follows_the_checkpoints(folder: &Folder) {
+/// Takes away all stages of some kinds.
+fn remove_stages(folder: &Folder, kinds: &[&str]) {
     for entry in fs::read_dir(folder.out().join("runs")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("measure-") || name.starts_with("finetune-") {
+        if kinds.iter().any(|kind| name.starts_with(&format!("{kind}-"))) {
             fs::remove_dir_all(path).unwrap();
         }
     }
@@ -52,7 +52,7 @@ fn a_truncated_checkpoint_is_found_even_when_only_results_are_read() {
 #[test]
 fn an_altered_checkpoint_is_found_by_its_checksum_before_it_is_finetuned() {
     let folder = Folder::with_finished_run();
-    forget_what_follows_the_checkpoints(&folder);
+    remove_stages(&folder, &["measure", "finetune"]);
     let weights = stage_file(&folder, "pretrain", "model.safetensors");
     let mut bytes = fs::read(&weights).unwrap();
     // A bit of a weight, far behind the header: the file still reads as a checkpoint.
@@ -90,19 +90,26 @@ fn on_a_full_disk(folder: &Folder, blocks: u32) -> Command {
     shell
 }
 
+/// Runs with too little space for a file of that stage, then with enough.
+#[track_caller]
+fn assert_nothing_lost_by_a_full_disk(folder: &Folder, blocks: u32, stage: &str) {
+    let line = Finished::of(&mut on_a_full_disk(folder, blocks)).refusal();
+    assert!(line.contains(&format!("cannot write {}/runs/{stage}-", folder.out().display())), "{line}");
+    Finished::of(&mut tradeoff(folder.tiny())).success();
+    assert_eq!(folder.results(), finished().results());
+    assert_same_files(&folder.store(), &finished().store());
+}
+
 #[test]
-fn a_disk_that_fills_up_ends_the_run_in_one_line_and_loses_nothing() {
-    // 1 KB: too little for the tokens. 20 KB: enough for them, too little for a checkpoint with its optimizer.
-    for (blocks, kinds) in [(2, 0), (40, 1)] {
-        let folder = Folder::new();
-        let line = Finished::of(&mut on_a_full_disk(&folder, blocks)).refusal();
-        assert!(line.contains("cannot ") && line.contains(folder.out().to_str().unwrap()), "{line}");
-        let runs = fs::read_dir(folder.out().join("runs")).unwrap().map(|entry| entry.unwrap().path());
-        assert!(runs.filter(|path| path.extension().is_none()).count() >= kinds, "nothing was finished: {line}");
-        Finished::of(&mut tradeoff(folder.tiny())).success();
-        assert_eq!(folder.results(), finished().results());
-        assert_same_files(&folder.store(), &finished().store());
-    }
+fn a_disk_too_full_for_the_tokens_ends_the_run_in_one_line() {
+    assert_nothing_lost_by_a_full_disk(&Folder::new(), 2, "tokens");
+}
+
+#[test]
+fn a_disk_too_full_for_a_checkpoint_ends_the_run_in_one_line_and_keeps_what_is_finished() {
+    let folder = Folder::with_finished_run();
+    remove_stages(&folder, &["pretrain", "measure", "finetune"]);
+    assert_nothing_lost_by_a_full_disk(&folder, 40, "pretrain");
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn a_diverged_finetuning_is_a_row_that_says_so() {
     let arguments = folder.with_preset(&preset_with("rates = [1e-1]", "rates = [1e-1, 1e6]"));
     Finished::of(&mut tradeoff(&arguments)).success();
     let rows = rows(&folder);
-    let (wild, tame): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[2] == "sgd" && row[3] == "1000000");
+    let (wild, tame): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[2] == "sgd" && row[3].parse() == Ok(1e6));
     assert_eq!((wild.len(), tame.len()), (4, 24), "{rows:?}");
     for row in wild {
         assert_eq!((row[10].as_str(), row[6].as_str(), row[8].as_str()), ("true", "NaN", "NaN"), "{row:?}");

@@ -31,6 +31,12 @@ pub struct Losses {
     pub exact_match: Option<f64>,
 }
 
+impl Losses {
+    fn are_finite(&self) -> bool {
+        self.pretrain.is_finite() && self.task.is_finite()
+    }
+}
+
 /// Both losses after some steps of a run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Along {
@@ -241,12 +247,13 @@ impl Finetuning<'_> {
                 return Ok(None);
             }
             let (pretrain, task) = (mean_loss(network, &held_out)?, self.start.task.loss(network)?);
-            Ok(Some(Along { step, pretrain, task }))
+            Ok((pretrain + task).is_finite().then_some(Along { step, pretrain, task }))
         };
         trained.train(&mut stage, source.as_mut(), plan, observe, &mut advance)?;
         let end = match trained.diverged {
             true => None,
-            false => Some(self.start.measure(&trained.model, &held_out)?),
+            // The last step may have been the one that made a loss infinite.
+            false => Some(self.start.measure(&trained.model, &held_out)?).filter(Losses::are_finite),
         };
         let result = FinetuneResult { end, along: trained.points, policy };
         if finetune.keep_weights {

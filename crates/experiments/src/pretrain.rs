@@ -16,7 +16,7 @@ use crate::tokens::TokenData;
 use crate::training::{OPTIMIZER, Plan, Trained};
 
 /// Raised when a fix changes what a pretraining computes.
-const SEMANTICS: u32 = 1;
+const SEMANTICS: u32 = 2;
 
 /// Rows of an evaluation batch.
 pub(crate) const EVALUATION_ROWS: usize = 32;
@@ -24,16 +24,21 @@ pub(crate) const EVALUATION_ROWS: usize = 32;
 /// What a checkpoint is known by.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PretrainResult {
-    /// L_pre: mean loss on held-out pretraining text, in nats per token.
-    pub loss: f64,
-    /// Whether the training diverged.
-    pub diverged: bool,
-    /// Training tokens seen and held-out loss along the way.
+    /// Measurements of the checkpoint; `None` if the training diverged.
+    pub end: Option<CheckpointMeasures>,
+    /// Training tokens seen and held-out loss along the way, as long as it was finite.
     pub curve: Vec<(f64, f64)>,
-    /// Root mean square of the hidden matrices' entries.
-    pub weight_rms: f64,
     /// One line a group: which parameters went to which optimizer.
     pub policy: Vec<String>,
+}
+
+/// Measurements of a checkpoint; all are finite, since JSON has no other numbers.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct CheckpointMeasures {
+    /// L_pre: mean loss on held-out pretraining text, in nats per token.
+    pub loss: f64,
+    /// Root mean square of the hidden matrices' entries.
+    pub weight_rms: f64,
 }
 
 /// One pretraining: a checkpoint and a seed.
@@ -125,23 +130,23 @@ impl Pretraining<'_> {
             Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip, snapshot_every: self.snapshot_every };
         let interval = (steps / pretrain.curve_points.max(1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<(f64, f64)>> {
-            match step > 0 && (step % interval == 0 || step == steps) {
-                true => Ok(Some(((step * step_tokens) as f64, mean_loss(network, &held_out)?))),
-                false => Ok(None),
+            if step == 0 || !(step % interval == 0 || step == steps) {
+                return Ok(None);
             }
+            let loss = mean_loss(network, &held_out)?;
+            Ok(loss.is_finite().then_some(((step * step_tokens) as f64, loss)))
         };
         trained.train(&mut stage, &mut source, plan, observe, advance)?;
-        let loss = match trained.diverged {
-            true => f64::NAN,
-            false => mean_loss(&trained.model, &held_out)?,
+        let end = match trained.diverged {
+            true => None,
+            false => {
+                let loss = mean_loss(&trained.model, &held_out)?;
+                let weight_rms = hidden_rms(&trained.model)?;
+                // The last step may have been the one that made the loss infinite.
+                loss.is_finite().then_some(CheckpointMeasures { loss, weight_rms })
+            }
         };
-        let result = PretrainResult {
-            loss,
-            diverged: trained.diverged,
-            curve: trained.points,
-            weight_rms: hidden_rms(&trained.model)?,
-            policy,
-        };
+        let result = PretrainResult { end, curve: trained.points, policy };
         let files = stage.files();
         files.write_with(checkpoint::WEIGHTS, |path| checkpoint::save_weights(&trained.model, path))?;
         files.write(checkpoint::CONFIG, checkpoint::config_text(trained.model.config()).as_bytes())?;

@@ -261,9 +261,9 @@ fn build_grid<'a>(
             let pretrained = grid.add(pretraining.label(), pretraining.tokens(), &[], move |job| {
                 let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
                 let result = single_thread(|| pretraining.run(store, advance, skip))??;
-                let summary = match result.diverged {
-                    true => "diverged".into(),
-                    false => format!("held-out loss {:.3}", result.loss),
+                let summary = match result.end {
+                    None => "diverged".into(),
+                    Some(end) => format!("held-out loss {:.3}", end.loss),
                 };
                 Ok(Outcome { summary, value: Output::Pretrained(result) })
             });
@@ -284,7 +284,7 @@ fn add_task<'a>(
     store: &'a Store,
 ) {
     let diverged = move |job: &JobContext<'_, Output>| match job.output(pretrained) {
-        Output::Pretrained(result) => result.diverged,
+        Output::Pretrained(result) => result.end.is_none(),
         _ => true,
     };
     let measured = grid.add(start.label(), start.tokens(), &[pretrained], move |job| -> Result<_, JobError> {

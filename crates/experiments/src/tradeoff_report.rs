@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::figures::{AlongRun, Consistency, Curve, Curves, Figure, Matched, Tradeoff, save};
+use crate::pretrain::CheckpointMeasures;
 use crate::provenance;
 use crate::report::{FIGURES, FigureEntry, Report, Section, Table, TableRow, tables};
 use crate::stats::MeanInterval;
@@ -62,7 +63,7 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     section.tables.splice(0..0, tables::matched(statistics));
     section.tables.push(tables::consistency(statistics));
     section.tables.push(tables::effects(statistics));
-    section.tables.push(tables::pretraining(&by_checkpoint(measured, |result| result.loss), &measured.baselines));
+    section.tables.push(tables::pretraining(&by_checkpoint(measured, |end| end.loss), &measured.baselines));
     section.tables.push(weight_scale(measured));
     if let Some(table) = exact_match(measured) {
         section.tables.push(table);
@@ -126,15 +127,12 @@ fn curves(measured: &Measured) -> Vec<Curve> {
 }
 
 /// A number of every pretraining that did not diverge, by checkpoint in the preset's order.
-fn by_checkpoint(
-    measured: &Measured,
-    number: impl Fn(&crate::pretrain::PretrainResult) -> f64,
-) -> Vec<(String, Vec<f64>)> {
+fn by_checkpoint(measured: &Measured, number: impl Fn(CheckpointMeasures) -> f64) -> Vec<(String, Vec<f64>)> {
     let mut found: Vec<(String, Vec<f64>)> = Vec::new();
-    for (name, _, result) in measured.pretrained.iter().filter(|(_, _, result)| !result.diverged) {
-        match found.iter_mut().find(|(known, _)| known == name) {
-            Some((_, numbers)) => numbers.push(number(result)),
-            None => found.push((name.clone(), vec![number(result)])),
+    for (name, end) in measured.pretrained.iter().filter_map(|(name, _, result)| Some((name, result.end?))) {
+        match found.iter_mut().find(|(known, _)| *known == *name) {
+            Some((_, numbers)) => numbers.push(number(end)),
+            None => found.push((name.clone(), vec![number(end)])),
         }
     }
     found
@@ -149,7 +147,7 @@ fn interval(numbers: &[f64]) -> String {
 }
 
 fn weight_scale(measured: &Measured) -> Table {
-    let rows = by_checkpoint(measured, |result| result.weight_rms).into_iter().map(|(name, numbers)| TableRow {
+    let rows = by_checkpoint(measured, |end| end.weight_rms).into_iter().map(|(name, numbers)| TableRow {
         cells: vec![display(&name), interval(&numbers), numbers.len().to_string()],
         strong: false,
     });

@@ -1,0 +1,94 @@
+//! What a first run leaves, and what a second one does not do again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::common::{self, Finished, Folder, finished, tradeoff};
+
+const PNG: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];
+
+#[test]
+fn the_last_line_is_the_path_of_a_page_that_is_there_with_results_and_figures() {
+    let folder = Folder::with_finished_run();
+    let stdout = Finished::of(&mut tradeoff(folder.tiny())).success();
+    let page = Path::new(stdout.lines().last().expect("a line with the page's path"));
+    assert_eq!(page, folder.out().join("report/index.html"));
+    let html = fs::read_to_string(page).unwrap();
+    assert!(html.contains("inconclusive (n = "), "two seeds are too few for a verdict, and the scorecard says so");
+    for claim in ["reproduced", "contradicted"] {
+        // In a cell with a class; the page's legend says these words too.
+        assert!(!html.contains(&format!("\">{claim}")), "a verdict `{claim}` from two seeds");
+    }
+    let report = folder.out().join("report");
+    let (mut vector, mut pixels) = (0, 0);
+    for (name, content) in common::files(&report) {
+        if name.ends_with(".svg") {
+            vector += 1;
+            assert!(String::from_utf8(content).unwrap().contains("<svg"), "{name}");
+            let beside = report.join(&name).with_extension("png");
+            assert!(beside.is_file(), "{} is missing", beside.display());
+        } else if name.ends_with(".png") {
+            pixels += 1;
+            assert!(content.starts_with(&PNG), "{name}");
+        }
+    }
+    assert!(vector >= 4 && vector == pixels, "{vector} SVG and {pixels} PNG figures");
+}
+
+#[test]
+fn the_page_needs_no_other_file() {
+    let html = fs::read_to_string(finished().out().join("report/index.html")).unwrap();
+    for outside in ["src=\"http", "<script src", "<link rel=\"stylesheet\"", "@import", "url(http"] {
+        assert!(!html.contains(outside), "the page asks for something outside it: {outside}");
+    }
+}
+
+#[test]
+fn there_is_a_row_for_every_run_and_none_has_a_time_or_a_path() {
+    let results = finished().results();
+    let mut lines = results.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        "task,checkpoint,method,learning_rate,seed,pretrain_loss_before,pretrain_loss_after,task_loss_before,\
+         task_loss_after,exact_match,diverged"
+    );
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    // 2 seeds, 2 checkpoints, 1 task, 6 rates over the methods.
+    assert_eq!(rows.len(), 2 * 2 * 6);
+    for row in &rows {
+        for number in &row[3..9] {
+            assert!(number.parse::<f64>().is_ok_and(f64::is_finite), "{row:?}");
+        }
+        assert_eq!(row[10], "false", "{row:?}");
+    }
+}
+
+#[test]
+fn what_the_run_does_is_told_as_it_goes() {
+    let folder = Folder::with_finished_run();
+    let arguments = folder.tiny().into_iter().filter(|argument| argument != "--quiet");
+    let told = Finished::of(&mut tradeoff(arguments));
+    for what in ["corpus: corpus.txt", "sha256", "tokens:", "pretraining muon", "finetuning lora-2", "budget:"] {
+        assert!(told.stderr.contains(what), "nothing about `{what}` in: {}", told.stderr);
+    }
+    assert_eq!(told.stderr.lines().filter(|line| line.contains("forgetting ")).count(), 24, "{}", told.stderr);
+    assert_eq!(told.success().lines().count(), 1);
+}
+
+#[test]
+fn a_second_run_trains_nothing_and_leaves_the_same_files() {
+    let folder = Folder::with_finished_run();
+    let modified = || -> BTreeMap<String, SystemTime> {
+        let paths = common::paths(&folder.out().join("runs"));
+        paths.iter().map(|path| (path.display().to_string(), path.metadata().unwrap().modified().unwrap())).collect()
+    };
+    let (before, store, results) = (modified(), folder.store(), folder.results());
+    let figures = common::files(&folder.out().join("report/figures"));
+    Finished::of(&mut tradeoff(folder.tiny())).success();
+    assert_eq!(modified(), before, "a finished stage was written again");
+    common::assert_same_files(&folder.store(), &store);
+    common::assert_same_files(&common::files(&folder.out().join("report/figures")), &figures);
+    assert_eq!(folder.results(), results);
+}

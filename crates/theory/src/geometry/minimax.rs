@@ -51,6 +51,7 @@ pub fn search_for_better(
 ) -> Result<WorstCase> {
     let squared = inner(gradient, gradient);
     positive("squared gradient", squared)?;
+    let gain = inner(gradient, start);
     let mut current = start.clone();
     let mut best = WorstCase {
         value: norm.value(start)?,
@@ -62,11 +63,13 @@ pub fn search_for_better(
         let slope = norm.dual().oracle(&current)?;
         let slope = &slope - &(gradient * (inner(&slope, gradient) / squared));
         let length = Norm::Frobenius.value(&slope)?;
-        if length <= 1e-14 {
+        if length <= 1e-12 {
             break;
         }
         let step = 0.5 * size / (1.0 + iteration as f64).powf(0.75);
         current -= &(slope * (step / length));
+        // Rounding must not let the gain drift.
+        current += &(gradient * ((gain - inner(gradient, &current)) / squared));
         let value = norm.value(&current)?;
         if value < best.value {
             best = WorstCase {

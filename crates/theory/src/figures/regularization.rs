@@ -268,7 +268,7 @@ fn settled(trajectory: &Trajectory, reading: impl Fn(&Snapshot) -> f64) -> f64 {
     half.iter().map(reading).sum::<f64>() / half.len() as f64
 }
 
-/// A functional of snapshots by name.
+/// What is read from a snapshot, with its name or the statement that it bears on.
 type Reading = (&'static str, fn(&Snapshot) -> f64);
 
 const READINGS: [Reading; 10] = [
@@ -567,7 +567,7 @@ fn concentration_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec
     let (Some(adam), Some(muon)) = (find(Rule::Adam), find(Rule::Muon)) else {
         return Vec::new();
     };
-    let statements: [(&str, fn(&Snapshot) -> f64); 3] = [
+    let statements: [Reading; 3] = [
         (
             "Adam's noise leaves fewer active hidden units than Muon's",
             |s| s.participation_ratio,

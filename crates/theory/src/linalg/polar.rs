@@ -135,7 +135,7 @@ impl PolarWorkspace {
             self.tall.copy_from(g);
         }
         self.calls += 1;
-        if self.calls % CALLS_BETWEEN_RESTARTS == 0 {
+        if self.calls.is_multiple_of(CALLS_BETWEEN_RESTARTS) {
             orthonormalise(&mut self.v);
         }
         product(&self.tall, &self.v, &mut self.rotated);

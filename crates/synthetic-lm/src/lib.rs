@@ -1,1 +1,35 @@
 //! Generated language tasks with exact oracles.
+//!
+//! Every task here is made from a grammar and a seed, so that nothing has to be downloaded and the right answer to
+//! each instance is known. Training and test instances are disjoint by construction: the instances of a task are
+//! numbered, the numbers are parted once and for all, and each seed only chooses an order within its part
+//! (module [`split`]).
+//!
+//! # Example
+//! ```
+//! use synthetic_lm::word_problems::{self, Config};
+//!
+//! let config = Config { min_steps: 2, max_steps: 2, ..Config::default() }.validate()?;
+//! let split = word_problems::generate(&config, 0, 1000, 100)?;
+//! let example = &split.test[0];
+//! assert!(word_problems::is_correct(&example.completion, example));
+//! # Ok::<(), synthetic_lm::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod example;
+pub mod export;
+pub mod language;
+pub mod metrics;
+pub mod permutation;
+pub mod random;
+pub mod registry;
+pub mod split;
+pub mod string_instructions;
+pub mod word_problems;
+
+pub use error::Error;
+pub use example::{Example, Split, constant_baseline};
+pub use registry::{Task, task, task_names};

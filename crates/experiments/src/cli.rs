@@ -1,0 +1,174 @@
+//! The flags that binaries share, and how they end.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::error::{ExperimentError, Result};
+use crate::grid::Display;
+use crate::preset::{FinetuneScope, InitialState, Preset};
+use crate::tokens::TextSource;
+use crate::tradeoff::Options;
+
+/// What full finetuning trains.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ScopeFlag {
+    /// All weights.
+    All,
+    /// The blocks' matrices only.
+    HiddenMatrices,
+}
+
+/// The optimizer's state when finetuning starts.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StateFlag {
+    /// Zero.
+    Fresh,
+    /// Pretraining's, where the optimizer is the same.
+    Carried,
+}
+
+/// Which experiment to run, on which text, and where to put it.
+#[derive(Debug, Clone, Args)]
+pub struct RunFlags {
+    /// smoke (a test of the machinery), quick, standard, or the path of a .toml file
+    #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
+    pub preset: String,
+    /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
+    #[arg(long, value_name = "TASKS", value_delimiter = ';')]
+    pub tasks: Vec<String>,
+    /// Finetuning methods to keep, comma-separated
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    pub methods: Vec<String>,
+    /// Number of pretraining seeds; verdicts need at least 5
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Folder for the run store and the report; run again with the same folder to go on where a run stopped
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the documentation of the packages in Cargo.lock]
+    #[arg(long, value_name = "FILE")]
+    pub corpus: Option<PathBuf>,
+    /// A tokenizer.json in place of a BPE trained on the text
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// What full finetuning trains [default: the preset's]
+    #[arg(long, value_enum)]
+    pub scope: Option<ScopeFlag>,
+    /// The optimizer's state when finetuning starts [default: the preset's]
+    #[arg(long, value_enum)]
+    pub state: Option<StateFlag>,
+    /// Weight decay of finetuning [default: the preset's]
+    #[arg(long, value_name = "DECAY")]
+    pub weight_decay: Option<f64>,
+    /// Print the preset with all changes as TOML, and run nothing
+    #[arg(long)]
+    pub print_config: bool,
+    /// Print nothing but the report's path
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl RunFlags {
+    /// The preset with the flags' changes, checked.
+    ///
+    /// # Errors
+    /// One line that names the preset's file and line, or the field.
+    pub fn resolved_preset(&self) -> Result<Preset> {
+        let mut preset = Preset::find(&self.preset)?;
+        if !self.tasks.is_empty() {
+            preset.set_tasks(&split_tasks(&self.tasks))?;
+        }
+        if !self.methods.is_empty() {
+            preset.keep_methods(&self.methods)?;
+        }
+        if let Some(seeds) = self.seeds {
+            preset.seeds = seeds;
+        }
+        if let Some(scope) = self.scope {
+            preset.finetune.scope = match scope {
+                ScopeFlag::All => FinetuneScope::All,
+                ScopeFlag::HiddenMatrices => FinetuneScope::HiddenMatrices,
+            };
+        }
+        if let Some(state) = self.state {
+            preset.finetune.state = match state {
+                StateFlag::Fresh => InitialState::Fresh,
+                StateFlag::Carried => InitialState::Carried,
+            };
+        }
+        if let Some(decay) = self.weight_decay {
+            preset.finetune.weight_decay = decay;
+        }
+        preset.validate()?;
+        Ok(preset)
+    }
+
+    /// Everything that a run needs.
+    ///
+    /// # Errors
+    /// As [`resolved_preset`](Self::resolved_preset).
+    pub fn options(&self) -> Result<Options> {
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Ok(Options {
+            preset: self.resolved_preset()?,
+            text: TextSource { corpus: self.corpus.clone(), tokenizer: self.tokenizer.clone() },
+            out: self.out.clone(),
+            jobs: self.jobs.unwrap_or(cores),
+            display: if self.quiet { Display::Quiet } else { Display::Auto },
+            command: command_line(),
+        })
+    }
+}
+
+/// Splits `code,math:max_steps=3,largest=50` at the commas that begin a task: those not followed by a parameter `key=value`.
+fn split_tasks(given: &[String]) -> Vec<String> {
+    let mut tasks: Vec<String> = Vec::new();
+    for piece in given.iter().flat_map(|text| text.split(',')) {
+        match tasks.last_mut() {
+            Some(last) if last.contains(':') && piece.contains('=') && !piece.contains(':') => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            _ => tasks.push(piece.trim().to_string()),
+        }
+    }
+    tasks
+}
+
+/// The command as it was typed, with the program's name alone.
+fn command_line() -> String {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let name = PathBuf::from(program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Ends a binary: an error is one line on standard error and exit code 2.
+pub fn finish(result: Result<(), ExperimentError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.to_string().replace('\n', " "));
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_tasks;
+
+    #[test]
+    fn commas_divide_tasks_but_not_a_tasks_parameters() {
+        let split = |text: &str| split_tasks(&[text.to_string()]);
+        assert_eq!(split("code,math"), ["code", "math"]);
+        assert_eq!(split("math:max_steps=3,largest=50,code"), ["math:max_steps=3,largest=50", "code"]);
+        assert_eq!(split("math:max_steps=3,strings:max_length=4"), ["math:max_steps=3", "strings:max_length=4"]);
+    }
+}

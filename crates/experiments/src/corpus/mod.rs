@@ -1,0 +1,147 @@
+//! Text to train on, with nothing to download.
+//!
+//! The default corpus is the sources of the very packages that `Cargo.lock` pins and that a plain
+//! build of this project has therefore put on the machine: their documentation, Markdown files and
+//! comments of several lines are English prose, for pretraining; the rest of their Rust code is one of
+//! the tasks. It depends on the lock file and the platform alone, and has a
+//! [fingerprint](Corpus::fingerprint).
+//!
+//! Kept is what a person wrote once: paragraphs that are not English, code blocks in documentation,
+//! tables, generated code, bindings, licences and change logs are left out; paragraphs and files that
+//! several packages share are kept once; and no package makes up more than 8 % of the prose or
+//! of the code. All text is ASCII with `\n` line ends.
+//!
+//! ```no_run
+//! use experiments::corpus::{self, Corpus};
+//!
+//! # fn main() -> Result<(), corpus::CorpusError> {
+//! let corpus = Corpus::pinned()?;
+//! println!("{}", corpus.summary());
+//! let prose = corpus::split(&corpus.prose, 0.05, 0)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A user's own text is read by [`read_user_corpus`].
+
+mod error;
+mod filter;
+mod gather;
+mod markdown;
+mod packages;
+mod rust_source;
+mod select;
+mod split;
+mod user;
+
+use std::fmt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+pub use error::CorpusError;
+pub use split::{Split, split};
+pub use user::{UserCorpus, read_user_corpus};
+
+/// The text of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Name and version of the package (`serde 1.0.229`), or name of the user's file.
+    pub package: String,
+    /// Path within the package with `/` between folders, or a place in the user's file.
+    pub path: String,
+    /// The text. Of prose each paragraph is one line.
+    pub text: String,
+}
+
+/// Prose and code of the pinned packages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corpus {
+    /// English documentation and comments, sorted by package and path.
+    pub prose: Vec<Document>,
+    /// Rust code without documentation and longer comments, sorted by package and path.
+    pub code: Vec<Document>,
+    /// Number of packages that were read.
+    pub packages: usize,
+    /// SHA-256 over package, path, kind and text of every document, in hexadecimal digits.
+    pub fingerprint: String,
+}
+
+impl Corpus {
+    /// Reads the corpus of the packages that this project's `Cargo.lock` pins.
+    ///
+    /// # Errors
+    /// [`CorpusError`] if the project was moved since it was built, cargo cannot list the packages, or
+    /// sources are missing or cannot be read.
+    pub fn pinned() -> Result<Self, CorpusError> {
+        Self::of_workspace(&packages::workspace_root()?)
+    }
+
+    fn of_workspace(root: &Path) -> Result<Self, CorpusError> {
+        let packages = packages::pinned(root)?;
+        let (prose, code) = gather::gather(&packages)?;
+        let fingerprint = fingerprint(&[("prose", &prose), ("code", &code)]);
+        Ok(Self { prose, code, packages: packages.len(), fingerprint })
+    }
+
+    /// What there is, to print.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            packages: self.packages,
+            prose_bytes: bytes(&self.prose),
+            code_bytes: bytes(&self.code),
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
+}
+
+/// Size and identity of a corpus. Displayed as
+/// `corpus: 188 packages, 5.3 MB prose, 9.8 MB code, sha256 ab12cd34`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of packages that were read.
+    pub packages: usize,
+    /// Bytes of prose.
+    pub prose_bytes: usize,
+    /// Bytes of code.
+    pub code_bytes: usize,
+    /// As [`Corpus::fingerprint`].
+    pub fingerprint: String,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = |bytes: usize| bytes as f64 / 1e6;
+        write!(
+            f,
+            "corpus: {} packages, {:.1} MB prose, {:.1} MB code, sha256 {}",
+            self.packages,
+            megabytes(self.prose_bytes),
+            megabytes(self.code_bytes),
+            self.fingerprint.get(..8).unwrap_or(&self.fingerprint),
+        )
+    }
+}
+
+/// Bytes of text in all documents.
+pub fn bytes(documents: &[Document]) -> usize {
+    documents.iter().map(|document| document.text.len()).sum()
+}
+
+/// SHA-256 over package, path, kind and text of every document of every kind, in hexadecimal digits.
+pub fn fingerprint(kinds: &[(&str, &[Document])]) -> String {
+    let mut hasher = Sha256::new();
+    for (kind, documents) in kinds {
+        for document in *documents {
+            // Lengths first, so that no two corpora read the same.
+            for part in [&document.package, &document.path, *kind, &document.text] {
+                hasher.update((part.len() as u64).to_le_bytes());
+                hasher.update(part.as_bytes());
+            }
+        }
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

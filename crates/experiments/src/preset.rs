@@ -1,0 +1,485 @@
+//! Presets: everything that decides a result, in one TOML file that a user can copy and edit.
+
+use std::path::Path;
+
+use models::optim::{AdamW, Muon, Policy, RuleConfig, Scope, Sgd};
+use models::schedule::Decay;
+use models::{ModelConfig, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ExperimentError, Result};
+
+/// The presets that come with the program: name and text.
+pub const BUILT_IN: [(&str, &str); 3] = [
+    ("smoke", include_str!("../presets/smoke.toml")),
+    ("quick", include_str!("../presets/quick.toml")),
+    ("standard", include_str!("../presets/standard.toml")),
+];
+
+/// An optimizer by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// AdamW.
+    AdamW,
+    /// Muon on the blocks' matrices, AdamW on the rest.
+    Muon,
+    /// SGD with momentum 0.9.
+    Sgd,
+}
+
+impl OptimizerName {
+    /// The name as it stands in presets and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AdamW => "adamw",
+            Self::Muon => "muon",
+            Self::Sgd => "sgd",
+        }
+    }
+
+    fn rule(self, weight_decay: f64) -> RuleConfig {
+        match self {
+            Self::AdamW => RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() }),
+            Self::Muon => RuleConfig::Muon(Muon { weight_decay, ..Muon::default() }),
+            Self::Sgd => RuleConfig::Sgd(Sgd { weight_decay, ..Sgd::default() }),
+        }
+    }
+
+    /// The rule of the parameters that are not hidden matrices.
+    fn rest(self, weight_decay: f64) -> RuleConfig {
+        match self {
+            Self::Muon => Self::AdamW.rule(weight_decay),
+            _ => self.rule(weight_decay),
+        }
+    }
+}
+
+/// The network's family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// Learned positions, LayerNorm, GELU, biases, tied head.
+    Gpt2,
+    /// Rotary positions, RMSNorm, SwiGLU, no biases; the head is tied here, since a small model's embeddings are most of it.
+    Llama,
+}
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ModelPreset {
+    /// Family.
+    pub architecture: Architecture,
+    /// Entries of the BPE that is trained on the corpus; 257 means bytes.
+    pub vocabulary: usize,
+    /// Longest sequence in tokens.
+    pub context: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Features of the residual stream.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+}
+
+impl ModelPreset {
+    /// The model's shape for a tokenizer.
+    pub fn config(&self, tokenizer: &Tokenizer) -> ModelConfig {
+        let vocabulary = tokenizer.vocabulary();
+        match self.architecture {
+            Architecture::Gpt2 => ModelConfig::gpt2(vocabulary, self.context, self.layers, self.width, self.heads),
+            Architecture::Llama => ModelConfig {
+                tied: true,
+                ..ModelConfig::llama(vocabulary, self.context, self.layers, self.width, self.heads, self.heads)
+            },
+        }
+    }
+}
+
+/// Pretraining, common to all checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PretrainPreset {
+    /// Sequences of a step.
+    pub sequences: usize,
+    /// Schedule after the warmup.
+    pub decay: Decay,
+    /// Share of the steps that warm up.
+    pub warmup: f64,
+    /// Bound on the gradient's norm.
+    pub clip: f64,
+    /// Decoupled weight decay of matrices and embeddings.
+    pub weight_decay: f64,
+    /// Points of the training curve at which the held-out loss is measured.
+    pub curve_points: u64,
+}
+
+/// A checkpoint: how one pretraining differs from the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CheckpointPreset {
+    /// Its name in results; the compared pair is named in `pair`.
+    pub name: String,
+    /// Optimizer of the hidden matrices; the matched method bears its name.
+    pub optimizer: OptimizerName,
+    /// Learning rate of the hidden matrices.
+    pub hidden_rate: f64,
+    /// Learning rate of embeddings, gains and biases.
+    pub embedding_rate: f64,
+    /// Steps.
+    pub steps: u64,
+}
+
+/// Finetuning, common to all methods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FinetunePreset {
+    /// Steps.
+    pub steps: u64,
+    /// Sequences of a step.
+    pub sequences: usize,
+    /// Schedule after the warmup; to zero, so that end points can be compared.
+    pub decay: Decay,
+    /// Share of the steps that warm up.
+    pub warmup: f64,
+    /// Bound on the gradient's norm.
+    pub clip: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// What full finetuning trains.
+    pub scope: FinetuneScope,
+    /// The optimizer's state at the start.
+    pub state: InitialState,
+    /// AdamW's learning rate on the weights that Muon does not take, as a share of Muon's.
+    pub muon_rest: f64,
+    /// Points along a run at which both losses are measured, for the figure only.
+    pub along: u64,
+    /// Whether the finetuned weights are kept in the run store.
+    pub keep_weights: bool,
+}
+
+/// What full finetuning trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FinetuneScope {
+    /// All weights.
+    All,
+    /// The blocks' matrices only (an ablation).
+    HiddenMatrices,
+}
+
+/// The optimizer's state at the start of finetuning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InitialState {
+    /// Zero.
+    Fresh,
+    /// Pretraining's, where the optimizer is the same; zero elsewhere.
+    Carried,
+}
+
+/// A finetuning method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MethodPreset {
+    /// Its name in results: an optimizer's, or `lora-RANK`.
+    pub name: String,
+    /// The optimizer.
+    pub optimizer: OptimizerName,
+    /// The rank, for LoRA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_rank: Option<usize>,
+    /// What this method trains, where it is not what the preset says: such a method is an ablation, left out of the verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<FinetuneScope>,
+    /// Learning rates, one run each.
+    pub rates: Vec<f64>,
+}
+
+impl MethodPreset {
+    /// Whether the method is compared in an ablation and not in the verdicts.
+    pub fn is_ablation(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// Which weights this method trains with which rule at a learning rate.
+    pub fn policy(&self, rate: f64, finetune: &FinetunePreset) -> Policy {
+        let decay = finetune.weight_decay;
+        let rest_rate = if self.optimizer == OptimizerName::Muon { rate * finetune.muon_rest } else { rate };
+        let scope = match (self.lora_rank, self.scope.unwrap_or(finetune.scope)) {
+            (Some(_), _) => Scope::Adapters,
+            (None, FinetuneScope::All) => Scope::All,
+            (None, FinetuneScope::HiddenMatrices) => Scope::HiddenMatrices,
+        };
+        Policy {
+            scope,
+            hidden: self.optimizer.rule(decay),
+            hidden_rate: rate,
+            rest: self.optimizer.rest(decay),
+            embedding_rate: rest_rate,
+            vector_rate: rest_rate,
+        }
+    }
+}
+
+impl CheckpointPreset {
+    /// Which weights pretraining trains with which rule.
+    pub fn policy(&self, pretrain: &PretrainPreset) -> Policy {
+        Policy {
+            scope: Scope::All,
+            hidden: self.optimizer.rule(pretrain.weight_decay),
+            hidden_rate: self.hidden_rate,
+            rest: self.optimizer.rest(pretrain.weight_decay),
+            embedding_rate: self.embedding_rate,
+            vector_rate: self.embedding_rate,
+        }
+    }
+}
+
+/// How losses and answers are measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EvaluationPreset {
+    /// Share of the text that is held out, by file.
+    pub held_out: f64,
+    /// Held-out windows of pretraining text, each as long as the context.
+    pub pretrain_windows: usize,
+    /// Held-out windows of a text task (code).
+    pub task_windows: usize,
+    /// Held-out examples of a generated task.
+    pub task_examples: usize,
+    /// Held-out examples that are decoded for exact match.
+    pub decoded: usize,
+    /// Training examples of a generated task; runs longer than an epoch see them again.
+    pub train_examples: usize,
+}
+
+/// Everything that decides the results of `tradeoff`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Preset {
+    /// The preset's name.
+    pub name: String,
+    /// Pretraining seeds: 0, 1, ... A verdict needs at least five.
+    pub seeds: u64,
+    /// Tasks: `code`, or a generated task with optional parameters (`math:max_steps=3`).
+    pub tasks: Vec<String>,
+    /// The two checkpoints that the verdicts compare.
+    pub pair: [String; 2],
+    /// Pairs of checkpoints that tell the optimizer from loss and weight scale.
+    #[serde(default)]
+    pub controls: Vec<[String; 2]>,
+    /// The network.
+    pub model: ModelPreset,
+    /// Pretraining.
+    pub pretrain: PretrainPreset,
+    /// Finetuning.
+    pub finetune: FinetunePreset,
+    /// Measurements.
+    pub evaluation: EvaluationPreset,
+    /// The pretrainings.
+    pub checkpoints: Vec<CheckpointPreset>,
+    /// The finetuning methods.
+    pub methods: Vec<MethodPreset>,
+}
+
+impl Preset {
+    /// The built-in preset of that name, or the file at that path; checked.
+    ///
+    /// # Errors
+    /// One line with file, line or field if it cannot be read or is not a preset.
+    pub fn find(name: &str) -> Result<Self> {
+        let preset = match BUILT_IN.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::parse(text, &format!("preset {name}"))?,
+            None if name.ends_with(".toml") => {
+                let path = Path::new(name);
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
+                Self::parse(&text, name)?
+            }
+            None => {
+                let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+                let expected = format!("{} or the path of a .toml file", known.join(", "));
+                return Err(ExperimentError::value("preset", name, expected));
+            }
+        };
+        preset.validate()?;
+        Ok(preset)
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count() + 1;
+            let message = error.message().replace('\n', ", ");
+            ExperimentError::ParsePreset { origin: origin.into(), line, message }
+        })
+    }
+
+    /// The preset as TOML, in a form that [`find`](Self::find) reads.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a preset has only types that TOML knows")
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Value`] with the first field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_numbers()?;
+        self.validate_names()?;
+        for checkpoint in &self.checkpoints {
+            positive("checkpoints.hidden-rate", checkpoint.hidden_rate)?;
+            positive("checkpoints.embedding-rate", checkpoint.embedding_rate)?;
+            at_least("checkpoints.steps", checkpoint.steps, 1)?;
+        }
+        for method in &self.methods {
+            let field = format!("rates of method {}", method.name);
+            if method.rates.is_empty() {
+                return Err(ExperimentError::value(field, "none", "at least one learning rate"));
+            }
+            for &rate in &method.rates {
+                positive(&field, rate)?;
+            }
+            if let Some(rank) = method.lora_rank {
+                if rank == 0 || rank > self.model.width {
+                    let expected = format!("1 to the width, {}", self.model.width);
+                    return Err(ExperimentError::value("methods.lora-rank", rank, expected));
+                }
+                if method.optimizer != OptimizerName::AdamW {
+                    let found = method.optimizer.as_str();
+                    return Err(ExperimentError::value("methods.optimizer", found, "adamw for LoRA"));
+                }
+            }
+        }
+        for task in &self.tasks {
+            crate::tasks::check_name(task)?;
+        }
+        Ok(())
+    }
+
+    fn validate_numbers(&self) -> Result<()> {
+        at_least("seeds", self.seeds, 1)?;
+        at_least("model.vocabulary", self.model.vocabulary as u64, 257)?;
+        let (model, pretrain, finetune, evaluation) = (&self.model, &self.pretrain, &self.finetune, &self.evaluation);
+        for (field, value) in [
+            ("model.context", model.context),
+            ("model.layers", model.layers),
+            ("model.width", model.width),
+            ("model.heads", model.heads),
+            ("pretrain.sequences", pretrain.sequences),
+            ("finetune.sequences", finetune.sequences),
+            ("evaluation.pretrain-windows", evaluation.pretrain_windows),
+            ("evaluation.task-windows", evaluation.task_windows),
+            ("evaluation.task-examples", evaluation.task_examples),
+            ("evaluation.train-examples", evaluation.train_examples),
+        ] {
+            at_least(field, value as u64, 1)?;
+        }
+        if model.width % model.heads != 0 {
+            let expected = format!("a multiple of heads = {}", model.heads);
+            return Err(ExperimentError::value("model.width", model.width, expected));
+        }
+        at_least("finetune.steps", finetune.steps, 1)?;
+        positive("pretrain.clip", pretrain.clip)?;
+        positive("finetune.clip", finetune.clip)?;
+        positive("finetune.muon-rest", finetune.muon_rest)?;
+        share("pretrain.warmup", pretrain.warmup, true)?;
+        share("finetune.warmup", finetune.warmup, true)?;
+        share("evaluation.held-out", evaluation.held_out, false)?;
+        for (field, value) in
+            [("pretrain.weight-decay", pretrain.weight_decay), ("finetune.weight-decay", finetune.weight_decay)]
+        {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(ExperimentError::value(field, value, "a number that is not negative"));
+            }
+        }
+        for (field, decay) in [("pretrain.decay", pretrain.decay), ("finetune.decay", finetune.decay)] {
+            if let Decay::Wsd { cooldown } = decay {
+                share(&format!("{field}.wsd.cooldown"), cooldown, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_names(&self) -> Result<()> {
+        for (field, names) in [
+            ("checkpoints", self.checkpoints.iter().map(|c| &c.name).collect::<Vec<_>>()),
+            ("methods", self.methods.iter().map(|m| &m.name).collect()),
+            ("tasks", self.tasks.iter().collect()),
+        ] {
+            let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+            if names.is_empty() {
+                return Err(ExperimentError::value(field, "none", "at least one"));
+            }
+            if distinct.len() != names.len() {
+                return Err(ExperimentError::value(field, "the same name twice", "distinct names"));
+            }
+        }
+        let known: Vec<&str> = self.checkpoints.iter().map(|c| c.name.as_str()).collect();
+        for name in self.pair.iter().chain(self.controls.iter().flatten()) {
+            if !known.contains(&name.as_str()) {
+                let expected = format!("a checkpoint: {}", known.join(", "));
+                return Err(ExperimentError::value("pair or controls", name, expected));
+            }
+        }
+        for name in &self.pair {
+            let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
+            if !self.methods.iter().any(|m| m.name == matched) {
+                let expected = format!("a method `{matched}`, which matches checkpoint `{name}`");
+                return Err(ExperimentError::value("methods", "none of that name", expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint of that name.
+    pub fn checkpoint(&self, name: &str) -> Option<&CheckpointPreset> {
+        self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+    }
+
+    /// Keeps the tasks that are named, in that order.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Value`] for an unknown task.
+    pub fn set_tasks(&mut self, tasks: &[String]) -> Result<()> {
+        self.tasks = tasks.to_vec();
+        self.validate()
+    }
+
+    /// Keeps the methods that are named; those that match the compared pair must be among them.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Value`] for an unknown method.
+    pub fn keep_methods(&mut self, names: &[String]) -> Result<()> {
+        let known: Vec<String> = self.methods.iter().map(|m| m.name.clone()).collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+            let expected = format!("a method of this preset: {}", known.join(", "));
+            return Err(ExperimentError::value("methods", unknown, expected));
+        }
+        self.methods.retain(|method| names.contains(&method.name));
+        self.validate()
+    }
+}
+
+fn at_least(field: &str, value: u64, least: u64) -> Result<()> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, format!("at least {least}")))
+}
+
+fn positive(field: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, "a positive number"))
+}
+
+fn share(field: &str, value: f64, or_zero: bool) -> Result<()> {
+    if (value > 0.0 || or_zero && value == 0.0) && value < 1.0 {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, "a share between 0 and 1"))
+}

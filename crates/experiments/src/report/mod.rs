@@ -1,0 +1,30 @@
+//! The report: one self-contained `index.html` with the scorecard, figures, tables and provenance.
+//!
+//! The report folder looks like this; every binary adds its part and the page is built anew from all
+//! parts that are there:
+//!
+//! ```text
+//! index.html             the page: styles and SVG inline, nothing loaded from elsewhere
+//! sections/NAME.json     one [`Section`] for each binary
+//! figures/FIGURE.svg     and .png, as saved by [`crate::figures::save`]
+//! *.csv                  data that sections link to
+//! ```
+//!
+//! ```no_run
+//! use experiments::report::{Report, Section};
+//! # fn main() -> Result<(), experiments::report::ReportError> {
+//! let folder = std::path::Path::new("report");
+//! Section::new("tradeoff", "The learning-forgetting tradeoff").write(folder)?;
+//! let page = Report::read(folder)?.write(folder)?;
+//! println!("{}", page.display());
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod html;
+mod section;
+pub mod tables;
+
+pub use error::ReportError;
+pub use section::{FIGURES, FigureEntry, Report, Section, Table, TableRow};

@@ -1,0 +1,159 @@
+//! What a report is made of, and its files.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ReportError;
+use super::html;
+use crate::stats::ScorecardRow;
+
+/// Folder of the figures, inside the report's folder.
+pub const FIGURES: &str = "figures";
+
+/// Folder of the sections, inside the report's folder.
+const SECTIONS: &str = "sections";
+
+/// One binary's part of the report. Texts are plain; whatever HTML they hold is shown as written.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Section {
+    /// Name of the section's file, and its anchor in the page: lower-case words joined by `-`.
+    pub name: String,
+    /// Heading.
+    pub title: String,
+    /// Place in the page: sections are sorted by this number, then by name.
+    pub order: u32,
+    /// Paragraphs under the heading: what was done, and how to read what follows.
+    pub introduction: Vec<String>,
+    /// Lines for the scorecard at the top of the page.
+    pub scorecard: Vec<ScorecardRow>,
+    /// Lines of the same form that are no verdicts on a claim; shown within the section.
+    pub controls: Vec<ScorecardRow>,
+    /// Figures, in order.
+    pub figures: Vec<FigureEntry>,
+    /// Tables, in order.
+    pub tables: Vec<Table>,
+    /// What made it: label and value, for example `("command", "tradeoff --preset quick")`.
+    pub provenance: Vec<(String, String)>,
+}
+
+/// A figure in a section.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct FigureEntry {
+    /// The figure's [name](crate::figures::Figure::name): its files are `figures/NAME.svg` and `.png`.
+    pub name: String,
+    /// Caption: what is shown, with units and the number of seeds.
+    pub caption: String,
+    /// File with the numbers, relative to the report's folder.
+    pub data: Option<String>,
+}
+
+/// A table in a section.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Table {
+    /// Heading.
+    pub title: String,
+    /// Remark below the table; may be empty.
+    pub caption: String,
+    /// Column titles.
+    pub header: Vec<String>,
+    /// Rows, each with as many cells as the header.
+    pub rows: Vec<TableRow>,
+    /// File with the numbers, relative to the report's folder.
+    pub data: Option<String>,
+}
+
+/// A row of a [`Table`].
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct TableRow {
+    /// Texts of the cells; line breaks are kept.
+    pub cells: Vec<String>,
+    /// Whether the row is the one to look at first.
+    pub strong: bool,
+}
+
+impl Section {
+    /// An empty section.
+    pub fn new(name: impl Into<String>, title: impl Into<String>) -> Self {
+        Self { name: name.into(), title: title.into(), ..Self::default() }
+    }
+
+    /// Writes `sections/NAME.json` in the report's `folder`, replacing an earlier one.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
+        let path = folder.join(SECTIONS).join(format!("{}.json", self.name));
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| ReportError::Write { path: path.clone(), source: error.into() })?;
+        text.push('\n');
+        replace(&path, &text)
+    }
+}
+
+/// The whole report.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Report {
+    /// Sections in the order of the page.
+    pub sections: Vec<Section>,
+}
+
+impl Report {
+    /// Reads all sections in the report's `folder`.
+    ///
+    /// # Errors
+    /// When a section cannot be read; a folder without sections gives an empty report.
+    pub fn read(folder: &Path) -> Result<Self, ReportError> {
+        let folder = folder.join(SECTIONS);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(source) => {
+                return Err(ReportError::Read { path: folder, what: "folder", source });
+            }
+        };
+        let mut sections: Vec<Section> = Vec::new();
+        for entry in entries {
+            let path =
+                entry.map_err(|source| ReportError::Read { path: folder.clone(), what: "folder", source })?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let text = read_text(&path)?;
+                let section =
+                    serde_json::from_str(&text).map_err(|source| ReportError::Parse { path: path.clone(), source })?;
+                sections.push(section);
+            }
+        }
+        sections.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+        Ok(Self { sections })
+    }
+
+    /// Writes `index.html` in `folder`, with the figures found there, and returns its path.
+    ///
+    /// # Errors
+    /// When a figure's SVG cannot be read or the page cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
+        let figure = |name: &str| read_text(&folder.join(FIGURES).join(format!("{name}.svg")));
+        let text = html::page(self, &figure)?;
+        let path = folder.join("index.html");
+        replace(&path, &text)?;
+        Ok(path)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ReportError> {
+    std::fs::read_to_string(path).map_err(|source| ReportError::Read { path: path.to_owned(), what: "file", source })
+}
+
+/// Writes a file under another name and renames it, so that no reader ever sees half of it.
+fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.partial", std::process::id()));
+    std::fs::write(&partial, text).map_err(failed)?;
+    std::fs::rename(&partial, path).map_err(failed)
+}

@@ -1,0 +1,182 @@
+//! A claim, what was measured about it, and the verdict.
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::MeanInterval;
+
+/// A verdict needs at least this many seeds.
+pub const MIN_SEEDS: usize = 5;
+
+/// What the measurement says about a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The 95 % interval of the effect lies on the claimed side of zero.
+    Reproduced,
+    /// The interval lies on the other side.
+    Contradicted,
+    /// The interval holds zero, or there are fewer than [`MIN_SEEDS`] seeds.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The verdict on "the effect is positive" from its mean and interval over seeds.
+    pub fn on_positive(effect: Option<&MeanInterval>) -> Self {
+        match effect {
+            Some(MeanInterval { bounds: Some((low, high)), n, .. }) if *n >= MIN_SEEDS => {
+                if *low > 0.0 {
+                    Self::Reproduced
+                } else if *high < 0.0 {
+                    Self::Contradicted
+                } else {
+                    Self::Inconclusive
+                }
+            }
+            _ => Self::Inconclusive,
+        }
+    }
+
+    /// The same about a control, which is no verdict on a claim: the sign of the effect.
+    pub fn as_sign(self) -> &'static str {
+        match self {
+            Self::Reproduced => "positive",
+            Self::Contradicted => "negative",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+
+    /// The verdict on "every one of these holds": reproduced when all parts are, contradicted when
+    /// any part is, else inconclusive.
+    ///
+    /// The first needs no correction for the number of parts (an intersection-union test keeps its
+    /// level); with k parts the second is reached by chance up to k times as often as for one.
+    pub fn on_all(parts: &[Self]) -> Self {
+        if parts.contains(&Self::Contradicted) {
+            Self::Contradicted
+        } else if !parts.is_empty() && parts.iter().all(|part| *part == Self::Reproduced) {
+            Self::Reproduced
+        } else {
+            Self::Inconclusive
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Reproduced => "reproduced",
+            Self::Contradicted => "contradicted",
+            Self::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+/// One line of the scorecard.
+///
+/// Effects are oriented so that a positive one supports the statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScorecardRow {
+    /// Claim and part, for example `C1b`.
+    pub claim: String,
+    /// What is claimed, as one sentence about what was measured.
+    pub statement: String,
+    /// Task or setting it was measured on.
+    pub task: String,
+    /// Mean effect over seeds; `None` when nothing could be measured.
+    pub effect: Option<f64>,
+    /// Unit of the effect, for example "nats per token".
+    pub unit: String,
+    /// 95 % interval of the effect.
+    pub interval: Option<(f64, f64)>,
+    /// Number of seeds.
+    pub n: usize,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What a reader must know beside the numbers; may be empty.
+    pub note: String,
+}
+
+impl ScorecardRow {
+    /// A row whose effect is the mean of one number for each seed, positive when the claim holds.
+    pub fn from_samples(
+        claim: impl Into<String>,
+        statement: impl Into<String>,
+        task: impl Into<String>,
+        unit: impl Into<String>,
+        samples: &[f64],
+        note: impl Into<String>,
+    ) -> Self {
+        let effect = MeanInterval::arithmetic(samples);
+        Self {
+            claim: claim.into(),
+            statement: statement.into(),
+            task: task.into(),
+            effect: effect.map(|effect| effect.mean),
+            unit: unit.into(),
+            interval: effect.and_then(|effect| effect.bounds),
+            n: effect.map_or(0, |effect| effect.n),
+            verdict: Verdict::on_positive(effect.as_ref()),
+            note: note.into(),
+        }
+    }
+
+    /// The verdict as it is shown; too few seeds are named: "inconclusive (n = 3)".
+    pub fn verdict_label(&self) -> String {
+        self.with_few_seeds(&self.verdict.to_string())
+    }
+
+    /// The same for a control: "positive", "negative" or "inconclusive".
+    pub fn sign_label(&self) -> String {
+        self.with_few_seeds(self.verdict.as_sign())
+    }
+
+    fn with_few_seeds(&self, label: &str) -> String {
+        if self.verdict == Verdict::Inconclusive && self.n < MIN_SEEDS {
+            format!("{label} (n = {})", self.n)
+        } else {
+            label.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(samples: &[f64]) -> ScorecardRow {
+        ScorecardRow::from_samples("C1a", "a statement", "code", "nats per token", samples, "")
+    }
+
+    #[test]
+    fn the_side_of_the_interval_decides() {
+        assert_eq!(row(&[1.0, 1.1, 0.9, 1.0, 1.2]).verdict, Verdict::Reproduced);
+        assert_eq!(row(&[-1.0, -1.1, -0.9, -1.0, -1.2]).verdict, Verdict::Contradicted);
+        assert_eq!(row(&[1.0, -1.1, 0.9, -1.0, 1.2]).verdict, Verdict::Inconclusive);
+        assert_eq!(row(&[0.0; 5]).verdict, Verdict::Inconclusive);
+        assert_eq!(row(&[-1.0, -1.1, -0.9, -1.0, -1.2]).sign_label(), "negative");
+    }
+
+    #[test]
+    fn four_seeds_never_give_a_verdict() {
+        let row = row(&[1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(row.verdict, Verdict::Inconclusive);
+        assert_eq!(row.verdict_label(), "inconclusive (n = 4)");
+        assert_eq!(row.effect, Some(1.0));
+        assert_eq!(row.interval, Some((1.0, 1.0)));
+    }
+
+    #[test]
+    fn nothing_measured_is_said() {
+        let row = row(&[]);
+        assert_eq!((row.effect, row.interval, row.verdict_label().as_str()), (None, None, "inconclusive (n = 0)"));
+    }
+
+    #[test]
+    fn a_claim_of_several_parts_needs_them_all() {
+        use Verdict::{Contradicted, Inconclusive, Reproduced};
+        assert_eq!(Verdict::on_all(&[Reproduced, Reproduced]), Reproduced);
+        assert_eq!(Verdict::on_all(&[Reproduced, Inconclusive]), Inconclusive);
+        assert_eq!(Verdict::on_all(&[Reproduced, Contradicted, Inconclusive]), Contradicted);
+        assert_eq!(Verdict::on_all(&[]), Inconclusive);
+    }
+}

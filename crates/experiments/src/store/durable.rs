@@ -1,0 +1,190 @@
+//! The few file operations that change the store, each durable when it returns.
+//!
+//! Everything that the store writes, renames or removes goes through here, so that tests can cut
+//! the program off before, or in the middle of, any of them (see [`fault`]).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::error::{IoContext, StoreError};
+
+/// Writes `bytes` to `path` so that, whatever happens, the path holds either what it held before or
+/// all of `bytes`: a temporary file beside it, synced, renamed over it. Missing parent folders are
+/// created.
+///
+/// # Errors
+/// [`StoreError::Io`] with the path; the old content, if any, is then still there.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let parent = parent_of(path);
+    create_dir_all(&parent)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temporary = parent.join(format!(".{name}.{}-{unique}.tmp", std::process::id()));
+    let written = write_file(&temporary, bytes).and_then(|()| rename(&temporary, path));
+    if written.is_err() {
+        // Best effort: the first error is the one to report.
+        let _ = remove_file(&temporary);
+    }
+    // The caller knows the file by its final name.
+    written.map_err(|error| match error {
+        StoreError::Io { source, .. } => StoreError::Io { action: "write", path: path.to_path_buf(), source },
+        other => other,
+    })
+}
+
+/// Creates or replaces a file and syncs its content. Not atomic.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    fault::point().context("create", path)?;
+    let mut file = File::create(path).context("create", path)?;
+    append(&mut file, bytes).context("write", path)?;
+    file.sync_all().context("sync", path)
+}
+
+/// Writes at the end of an open file; not synced.
+pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    if let Err(error) = fault::point() {
+        // A process that dies while writing leaves some of the bytes.
+        if fault::tears_writes() {
+            file.write_all(&bytes[..bytes.len() / 2])?;
+        }
+        return Err(error);
+    }
+    file.write_all(bytes)
+}
+
+/// Opens a file for appending after cutting it to `bytes` (created if missing).
+pub(super) fn open_truncated(path: &Path, bytes: u64) -> Result<File, StoreError> {
+    fault::point().context("open", path)?;
+    let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path).context("open", path)?;
+    file.set_len(bytes).context("truncate", path)?;
+    io::Seek::seek(&mut file, io::SeekFrom::End(0)).context("open", path)?;
+    Ok(file)
+}
+
+/// Syncs a file that something else wrote.
+pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
+    fault::point().context("sync", path)?;
+    // Windows refuses to sync a file that is open for reading only.
+    let file = OpenOptions::new().read(true).write(true).open(path).context("open", path)?;
+    file.sync_all().context("sync", path)
+}
+
+/// Renames and makes the new name durable.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fault::point().context("rename", to)?;
+    fs::rename(from, to).context("rename", to)?;
+    sync_dir(&parent_of(to))
+}
+
+/// Creates a folder with its parents.
+pub(super) fn create_dir_all(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fault::point().context("create folder", path)?;
+    fs::create_dir_all(path).context("create folder", path)
+}
+
+/// Removes a file; none there is fine.
+pub(super) fn remove_file(path: &Path) -> Result<(), StoreError> {
+    fault::point().context("remove", path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove", path),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file, or a folder with all that is in it.
+pub(super) fn remove_any(path: &Path) -> Result<(), StoreError> {
+    if !path.is_dir() || path.is_symlink() {
+        return remove_file(path);
+    }
+    for entry in entries(path)? {
+        remove_any(&entry)?;
+    }
+    fault::point().context("remove folder", path)?;
+    fs::remove_dir(path).context("remove folder", path)
+}
+
+/// What a folder holds, sorted by name.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
+        .context("list", folder)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes the names in a folder durable (where the system can).
+pub(super) fn sync_dir(folder: &Path) -> Result<(), StoreError> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|dir| dir.sync_all()).context("sync", folder)?;
+    }
+    Ok(())
+}
+
+fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Outside tests nothing is ever cut off.
+#[cfg(not(test))]
+mod fault {
+    pub(super) fn point() -> std::io::Result<()> {
+        Ok(())
+    }
+    pub(super) fn tears_writes() -> bool {
+        false
+    }
+}
+
+/// Cuts the program off at a chosen file operation of this thread.
+#[cfg(test)]
+pub(super) mod fault {
+    use std::cell::Cell;
+    use std::io;
+
+    /// How the chosen operation fails.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(in crate::store) enum Fault {
+        /// The process dies: this operation and all that follow do nothing (a write does half).
+        Crash,
+        /// The disk is full for this one operation.
+        DiskFull,
+    }
+
+    thread_local! {
+        static COUNTED: Cell<usize> = const { Cell::new(0) };
+        static PLAN: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
+    }
+
+    /// Runs `work` with a fault at its `at`-th operation (from 0); returns the operations counted.
+    pub(in crate::store) fn with<T>(at: usize, fault: Fault, work: impl FnOnce() -> T) -> (T, usize) {
+        COUNTED.set(0);
+        PLAN.set(Some((at, fault)));
+        let result = work();
+        PLAN.set(None);
+        (result, COUNTED.get())
+    }
+
+    pub(super) fn point() -> io::Result<()> {
+        let count = COUNTED.get();
+        COUNTED.set(count + 1);
+        match PLAN.get() {
+            Some((at, Fault::Crash)) if count >= at => Err(io::Error::other("killed")),
+            Some((at, Fault::DiskFull)) if count == at => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            _ => Ok(()),
+        }
+    }
+
+    /// True exactly at the operation at which the process dies.
+    pub(super) fn tears_writes() -> bool {
+        matches!(PLAN.get(), Some((at, Fault::Crash)) if COUNTED.get() == at + 1)
+    }
+}

@@ -1,0 +1,99 @@
+//! What can go wrong in the run store, each as one line.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of the run store. Its message is one line that names the path concerned.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused a file operation: no permission, disk full, path not a folder...
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was tried, as a verb ("write", "create folder").
+        action: &'static str,
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another process (or another thread) is working on this stage now.
+    #[error("stage {stage} of {} is in use by another process: wait for it, or choose another output folder", root.display())]
+    Locked {
+        /// Directory name of the stage.
+        stage: String,
+        /// Root folder of the store.
+        root: PathBuf,
+    },
+    /// A stored file is not what was stored.
+    #[error(
+        "{}: found {found}, expected {expected}; to recover, delete the folder {} and run again",
+        path.display(), folder.display()
+    )]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What was stored.
+        expected: String,
+        /// The stage's folder; deleting it makes the stage be computed again.
+        folder: PathBuf,
+    },
+    /// A stage has no file of that name.
+    #[error("{} holds no file '{name}' (it holds: {})", folder.display(), present.join(", "))]
+    NoSuchFile {
+        /// The folder asked.
+        folder: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        present: Vec<String>,
+    },
+    /// A stage kind or a file name that cannot be used in a path.
+    #[error("'{name}' cannot be the name of a {what}: expected {expected}")]
+    InvalidName {
+        /// The refused name.
+        name: String,
+        /// "stage kind" or "stored file".
+        what: &'static str,
+        /// The rule it breaks.
+        expected: &'static str,
+    },
+    /// A value could not be turned into JSON or TOML.
+    #[error("cannot serialise {what}: {message}")]
+    Serialise {
+        /// What was being written.
+        what: String,
+        /// The serialiser's message.
+        message: String,
+    },
+    /// A function that was asked to write a stored file failed.
+    #[error("cannot write {}: {source}", path.display())]
+    Payload {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Its own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space and run again, nothing stored is lost"
+        }
+        _ => "",
+    }
+}
+
+/// Attaches what was tried, and on which path, to an [`io::Error`].
+pub(super) trait IoContext<T> {
+    /// `action` is a verb that fits "cannot {action} {path}".
+    fn context(self, action: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Io { action, path: path.to_path_buf(), source })
+    }
+}

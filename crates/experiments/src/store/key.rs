@@ -1,0 +1,242 @@
+//! What names a stage: its kind, configuration, inputs and the version of its semantics.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::error::StoreError;
+
+/// The directory name of a stage: its kind and 16 hexadecimal digits, e.g. `finetune-3fa9c1d2e4b60718`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StageId(String);
+
+impl StageId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Everything that a stage's result depends on.
+///
+/// Two keys are the same stage exactly when their [`StageId`]s agree; the id is made of the first 64
+/// bits of the SHA-256 of the key's canonical JSON (object keys sorted, no white space).
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageKey {
+    id: StageId,
+    kind: String,
+    semantics: u32,
+    config: Value,
+    inputs: Vec<StageId>,
+}
+
+impl StageKey {
+    /// Names a stage.
+    ///
+    /// - `kind`: what is done, e.g. `"pretrain"`; lower-case letters, digits and `-`.
+    /// - `semantics`: raised when a fix changes the results of this kind of stage.
+    /// - `config`: all that decides the result (seed, device, dtype, the data's fingerprint...) and
+    ///   nothing else. JSON knows no NaN or infinity: they would all read `null`, so check before.
+    /// - `inputs`: ids of the stages it starts from, in a meaningful order.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidName`] for a bad kind, [`StoreError::Serialise`] for a configuration that
+    /// JSON cannot hold (e.g. a map whose keys are not text).
+    pub fn new<C: Serialize>(kind: &str, semantics: u32, config: &C, inputs: &[StageId]) -> Result<Self, StoreError> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if kind.is_empty() || !kind.chars().all(allowed) {
+            return Err(StoreError::InvalidName {
+                name: kind.to_string(),
+                what: "stage kind",
+                expected: "lower-case letters, digits and '-'",
+            });
+        }
+        let config = serde_json::to_value(config).map_err(|error| StoreError::Serialise {
+            what: format!("the configuration of a {kind} stage"),
+            message: error.to_string(),
+        })?;
+        let whole = json!({
+            "kind": kind, "semantics": semantics, "config": config, "inputs": inputs,
+        });
+        let digest = hex(&Sha256::digest(canonical_json(&whole).as_bytes()));
+        let id = StageId(format!("{kind}-{}", &digest[..16]));
+        Ok(Self { id, kind: kind.to_string(), semantics, config, inputs: inputs.to_vec() })
+    }
+
+    /// The directory name.
+    pub fn id(&self) -> &StageId {
+        &self.id
+    }
+
+    /// What is done, e.g. `"pretrain"`.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Version of the semantics of this kind.
+    pub fn semantics(&self) -> u32 {
+        self.semantics
+    }
+
+    /// The configuration as JSON.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The stages it starts from.
+    pub fn inputs(&self) -> &[StageId] {
+        &self.inputs
+    }
+
+    /// The content of `config.toml`, for people to read.
+    pub(super) fn to_toml(&self) -> Result<String, StoreError> {
+        let mut table = toml::Table::new();
+        table.insert("kind".into(), self.kind.clone().into());
+        table.insert("semantics".into(), i64::from(self.semantics).into());
+        let inputs: Vec<_> = self.inputs.iter().map(|id| id.as_str().into()).collect();
+        table.insert("inputs".into(), toml::Value::Array(inputs));
+        if let Some(config) = toml_value(&self.config) {
+            table.insert("config".into(), config);
+        }
+        toml::to_string(&table).map_err(|error| StoreError::Serialise {
+            what: format!("config.toml of {}", self.id),
+            message: error.to_string(),
+        })
+    }
+}
+
+/// TOML has no null (left out) and no integer above `i64::MAX` (written as text).
+fn toml_value(value: &Value) -> Option<toml::Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(flag) => (*flag).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(integer), ..) => integer.into(),
+            (None, Some(large), _) => large.to_string().into(),
+            (None, None, Some(float)) => float.into(),
+            (None, None, None) => number.to_string().into(),
+        },
+        Value::Array(items) => toml::Value::Array(items.iter().filter_map(toml_value).collect()),
+        Value::Object(fields) => toml::Value::Table(
+            fields.iter().filter_map(|(name, field)| Some((name.clone(), toml_value(field)?))).collect(),
+        ),
+    })
+}
+
+/// JSON with sorted object keys and no white space, whatever order `serde_json` keeps.
+fn canonical_json(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let mut sorted: Vec<_> = fields.iter().collect();
+            sorted.sort_by_key(|(name, _)| *name);
+            let parts: Vec<_> = sorted
+                .iter()
+                .map(|(name, field)| format!("{}:{}", Value::String((*name).clone()), canonical_json(field)))
+                .collect();
+            format!("{{{}}}", parts.join(","))
+        }
+        Value::Array(items) => {
+            let parts: Vec<_> = items.iter().map(canonical_json).collect();
+            format!("[{}]", parts.join(","))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id_of(config: &Value) -> String {
+        StageKey::new("finetune", 1, config, &[]).unwrap().id().to_string()
+    }
+
+    #[test]
+    fn an_id_is_the_kind_and_sixteen_hex_digits() {
+        let id = id_of(&json!({"lr": 0.1}));
+        let digits = id.strip_prefix("finetune-").unwrap();
+        assert_eq!(digits.len(), 16);
+        assert!(digits.chars().all(|c| c.is_ascii_hexdigit()));
+    }
+
+    /// Folders of earlier versions must still be found: the id is a format, not an accident.
+    #[test]
+    fn ids_stay_the_same_from_release_to_release() {
+        let config = json!({"b": [1, 2.5, null], "a": {"seed": u64::MAX, "name": "x\"y"}});
+        let canonical = canonical_json(&config);
+        assert_eq!(canonical, r#"{"a":{"name":"x\"y","seed":18446744073709551615},"b":[1,2.5,null]}"#);
+        let key = StageKey::new("measure", 3, &config, &[]).unwrap();
+        let text = format!(r#"{{"config":{canonical},"inputs":[],"kind":"measure","semantics":3}}"#);
+        let expected = hex(&Sha256::digest(text.as_bytes()));
+        assert_eq!(key.id().as_str(), format!("measure-{}", &expected[..16]));
+    }
+
+    #[test]
+    fn every_part_of_the_key_changes_the_id() {
+        let config = json!({"lr": 0.1});
+        let input = StageKey::new("pretrain", 1, &config, &[]).unwrap().id().clone();
+        let ids = [
+            StageKey::new("finetune", 1, &config, &[]).unwrap(),
+            StageKey::new("finetune", 2, &config, &[]).unwrap(),
+            StageKey::new("finetune", 1, &json!({"lr": 0.2}), &[]).unwrap(),
+            StageKey::new("finetune", 1, &config, &[input]).unwrap(),
+            StageKey::new("measure", 1, &config, &[]).unwrap(),
+        ]
+        .map(|key| key.id().to_string());
+        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn a_kind_that_is_no_folder_name_is_refused() {
+        for kind in ["", "a/b", "Pre", "..", "a b"] {
+            let error = StageKey::new(kind, 1, &(), &[]).unwrap_err();
+            assert!(matches!(error, StoreError::InvalidName { .. }), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn config_toml_holds_nulls_and_large_seeds() {
+        let key = StageKey::new("finetune", 1, &json!({"seed": u64::MAX, "none": null}), &[]);
+        let text = key.unwrap().to_toml().unwrap();
+        assert!(text.contains("seed = \"18446744073709551615\""), "{text}");
+        assert!(!text.contains("none"), "{text}");
+    }
+
+    proptest! {
+        /// A finished stage is found by the id of the configuration read back from its folder.
+        #[test]
+        fn numbers_read_back_give_the_same_id(single: f32, double: f64, integer: u64) {
+            let config = json!({"lr": single, "decay": [double], "seed": integer});
+            let read: Value = serde_json::from_str(&config.to_string()).unwrap();
+            prop_assert_eq!(id_of(&config), id_of(&read));
+        }
+
+        #[test]
+        fn the_order_of_fields_does_not_change_the_id(
+            fields in proptest::collection::btree_map("[a-z]{1,6}", -1000i64..1000, 1..8),
+        ) {
+            let forward: serde_json::Map<_, _> =
+                fields.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+            let backward: serde_json::Map<_, _> =
+                fields.iter().rev().map(|(k, v)| (k.clone(), json!(v))).collect();
+            prop_assert_eq!(id_of(&Value::Object(forward)), id_of(&Value::Object(backward)));
+        }
+    }
+}

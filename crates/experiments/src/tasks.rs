@@ -1,0 +1,183 @@
+//! The tasks that checkpoints are finetuned on, as token data: what to train on, what to measure on.
+
+use std::sync::Arc;
+
+use models::data::{BatchSource, Instruction, Instructions, PackedText};
+use models::{Batch, Tokenizer, Transformer, generate};
+use synthetic_lm::Example;
+
+use crate::error::{ExperimentError, Result};
+use crate::preset::Preset;
+use crate::seeds;
+use crate::tokens::TokenData;
+
+/// The task of going on with Rust code.
+pub const CODE: &str = "code";
+
+/// Rows of an evaluation batch.
+const ROWS: usize = 32;
+
+/// Seed of all task data: the data are the same for every run, seeds differ in order.
+const DATA_SEED: u64 = 0;
+
+/// The names that `--tasks` accepts.
+pub fn known() -> Vec<&'static str> {
+    std::iter::once(CODE).chain(synthetic_lm::task_names()).collect()
+}
+
+/// Checks that a task exists and that its parameters are in range.
+///
+/// # Errors
+/// [`ExperimentError::Value`] with the known tasks, or the task's own complaint.
+pub fn check_name(task: &str) -> Result<()> {
+    if task == CODE {
+        return Ok(());
+    }
+    match synthetic_lm::task(task) {
+        Ok(_) => Ok(()),
+        Err(synthetic_lm::Error::UnknownTask { found, .. }) => {
+            Err(ExperimentError::value("tasks", found, format!("one of {}", known().join(", "))))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// A task's data in tokens.
+pub struct TaskData {
+    name: String,
+    train: Training,
+    held_out: Vec<Batch>,
+    answers: Option<Answers>,
+}
+
+enum Training {
+    Text(Arc<[u32]>),
+    Examples(Arc<[Instruction]>),
+}
+
+/// What exact match needs.
+struct Answers {
+    task: Box<dyn synthetic_lm::Task>,
+    examples: Vec<Example>,
+    prompts: Vec<Vec<u32>>,
+    limit: usize,
+    tokenizer: Tokenizer,
+}
+
+impl TaskData {
+    /// Makes the data of `task` for a preset.
+    ///
+    /// # Errors
+    /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than the context (fewer are left
+    /// out).
+    pub fn prepare(task: &str, preset: &Preset, data: &TokenData) -> Result<Self> {
+        let name = task.to_string();
+        let context = preset.model.context;
+        if task == CODE {
+            let held_out = PackedText::new(data.code_held_out.clone(), context, 0)?;
+            let held_out = held_out.spread(preset.evaluation.task_windows, ROWS)?;
+            let train = Training::Text(data.code_train.clone());
+            return Ok(Self { name, train, held_out, answers: None });
+        }
+        let generator = synthetic_lm::task(task)?;
+        let evaluation = &preset.evaluation;
+        let seed = seeds::stream(DATA_SEED, &format!("task {task}"));
+        let split = generator.generate(seed, evaluation.train_examples, evaluation.task_examples)?;
+        let tokenizer = data.tokenizer.clone();
+        let (train, _) = fitting(&tokenizer, split.train, context)?;
+        let (test, examples) = fitting(&tokenizer, split.test, context)?;
+        let (train, test): (Arc<[Instruction]>, Arc<[Instruction]>) = (train.into(), test.into());
+        let longest = train.iter().chain(test.iter()).map(|e| e.completion.len()).max().unwrap_or(1);
+        Instructions::new(train.clone(), context, 0)?;
+        let held_out = Instructions::new(test.clone(), context, 0)?.in_order(ROWS)?;
+        let decoded = evaluation.decoded.min(test.len());
+        let answers = Answers {
+            task: generator,
+            examples: examples[..decoded].to_vec(),
+            prompts: test[..decoded].iter().map(|example| example.prompt.clone()).collect(),
+            limit: longest,
+            tokenizer,
+        };
+        Ok(Self { name, train: Training::Examples(train), held_out, answers: Some(answers) })
+    }
+
+    /// The task as it was asked for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tokens of all held-out rows.
+    pub fn held_out_tokens(&self) -> usize {
+        self.held_out.iter().map(|batch| batch.ids().len()).sum()
+    }
+
+    /// The training batches in an order drawn from `seed`.
+    ///
+    /// # Errors
+    /// If the data do not make one batch.
+    pub fn source(&self, context: usize, seed: u64) -> Result<Box<dyn BatchSource>> {
+        let order = seeds::stream(seed, "finetuning order");
+        Ok(match &self.train {
+            Training::Text(tokens) => Box::new(PackedText::new(tokens.clone(), context, order)?),
+            Training::Examples(examples) => Box::new(Instructions::new(examples.clone(), context, order)?),
+        })
+    }
+
+    /// L_task: the mean loss on held-out target tokens, in nats.
+    ///
+    /// # Errors
+    /// If the model cannot run on the data.
+    pub fn loss(&self, model: &Transformer) -> Result<f64> {
+        Ok(models::mean_loss(model, &self.held_out)?)
+    }
+
+    /// A_task: the share of greedily decoded answers that are right; `None` for a task without answers.
+    ///
+    /// # Errors
+    /// If the model cannot run on the data.
+    pub fn exact_match(&self, model: &Transformer) -> Result<Option<f64>> {
+        let Some(answers) = self.answers.as_ref().filter(|answers| !answers.prompts.is_empty()) else {
+            return Ok(None);
+        };
+        let end = answers.tokenizer.end_of_text();
+        let generated = generate::greedy(model, &answers.prompts, end, answers.limit)?;
+        let mut right = 0;
+        for (tokens, example) in generated.iter().zip(&answers.examples) {
+            right += usize::from(answers.task.is_correct(&answers.tokenizer.decode(tokens)?, example));
+        }
+        Ok(Some(right as f64 / answers.examples.len() as f64))
+    }
+}
+
+/// The share of a task's examples that may be too long for the context; they are left out.
+const TOO_LONG: f64 = 0.1;
+
+/// The examples that fit into the context, in tokens and as text.
+fn fitting(tokenizer: &Tokenizer, examples: Vec<Example>, context: usize) -> Result<(Vec<Instruction>, Vec<Example>)> {
+    let all = examples.len();
+    let mut kept = (Vec::new(), Vec::new());
+    let mut longest = 0;
+    for example in examples {
+        let tokens = instruction(tokenizer, &example)?;
+        let length = tokens.prompt.len() + tokens.completion.len() - 1;
+        longest = longest.max(length);
+        if length <= context {
+            kept.0.push(tokens);
+            kept.1.push(example);
+        }
+    }
+    let left_out = all - kept.0.len();
+    if left_out as f64 > TOO_LONG * all as f64 {
+        let expected = format!("about {longest}, the tokens of the longest example ({left_out} of {all} do not fit)");
+        return Err(ExperimentError::value("model.context", context, expected));
+    }
+    Ok(kept)
+}
+
+/// Prompt and completion in tokens; the completion ends with the end of text.
+fn instruction(tokenizer: &Tokenizer, example: &Example) -> Result<Instruction> {
+    let prompt = tokenizer.encode(&example.prompt)?;
+    let mut completion = tokenizer.encode(&example.completion)?;
+    completion.push(tokenizer.end_of_text());
+    Ok(Instruction { prompt, completion })
+}

@@ -1,0 +1,225 @@
+//! From text to tokens: the tokenizer, and the training and held-out tokens of prose and code.
+//!
+//! A stage of the run store: the tokenizer is trained once for a corpus and a vocabulary.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use models::Tokenizer;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::corpus::{self, Corpus, Document, UserCorpus};
+use crate::error::{ExperimentError, Result};
+use crate::store::{FilesWriter, StageKey, StageState, Store, StoredFiles};
+
+/// Raised when a fix changes the tokens.
+const SEMANTICS: u32 = 1;
+
+/// Seed of the division into training and held-out text.
+const SPLIT_SEED: u64 = 0;
+
+/// What text to use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TextSource {
+    /// A user's pretraining text in place of the pinned packages' prose.
+    pub corpus: Option<PathBuf>,
+    /// A user's `tokenizer.json` in place of a BPE trained on the spot.
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// Tokens to train on and to measure on.
+#[derive(Debug, Clone)]
+pub struct TokenData {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Pretraining text.
+    pub prose_train: Arc<[u32]>,
+    /// Held-out pretraining text.
+    pub prose_held_out: Arc<[u32]>,
+    /// Code to finetune on.
+    pub code_train: Arc<[u32]>,
+    /// Held-out code.
+    pub code_held_out: Arc<[u32]>,
+    /// The stage's id: identifies corpus, split and tokenizer.
+    pub id: crate::store::StageId,
+    /// What the text is, for the report.
+    pub description: String,
+}
+
+/// What decides the tokens.
+#[derive(Serialize)]
+struct Config<'a> {
+    prose: &'a str,
+    code: &'a str,
+    tokenizer: &'a str,
+    vocabulary: usize,
+    held_out: f64,
+}
+
+/// Text before tokenisation.
+struct Text {
+    prose: UserCorpus,
+    code: Vec<Document>,
+    description: String,
+    prose_fingerprint: String,
+    code_fingerprint: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Described {
+    description: String,
+}
+
+const FILES: [&str; 4] = ["prose-train.u32", "prose-held-out.u32", "code-train.u32", "code-held-out.u32"];
+
+impl TokenData {
+    /// The tokens of a text source, from the store if they are there.
+    ///
+    /// `vocabulary` is the number of BPE entries; 257 means bytes. `held_out` is the share of text to hold out.
+    ///
+    /// # Errors
+    /// If the text cannot be read, is too small, or does not fit the tokenizer.
+    pub fn prepare(store: &Store, source: &TextSource, vocabulary: usize, held_out: f64) -> Result<Self> {
+        let given = source.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
+        let given_json = given.as_ref().map(Tokenizer::to_json).transpose()?.flatten();
+        let text = Text::read(source.corpus.as_deref(), given.as_ref())?;
+        let vocabulary = given.as_ref().map_or(vocabulary, Tokenizer::vocabulary);
+        let tokenizer = match &given_json {
+            Some(json) => crate::hash::sha256_hex(json.as_bytes()),
+            None => "trained".into(),
+        };
+        let config = Config {
+            prose: &text.prose_fingerprint,
+            code: &text.code_fingerprint,
+            tokenizer: &tokenizer,
+            vocabulary,
+            held_out,
+        };
+        let key = StageKey::new("tokens", SEMANTICS, &config, &[])?;
+        match store.enter(&key)? {
+            StageState::Done(stage) => Self::read(stage.files(), key),
+            StageState::Fresh(mut stage) | StageState::Started(mut stage, _) => {
+                text.tokenise(stage.files(), given, vocabulary, held_out)?;
+                Self::read(stage.finish()?.files(), key)
+            }
+        }
+    }
+
+    fn read(files: &StoredFiles, key: StageKey) -> Result<Self> {
+        let tokens = |name: &str| -> Result<Arc<[u32]>> {
+            let bytes = files.read(name)?;
+            Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        };
+        let tokenizer = match files.contains("tokenizer.json") {
+            true => Tokenizer::load(&files.path("tokenizer.json")?)?,
+            false => Tokenizer::Bytes,
+        };
+        let described: Described = files.read_json("text.json")?;
+        Ok(Self {
+            tokenizer,
+            prose_train: tokens(FILES[0])?,
+            prose_held_out: tokens(FILES[1])?,
+            code_train: tokens(FILES[2])?,
+            code_held_out: tokens(FILES[3])?,
+            id: key.id().clone(),
+            description: described.description,
+        })
+    }
+}
+
+impl Text {
+    fn read(user: Option<&Path>, tokenizer: Option<&Tokenizer>) -> Result<Self> {
+        let pinned = Corpus::pinned()?;
+        let fingerprint = |documents: &[Document]| corpus::fingerprint(&[("text", documents)]);
+        let code_fingerprint = fingerprint(&pinned.code);
+        let summary = pinned.summary();
+        let Some(path) = user else {
+            return Ok(Self {
+                prose_fingerprint: fingerprint(&pinned.prose),
+                prose: UserCorpus::Text(pinned.prose),
+                code: pinned.code,
+                description: summary.to_string(),
+                code_fingerprint,
+            });
+        };
+        let vocabulary = tokenizer.map(Tokenizer::vocabulary);
+        if path.extension().is_some_and(|extension| extension == "bin") && vocabulary.is_none() {
+            let expected = "--tokenizer FILE with the tokenizer.json that made it";
+            return Err(ExperimentError::value("corpus", path.display(), expected));
+        }
+        let prose = corpus::read_user_corpus(path, vocabulary)?;
+        let (prose_fingerprint, size) = match &prose {
+            UserCorpus::Text(documents) => {
+                (fingerprint(documents), format!("{:.1} MB", corpus::bytes(documents) as f64 / 1e6))
+            }
+            UserCorpus::Tokens(tokens) => {
+                let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+                (crate::hash::sha256_hex(&bytes), format!("{} tokens", tokens.len()))
+            }
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let description = format!(
+            "corpus: {name}, {size}, sha256 {}; code from {} packages, {:.1} MB",
+            &prose_fingerprint[..8],
+            summary.packages,
+            summary.code_bytes as f64 / 1e6
+        );
+        Ok(Self { prose, code: pinned.code, description, prose_fingerprint, code_fingerprint })
+    }
+
+    fn tokenise(
+        self,
+        files: &mut FilesWriter,
+        tokenizer: Option<Tokenizer>,
+        vocabulary: usize,
+        held_out: f64,
+    ) -> Result<()> {
+        let code = corpus::split(&self.code, held_out, SPLIT_SEED)?;
+        let (tokenizer, prose) = match self.prose {
+            UserCorpus::Tokens(tokens) => {
+                let tokenizer = tokenizer
+                    .ok_or_else(|| ExperimentError::value("corpus", "token ids", "--tokenizer FILE beside them"))?;
+                // A stream of tokens has no files to split by: its end is held out.
+                let kept = ((1.0 - held_out) * tokens.len() as f64) as usize;
+                let ids = |tokens: &[u16]| tokens.iter().map(|&token| u32::from(token)).collect::<Vec<_>>();
+                (tokenizer, [ids(&tokens[..kept]), ids(&tokens[kept..])])
+            }
+            UserCorpus::Text(documents) => {
+                let split = corpus::split(&documents, held_out, SPLIT_SEED)?;
+                let texts = split.train.iter().map(|document| document.text.as_str());
+                let tokenizer = match tokenizer {
+                    Some(tokenizer) => tokenizer,
+                    None if vocabulary == 257 => Tokenizer::Bytes,
+                    None => Tokenizer::train_bpe(texts, vocabulary)?,
+                };
+                let prose = [encode(&tokenizer, &split.train)?, encode(&tokenizer, &split.held_out)?];
+                (tokenizer, prose)
+            }
+        };
+        let [prose_train, prose_held_out] = prose;
+        let (code_train, code_held_out) = (encode(&tokenizer, &code.train)?, encode(&tokenizer, &code.held_out)?);
+        for (name, tokens) in FILES.iter().zip([prose_train, prose_held_out, code_train, code_held_out]) {
+            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+            files.write(name, &bytes)?;
+        }
+        if let Some(json) = tokenizer.to_json()? {
+            files.write("tokenizer.json", json.as_bytes())?;
+        }
+        files.write_json("text.json", &Described { description: self.description })?;
+        Ok(())
+    }
+}
+
+/// All documents one after the other, each ended by the end of text.
+fn encode(tokenizer: &Tokenizer, documents: &[Document]) -> Result<Vec<u32>> {
+    let encoded: Vec<Vec<u32>> = documents
+        .par_iter()
+        .map(|document| {
+            let mut tokens = tokenizer.encode(&document.text)?;
+            tokens.push(tokenizer.end_of_text());
+            Ok(tokens)
+        })
+        .collect::<Result<_, models::Error>>()?;
+    Ok(encoded.concat())
+}

@@ -1,0 +1,341 @@
+//! The experiment behind claim C1: pretraining optimizer x finetuning method x learning rate x seed.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use models::optim::Optimizer;
+use models::{Batch, Transformer, train_step};
+
+use crate::error::Result;
+use crate::finetune::{FinetuneResult, Finetuning, Losses, Start};
+use crate::grid::{Display, Grid, JobContext, JobError, JobId, Outcome};
+use crate::ngram::NGram;
+use crate::preset::{MethodPreset, OptimizerName, Preset};
+use crate::pretrain::{PretrainResult, Pretraining, held_out};
+use crate::stats::{Comparison, EndPoint, Pair, Results, TradeoffStatistics};
+use crate::store::{StageKey, StageState, Store, write_atomic};
+use crate::tasks::TaskData;
+use crate::tokens::{TextSource, TokenData};
+use crate::tradeoff_report;
+
+/// Raised when a fix changes the n-gram baselines.
+const BASELINE_SEMANTICS: u32 = 1;
+
+/// What to run and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The preset, with the command line's changes.
+    pub preset: Preset,
+    /// Text other than the pinned packages'.
+    pub text: TextSource,
+    /// The folder for the run store and the report.
+    pub out: PathBuf,
+    /// Runs at a time, each on one thread.
+    pub jobs: NonZeroUsize,
+    /// Where progress is shown.
+    pub display: Display,
+    /// The command, for the report.
+    pub command: String,
+}
+
+/// Everything that was measured.
+pub(crate) struct Measured {
+    pub(crate) results: Results,
+    pub(crate) statistics: TradeoffStatistics,
+    /// The statistics of the ablation, if the preset has one.
+    pub(crate) ablation: Option<TradeoffStatistics>,
+    /// Every pretraining that did not diverge: checkpoint, seed, result.
+    pub(crate) pretrained: Vec<(String, u64, PretrainResult)>,
+    pub(crate) baselines: Vec<(String, f64)>,
+    /// Every finetuning with its end point.
+    pub(crate) finetuned: Vec<(EndPoint, FinetuneResult)>,
+    pub(crate) corpus: String,
+    pub(crate) seconds: f64,
+}
+
+/// What a job of the grid leaves.
+enum Output {
+    Baselines(Vec<(String, f64)>),
+    Pretrained(PretrainResult),
+    /// `None` where the checkpoint diverged.
+    Measured(Option<Losses>),
+    Finetuned(Option<(EndPoint, FinetuneResult)>),
+}
+
+/// A job of the grid by what it computes.
+enum Kind {
+    Baselines,
+    Pretraining(String, u64),
+    Measurement,
+    Finetuning,
+}
+
+/// Runs the experiment (or what is left of it), writes `report/`, and returns the path of its page.
+///
+/// # Errors
+/// One line that says what was found and expected; what is finished stays in the run store.
+pub fn run(options: &Options) -> Result<PathBuf> {
+    let started = Instant::now();
+    let preset = &options.preset;
+    preset.validate()?;
+    let say = |line: &str| {
+        if options.display != Display::Quiet {
+            eprintln!("{line}");
+        }
+    };
+    let store = Store::open(&options.out)?;
+    let report = options.out.join("report");
+    create_folder(&report.join(crate::report::FIGURES))?;
+
+    let data = TokenData::prepare(&store, &options.text, preset.model.vocabulary, preset.evaluation.held_out)?;
+    say(&data.description);
+    say(&format!(
+        "tokens: {} of pretraining text, {} of code, vocabulary {}",
+        data.prose_train.len(),
+        data.code_train.len(),
+        data.tokenizer.vocabulary()
+    ));
+    let tasks: Vec<TaskData> =
+        preset.tasks.iter().map(|task| TaskData::prepare(task, preset, &data)).collect::<Result<_>>()?;
+    describe_policies(preset, &data, &say)?;
+
+    let (grid, kinds) = build_grid(preset, &data, &tasks, &store);
+    let speed = single_thread(|| measure_speed(preset, &data))??;
+    let budget = grid.tokens();
+    let seconds = budget as f64 / speed / options.jobs.get() as f64;
+    say(&format!(
+        "budget: {:.1} M tokens in {} jobs, at {speed:.0} tokens/s a job and {} at a time about {:.0} min if nothing is done yet",
+        budget as f64 / 1e6,
+        grid.len(),
+        options.jobs,
+        (seconds / 60.0).max(1.0)
+    ));
+    let outcomes = grid.run(options.jobs, options.display)?;
+
+    let (mut pretrained, mut baselines, mut finetuned) = (Vec::new(), Vec::new(), Vec::new());
+    for (kind, outcome) in kinds.into_iter().zip(outcomes) {
+        match (kind, outcome.value) {
+            (Kind::Pretraining(name, seed), Output::Pretrained(result)) => pretrained.push((name, seed, result)),
+            (_, Output::Baselines(found)) => baselines = found,
+            (_, Output::Finetuned(Some(run))) => finetuned.push(run),
+            _ => {}
+        }
+    }
+    let results = Results::from_rows(finetuned.iter().map(|(row, _)| row.clone()).collect())?;
+    let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
+    let ablation = ablation(preset).map(|comparison| TradeoffStatistics::compute(&results, &comparison));
+    let csv = report.join("results.csv");
+    write_atomic(&csv, crate::stats::csv::write(&results).as_bytes())?;
+    let measured = Measured {
+        results,
+        statistics,
+        ablation,
+        pretrained,
+        baselines,
+        finetuned,
+        corpus: data.description.clone(),
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    tradeoff_report::write(options, &measured, &report)
+}
+
+fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|source| crate::report::ReportError::Write { path: path.into(), source })?;
+    Ok(())
+}
+
+/// Runs `work` on a thread pool of its own with one thread, so that its result and its speed do not depend on the other jobs.
+fn single_thread<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    Ok(pool.install(work))
+}
+
+/// The comparison that a preset's verdicts are about.
+pub fn comparison(preset: &Preset) -> Comparison {
+    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| !method.is_ablation()).collect();
+    compare(preset, &methods, preset.controls.iter().collect(), |optimizer| optimizer.as_str().into())
+}
+
+/// The comparison of the methods that train less than the preset's, if each matched optimizer has one.
+pub fn ablation(preset: &Preset) -> Option<Comparison> {
+    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| method.is_ablation()).collect();
+    let name = |optimizer| methods.iter().find(|m| m.optimizer == optimizer).map(|m| m.name.clone());
+    let matched = preset
+        .pair
+        .iter()
+        .all(|checkpoint| preset.checkpoint(checkpoint).is_some_and(|checkpoint| name(checkpoint.optimizer).is_some()));
+    matched.then(|| compare(preset, &methods, Vec::new(), |optimizer| name(optimizer).unwrap_or_default()))
+}
+
+fn compare(
+    preset: &Preset,
+    methods: &[&MethodPreset],
+    controls: Vec<&[String; 2]>,
+    matched: impl Fn(OptimizerName) -> String,
+) -> Comparison {
+    let of = |checkpoint: &str| preset.checkpoint(checkpoint).map_or(String::new(), |c| matched(c.optimizer));
+    let pair = |[a, b]: &[String; 2]| Pair::new((a, &of(a)), (b, &of(b)));
+    let named = |wanted: fn(&MethodPreset) -> bool| {
+        methods.iter().filter(|method| wanted(method)).map(|method| method.name.clone()).collect()
+    };
+    Comparison {
+        methods: methods.iter().map(|method| method.name.clone()).collect(),
+        pair: pair(&preset.pair),
+        controls: controls.into_iter().map(pair).collect(),
+        lora: named(|method| method.lora_rank.is_some()),
+        sgd: named(|method| method.optimizer == OptimizerName::Sgd),
+    }
+}
+
+/// Prints, for every checkpoint and method, which parameters go to which optimizer.
+fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> Result<()> {
+    let network = Transformer::new(&preset.model.config(&data.tokenizer), 0)?;
+    say(&format!(
+        "network: {} parameters in {} tensors",
+        network.parameters().count(false),
+        network.parameters().len()
+    ));
+    let show = |title: String, network: &Transformer, policy| -> Result<()> {
+        let mut network = network.clone();
+        let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
+        say(&title);
+        for line in optimizer.describe(network.parameters()) {
+            say(&format!("  {line}"));
+        }
+        Ok(())
+    };
+    for checkpoint in &preset.checkpoints {
+        show(format!("pretraining {}", checkpoint.name), &network, checkpoint.policy(&preset.pretrain))?;
+    }
+    for method in &preset.methods {
+        let mut network = network.clone();
+        if let Some(rank) = method.lora_rank {
+            network.add_lora(&models::lora::LoraConfig::all(rank), 0)?;
+        }
+        let policy = method.policy(method.rates[0], &preset.finetune);
+        let others = method.rates.len() - 1;
+        show(format!("finetuning {} (and {others} other learning rates)", method.name), &network, policy)?;
+    }
+    Ok(())
+}
+
+/// Training tokens per second of one job, from a few steps on made-up tokens.
+fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
+    let mut network = Transformer::new(&preset.model.config(&data.tokenizer), 0)?;
+    let policy = preset.checkpoints[0].policy(&preset.pretrain);
+    let mut optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
+    let (sequences, context) = (preset.pretrain.sequences, preset.model.context);
+    let ids: Vec<u32> = (0..sequences * context).map(|i| (i % 251) as u32).collect();
+    let targets = ids.iter().map(|id| (id + 1) % 251).collect();
+    let batch = [Batch::new(ids, targets, context)?];
+    train_step(&mut network, &mut optimizer, &batch, Some(1.0), 1.0)?;
+    let start = Instant::now();
+    let steps = 3;
+    for _ in 0..steps {
+        train_step(&mut network, &mut optimizer, &batch, Some(1.0), 1.0)?;
+    }
+    Ok((steps * sequences * context) as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Jobs for the baselines, every pretraining, every measurement of a checkpoint and every finetuning.
+fn build_grid<'a>(
+    preset: &'a Preset,
+    data: &'a TokenData,
+    tasks: &'a [TaskData],
+    store: &'a Store,
+) -> (Grid<'a, Output>, Vec<Kind>) {
+    let (mut grid, mut kinds) = (Grid::new(), Vec::new());
+    grid.add("n-gram baselines", data.prose_train.len() as u64 / 50, &[], move |_| {
+        let found = baselines(preset, data, store)?;
+        let summary = found.iter().map(|(name, loss)| format!("{name} {loss:.3}")).collect::<Vec<_>>().join(", ");
+        Ok(Outcome { summary, value: Output::Baselines(found) })
+    });
+    kinds.push(Kind::Baselines);
+    for seed in 0..preset.seeds {
+        for checkpoint in &preset.checkpoints {
+            let pretraining = Pretraining { preset, checkpoint, seed, data };
+            let pretrained = grid.add(pretraining.label(), pretraining.tokens(), &[], move |job| {
+                let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
+                let result = single_thread(|| pretraining.run(store, advance, skip))??;
+                let summary = match result.diverged {
+                    true => "diverged".into(),
+                    false => format!("held-out loss {:.3}", result.loss),
+                };
+                Ok(Outcome { summary, value: Output::Pretrained(result) })
+            });
+            kinds.push(Kind::Pretraining(checkpoint.name.clone(), seed));
+            for task in tasks {
+                add_task(&mut grid, &mut kinds, Start { pretraining, task }, pretrained, store);
+            }
+        }
+    }
+    (grid, kinds)
+}
+
+fn add_task<'a>(
+    grid: &mut Grid<'a, Output>,
+    kinds: &mut Vec<Kind>,
+    start: Start<'a>,
+    pretrained: JobId,
+    store: &'a Store,
+) {
+    let diverged = move |job: &JobContext<'_, Output>| match job.output(pretrained) {
+        Output::Pretrained(result) => result.diverged,
+        _ => true,
+    };
+    let measured = grid.add(start.label(), start.tokens(), &[pretrained], move |job| -> Result<_, JobError> {
+        if diverged(job) {
+            return Ok(Outcome { summary: "no checkpoint".into(), value: Output::Measured(None) });
+        }
+        let losses = single_thread(|| start.losses(store))??;
+        let summary = format!("pretraining loss {:.3}, task loss {:.3}", losses.pretrain, losses.task);
+        Ok(Outcome { summary, value: Output::Measured(Some(losses)) })
+    });
+    kinds.push(Kind::Measurement);
+    for method in &start.pretraining.preset.methods {
+        for &rate in &method.rates {
+            let run = Finetuning { start, method, rate };
+            grid.add(run.label(), run.tokens(), &[measured], move |job| -> Result<_, JobError> {
+                let Output::Measured(Some(before)) = job.output(measured) else {
+                    return Ok(Outcome { summary: "no checkpoint".into(), value: Output::Finetuned(None) });
+                };
+                let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
+                let result = single_thread(|| run.run(store, advance, skip))??;
+                let end = run.end_point(before, &result);
+                let summary = match end.diverged {
+                    true => "diverged".into(),
+                    false => format!("learning {:.3}, forgetting {:.3}", end.learning(), end.forgetting()),
+                };
+                Ok(Outcome { summary, value: Output::Finetuned(Some((end, result))) })
+            });
+            kinds.push(Kind::Finetuning);
+        }
+    }
+}
+
+/// Losses of smoothed 2- and 3-gram models of the training tokens on the held-out text that L_pre is measured on.
+fn baselines(preset: &Preset, data: &TokenData, store: &Store) -> Result<Vec<(String, f64)>> {
+    let windows: Vec<Vec<u32>> = held_out(preset, data)?.iter().flat_map(windows_of).collect();
+    let config = (windows.len(), preset.model.context);
+    let key = StageKey::new("baselines", BASELINE_SEMANTICS, &config, std::slice::from_ref(&data.id))?;
+    let mut stage = match store.enter(&key)? {
+        StageState::Done(stage) => return Ok(stage.files().read_json("result.json")?),
+        StageState::Fresh(stage) | StageState::Started(stage, _) => stage,
+    };
+    let vocabulary = data.tokenizer.vocabulary();
+    let loss = |order| {
+        let model = NGram::train(&data.prose_train, vocabulary, order);
+        (format!("{order}-gram"), model.loss(windows.iter().map(Vec::as_slice)))
+    };
+    let found: Vec<(String, f64)> = [2, 3].map(loss).to_vec();
+    stage.files().write_json("result.json", &found)?;
+    stage.finish()?;
+    Ok(found)
+}
+
+/// The rows of a batch, each with its last target.
+fn windows_of(batch: &Batch) -> Vec<Vec<u32>> {
+    let rows = batch.ids().chunks(batch.time()).zip(batch.targets().chunks(batch.time()));
+    rows.map(|(ids, targets)| ids.iter().chain(targets.last()).copied().collect()).collect()
+}

@@ -1,0 +1,231 @@
+//! Token data: packed text for language modelling, and prompts with completions for supervised finetuning.
+//!
+//! Which examples a step sees is a pure function of (seed, step), so that a run resumes without saved state.
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::batch::Batch;
+use crate::ops::IGNORE;
+use crate::{Error, Result};
+
+/// Every item once an epoch, in an order drawn from the seed and the epoch.
+#[derive(Debug, Clone)]
+struct Shuffle {
+    seed: u64,
+    count: usize,
+    epoch: Option<u64>,
+    order: Vec<u32>,
+}
+
+impl Shuffle {
+    fn new(count: usize, seed: u64) -> Self {
+        Self { seed, count, epoch: None, order: Vec::new() }
+    }
+
+    /// The item at place `index` of the endless sequence of epochs.
+    fn item(&mut self, index: u64) -> usize {
+        let epoch = index / self.count as u64;
+        if self.epoch != Some(epoch) {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+            rng.set_stream(epoch);
+            self.order = (0..self.count as u32).collect();
+            self.order.shuffle(&mut rng);
+            self.epoch = Some(epoch);
+        }
+        self.order[(index % self.count as u64) as usize] as usize
+    }
+}
+
+/// A source of training batches.
+pub trait BatchSource {
+    /// The `sequences` rows of step `step`, from 0.
+    ///
+    /// # Errors
+    /// If the data does not make a batch.
+    fn batch(&mut self, step: u64, sequences: usize) -> Result<Batch>;
+}
+
+/// One long stream of tokens cut into windows of `time` + 1 without padding.
+#[derive(Debug, Clone)]
+pub struct PackedText {
+    tokens: std::sync::Arc<[u32]>,
+    time: usize,
+    shuffle: Shuffle,
+}
+
+impl PackedText {
+    /// Windows of `time` inputs (each with the next token as its target) over `tokens`, shuffled by `seed`.
+    ///
+    /// The cut is shifted by a random offset below `time` that also follows from the seed.
+    ///
+    /// # Errors
+    /// [`Error::TooFewTokens`] if there is not one window.
+    pub fn new(tokens: std::sync::Arc<[u32]>, time: usize, seed: u64) -> Result<Self> {
+        if time == 0 || tokens.len() < 2 * time + 1 {
+            return Err(Error::TooFewTokens { what: "packed text", found: tokens.len(), expected: 2 * time + 1 });
+        }
+        let windows = (tokens.len() - 1) / time - 1;
+        Ok(Self { tokens, time, shuffle: Shuffle::new(windows, seed) })
+    }
+
+    /// Windows in an epoch.
+    pub fn windows(&self) -> usize {
+        self.shuffle.count
+    }
+
+    fn offset(&self) -> usize {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.shuffle.seed);
+        rng.set_stream(u64::MAX);
+        rng.random_range(0..self.time)
+    }
+
+    /// `count` windows spread evenly over the text (all of them if there are fewer), in batches of at most `sequences`: held-out text for an evaluation.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    pub fn spread(&self, count: usize, sequences: usize) -> Result<Vec<Batch>> {
+        let count = count.min(self.windows());
+        let starts: Vec<usize> = (0..count).map(|i| i * self.windows() / count * self.time).collect();
+        starts.chunks(sequences).map(|starts| self.windows_at(starts)).collect()
+    }
+
+    fn windows_at(&self, starts: &[usize]) -> Result<Batch> {
+        let window = |start: &usize| self.tokens[*start..start + self.time].iter().copied();
+        let next = |start: &usize| self.tokens[start + 1..=start + self.time].iter().copied();
+        Batch::new(starts.iter().flat_map(window).collect(), starts.iter().flat_map(next).collect(), self.time)
+    }
+}
+
+impl BatchSource for PackedText {
+    fn batch(&mut self, step: u64, sequences: usize) -> Result<Batch> {
+        let offset = self.offset();
+        let first = step * sequences as u64;
+        let starts: Vec<usize> =
+            (0..sequences as u64).map(|i| offset + self.time * self.shuffle.item(first + i)).collect();
+        self.windows_at(&starts)
+    }
+}
+
+/// One supervised example in tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instruction {
+    /// What the model reads; carries no loss.
+    pub prompt: Vec<u32>,
+    /// What it should answer, with the end of text.
+    pub completion: Vec<u32>,
+}
+
+/// Supervised examples, one to a row, padded on the right; only completions carry loss.
+#[derive(Debug, Clone)]
+pub struct Instructions {
+    examples: std::sync::Arc<[Instruction]>,
+    shuffle: Shuffle,
+}
+
+impl Instructions {
+    /// Examples that all fit into `context` tokens, shuffled by `seed`.
+    ///
+    /// # Errors
+    /// [`Error::TooFewTokens`] if there is no example or one with an empty prompt or completion, [`Error::Config`] if one is longer than the context.
+    pub fn new(examples: std::sync::Arc<[Instruction]>, context: usize, seed: u64) -> Result<Self> {
+        if examples.is_empty() || examples.iter().any(|e| e.prompt.is_empty() || e.completion.is_empty()) {
+            return Err(Error::TooFewTokens { what: "instructions", found: 0, expected: 1 });
+        }
+        let longest = examples.iter().map(|e| e.prompt.len() + e.completion.len() - 1).max().unwrap_or(0);
+        if longest > context {
+            return Err(Error::config(
+                "context",
+                context,
+                format!("at least {longest}, the tokens of the longest example"),
+            ));
+        }
+        let count = examples.len();
+        Ok(Self { examples, shuffle: Shuffle::new(count, seed) })
+    }
+
+    /// The examples in their own order, in batches of at most `sequences`.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    pub fn in_order(&self, sequences: usize) -> Result<Vec<Batch>> {
+        let all: Vec<usize> = (0..self.examples.len()).collect();
+        all.chunks(sequences).map(|chunk| self.rows(chunk)).collect()
+    }
+
+    fn rows(&self, chosen: &[usize]) -> Result<Batch> {
+        let chosen: Vec<&Instruction> = chosen.iter().map(|&i| &self.examples[i]).collect();
+        let time = chosen.iter().map(|e| e.prompt.len() + e.completion.len() - 1).max().unwrap_or(0);
+        let (mut ids, mut targets) = (Vec::new(), Vec::new());
+        for example in chosen {
+            let (prompt, completion) = (&example.prompt, &example.completion);
+            let padding = time + 1 - prompt.len() - completion.len();
+            ids.extend(prompt);
+            ids.extend(&completion[..completion.len() - 1]);
+            ids.extend(std::iter::repeat_n(0, padding));
+            targets.extend(std::iter::repeat_n(IGNORE, prompt.len() - 1));
+            targets.extend(completion);
+            targets.extend(std::iter::repeat_n(IGNORE, padding));
+        }
+        Batch::new(ids, targets, time)
+    }
+}
+
+impl BatchSource for Instructions {
+    fn batch(&mut self, step: u64, sequences: usize) -> Result<Batch> {
+        let first = step * sequences as u64;
+        let chosen: Vec<usize> = (0..sequences as u64).map(|i| self.shuffle.item(first + i)).collect();
+        self.rows(&chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn an_epoch_shows_every_window_once_and_a_batch_depends_on_its_step_alone() {
+        let tokens: std::sync::Arc<[u32]> = (0..101).collect();
+        let mut text = PackedText::new(tokens, 10, 7).unwrap();
+        assert_eq!(text.windows(), 9);
+        let starts: BTreeSet<u32> = (0..9).map(|step| text.batch(step, 1).unwrap().ids()[0]).collect();
+        assert_eq!(starts.len(), 9);
+        let later = text.batch(25, 2).unwrap();
+        text.batch(3, 2).unwrap();
+        assert_eq!(text.batch(25, 2).unwrap(), later);
+        assert_eq!(later.targets()[0], later.ids()[0] + 1);
+    }
+
+    #[test]
+    fn an_evaluation_is_spread_over_the_whole_text() {
+        let tokens: std::sync::Arc<[u32]> = (0..1001).collect();
+        let text = PackedText::new(tokens, 10, 7).unwrap();
+        let batches = text.spread(4, 3).unwrap();
+        let starts: Vec<u32> = batches.iter().flat_map(|batch| batch.ids().chunks(10).map(|row| row[0])).collect();
+        assert_eq!(starts, [0, 240, 490, 740]);
+        assert_eq!(text.spread(1000, 3).unwrap().iter().map(Batch::sequences).sum::<usize>(), text.windows());
+    }
+
+    #[test]
+    fn padding_and_prompts_carry_no_loss() {
+        let example = |prompt: &[u32], completion: &[u32]| Instruction {
+            prompt: prompt.to_vec(),
+            completion: completion.to_vec(),
+        };
+        let examples = [example(&[1, 2, 3], &[4, 9]), example(&[5], &[6, 9])];
+        let data = Instructions::new(examples.into(), 8, 1).unwrap();
+        let batch = &data.in_order(2).unwrap()[0];
+        assert_eq!(batch.ids(), [1, 2, 3, 4, 5, 6, 0, 0]);
+        assert_eq!(batch.targets(), [IGNORE, IGNORE, 4, 9, 6, 9, IGNORE, IGNORE]);
+        assert_eq!(batch.target_count(), 4);
+    }
+
+    #[test]
+    fn an_example_longer_than_the_context_is_refused() {
+        let examples = [Instruction { prompt: vec![1; 6], completion: vec![2; 4] }];
+        let message = Instructions::new(examples.into(), 8, 1).unwrap_err().to_string();
+        assert!(message.contains("at least 9"), "{message}");
+    }
+}

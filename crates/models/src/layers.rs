@@ -1,0 +1,277 @@
+//! The parts of a transformer block: a norm, a linear map that may carry a LoRA adapter, and the block itself.
+//!
+//! A part holds the places of its parameters, not their values; its forward returns what its backward will read.
+
+use candle_core::Tensor;
+
+use crate::Result;
+use crate::config::{Activation, ModelConfig, NormKind};
+use crate::ops::{self, AttentionShape, NormSaved, RotaryTable};
+use crate::parameters::{Gradients, ParameterId, Parameters};
+
+/// The low-rank term of a LoRA-adapted linear map: y += scale x A^T B^T.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adapter {
+    pub(crate) a: ParameterId,
+    pub(crate) b: ParameterId,
+    pub(crate) scale: f64,
+}
+
+/// y = x W^T + b, with an optional adapter.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    pub(crate) weight: ParameterId,
+    pub(crate) bias: Option<ParameterId>,
+    pub(crate) adapter: Option<Adapter>,
+}
+
+impl Linear {
+    /// The map's output, added to `residual` if there is one.
+    pub(crate) fn forward(&self, parameters: &Parameters, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        let bias = self.bias.map(|id| parameters.value(id));
+        let y = ops::linear(x, parameters.value(self.weight), bias, residual)?;
+        match &self.adapter {
+            Some(adapter) => {
+                let low = self.low(parameters, adapter, x)?;
+                Ok(ops::linear(&low, parameters.value(adapter.b), None, Some(&y))?)
+            }
+            None => Ok(y),
+        }
+    }
+
+    /// scale x A^T, `[tokens, rank]`.
+    fn low(&self, parameters: &Parameters, adapter: &Adapter, x: &Tensor) -> Result<Tensor> {
+        Ok((ops::matmul_transposed(x, parameters.value(adapter.a))? * adapter.scale)?)
+    }
+
+    /// Adds the parameters' gradients, and appends to `paths` the (gradient, matrix) pairs whose products sum to the input's gradient.
+    pub(crate) fn backward(
+        &self,
+        parameters: &Parameters,
+        x: &Tensor,
+        dy: &Tensor,
+        gradients: &mut Gradients,
+        paths: &mut Vec<(Tensor, Tensor)>,
+    ) -> Result<()> {
+        if parameters.get(self.weight).trainable {
+            gradients.add(self.weight, ops::weight_gradient(dy, x)?)?;
+        }
+        if let Some(bias) = self.bias
+            && parameters.get(bias).trainable
+        {
+            gradients.add(bias, ops::bias_gradient(dy)?)?;
+        }
+        paths.push((dy.clone(), parameters.value(self.weight).clone()));
+        if let Some(adapter) = &self.adapter {
+            let d_low = (ops::matmul(dy, parameters.value(adapter.b))? * adapter.scale)?;
+            gradients.add(adapter.b, ops::weight_gradient(dy, &self.low(parameters, adapter, x)?)?)?;
+            gradients.add(adapter.a, ops::weight_gradient(&d_low, x)?)?;
+            paths.push((d_low, parameters.value(adapter.a).clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The gradient of an input that feeds several linear maps.
+fn joined(paths: &[(Tensor, Tensor)]) -> Result<Tensor> {
+    let pairs: Vec<(&Tensor, &Tensor)> = paths.iter().map(|(dy, weight)| (dy, weight)).collect();
+    Ok(ops::input_gradient(&pairs)?)
+}
+
+/// A LayerNorm or an RMSNorm.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub(crate) gain: ParameterId,
+    pub(crate) bias: Option<ParameterId>,
+    pub(crate) kind: NormKind,
+    pub(crate) eps: f64,
+}
+
+impl Norm {
+    pub(crate) fn forward(&self, parameters: &Parameters, x: &Tensor) -> Result<(Tensor, NormSaved)> {
+        let gain = parameters.value(self.gain);
+        Ok(match self.kind {
+            NormKind::Layer => ops::layer_norm(x, gain, self.bias.map(|id| parameters.value(id)), self.eps)?,
+            NormKind::Rms => ops::rms_norm(x, gain, self.eps)?,
+        })
+    }
+
+    /// Adds the parameters' gradients and returns the input's, with `residual` added.
+    pub(crate) fn backward(
+        &self,
+        parameters: &Parameters,
+        (x, saved): (&Tensor, &NormSaved),
+        dy: &Tensor,
+        residual: Option<&Tensor>,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let centred = self.kind == NormKind::Layer;
+        let found = ops::norm_backward(x, parameters.value(self.gain), saved, dy, residual, centred)?;
+        if parameters.get(self.gain).trainable {
+            gradients.add(self.gain, found.gain)?;
+        }
+        if let Some(bias) = self.bias
+            && parameters.get(bias).trainable
+        {
+            gradients.add(bias, found.bias)?;
+        }
+        Ok(found.input)
+    }
+}
+
+/// One pre-norm transformer block: x += attention(norm(x)), then x += mlp(norm(x)).
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    pub(crate) attention_norm: Norm,
+    pub(crate) q: Linear,
+    pub(crate) k: Linear,
+    pub(crate) v: Linear,
+    pub(crate) o: Linear,
+    pub(crate) mlp_norm: Norm,
+    /// Only in a SwiGLU block.
+    pub(crate) gate: Option<Linear>,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+}
+
+/// What a block's backward reads, `[tokens, features]` each.
+#[derive(Debug)]
+pub(crate) struct BlockSaved {
+    pub(crate) input: Tensor,
+    attention_norm: NormSaved,
+    pub(crate) attention_input: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pub(crate) attended: Tensor,
+    log_sums: Vec<f32>,
+    middle: Tensor,
+    mlp_norm: NormSaved,
+    pub(crate) mlp_input: Tensor,
+    gate: Option<Tensor>,
+    up: Tensor,
+    pub(crate) hidden: Tensor,
+}
+
+impl Block {
+    /// The linear maps with the names of their modules.
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Linear)> {
+        let gate = self.gate.as_mut().map(|gate| ("gate_proj", gate));
+        let attention =
+            [("q_proj", &mut self.q), ("k_proj", &mut self.k), ("v_proj", &mut self.v), ("o_proj", &mut self.o)];
+        attention.into_iter().chain(gate).chain([("up_proj", &mut self.up), ("down_proj", &mut self.down)])
+    }
+
+    fn attention_shape(config: &ModelConfig, tokens: usize, time: usize) -> AttentionShape {
+        AttentionShape {
+            batch: tokens / time,
+            time,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            width: config.head_width(),
+        }
+    }
+
+    pub(crate) fn forward(
+        &self,
+        config: &ModelConfig,
+        parameters: &Parameters,
+        rotary: Option<&RotaryTable>,
+        input: Tensor,
+        time: usize,
+    ) -> Result<(Tensor, BlockSaved)> {
+        let (attention_input, attention_norm) = self.attention_norm.forward(parameters, &input)?;
+        let turned = |linear: &Linear| -> Result<Tensor> {
+            let x = linear.forward(parameters, &attention_input, None)?;
+            Ok(match rotary {
+                Some(table) => ops::rotate(&x, table, time)?,
+                None => x,
+            })
+        };
+        let (q, k) = (turned(&self.q)?, turned(&self.k)?);
+        let v = self.v.forward(parameters, &attention_input, None)?;
+        let shape = Self::attention_shape(config, input.dim(0)?, time);
+        let (attended, log_sums) = ops::causal_attention(&q, &k, &v, shape)?;
+        let middle = self.o.forward(parameters, &attended, Some(&input))?;
+
+        let (mlp_input, mlp_norm) = self.mlp_norm.forward(parameters, &middle)?;
+        let up = self.up.forward(parameters, &mlp_input, None)?;
+        let gate = self.gate.as_ref().map(|gate| gate.forward(parameters, &mlp_input, None)).transpose()?;
+        let hidden = match (config.activation, &gate) {
+            (Activation::SwiGlu, Some(gate)) => ops::swiglu(gate, &up)?,
+            _ => ops::gelu(&up)?,
+        };
+        let output = self.down.forward(parameters, &hidden, Some(&middle))?;
+        let saved = BlockSaved {
+            input,
+            attention_norm,
+            attention_input,
+            q,
+            k,
+            v,
+            attended,
+            log_sums,
+            middle,
+            mlp_norm,
+            mlp_input,
+            gate,
+            up,
+            hidden,
+        };
+        Ok((output, saved))
+    }
+
+    /// Adds the parameters' gradients and returns the gradient of the block's input from that of its output.
+    pub(crate) fn backward(
+        &self,
+        config: &ModelConfig,
+        parameters: &Parameters,
+        rotary: Option<&RotaryTable>,
+        saved: &BlockSaved,
+        d_output: &Tensor,
+        time: usize,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let mut paths = Vec::new();
+        self.down.backward(parameters, &saved.hidden, d_output, gradients, &mut paths)?;
+        let d_hidden = joined(&paths)?;
+        paths.clear();
+        match (&self.gate, &saved.gate) {
+            (Some(gate), Some(gate_output)) => {
+                let (d_gate, d_up) = ops::swiglu_backward(gate_output, &saved.up, &d_hidden)?;
+                gate.backward(parameters, &saved.mlp_input, &d_gate, gradients, &mut paths)?;
+                self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
+            }
+            _ => {
+                let d_up = ops::gelu_backward(&saved.up, &d_hidden)?;
+                self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
+            }
+        }
+        let d_mlp_input = joined(&paths)?;
+        let middle = (&saved.middle, &saved.mlp_norm);
+        let d_middle = self.mlp_norm.backward(parameters, middle, &d_mlp_input, Some(d_output), gradients)?;
+
+        paths.clear();
+        self.o.backward(parameters, &saved.attended, &d_middle, gradients, &mut paths)?;
+        let d_attended = joined(&paths)?;
+        let shape = Self::attention_shape(config, saved.input.dim(0)?, time);
+        let mut attention = ops::causal_attention_backward(
+            [&saved.q, &saved.k, &saved.v],
+            &saved.attended,
+            &saved.log_sums,
+            &d_attended,
+            shape,
+        )?;
+        if let Some(table) = rotary {
+            attention.q = ops::rotate_backward(&attention.q, table, time)?;
+            attention.k = ops::rotate_backward(&attention.k, table, time)?;
+        }
+        paths.clear();
+        self.q.backward(parameters, &saved.attention_input, &attention.q, gradients, &mut paths)?;
+        self.k.backward(parameters, &saved.attention_input, &attention.k, gradients, &mut paths)?;
+        self.v.backward(parameters, &saved.attention_input, &attention.v, gradients, &mut paths)?;
+        let d_attention_input = joined(&paths)?;
+        let input = (&saved.input, &saved.attention_norm);
+        self.attention_norm.backward(parameters, input, &d_attention_input, Some(&d_middle), gradients)
+    }
+}

@@ -1,0 +1,30 @@
+//! The operations of a transformer, each with a hand-written backward.
+//!
+//! Every operation is a pure function from tensors to new tensors. A backward is a second function that takes what the
+//! forward saved and the gradient of its output. [`Transformer`](crate::Transformer) calls them in order; there is no
+//! recorded graph. Candle's own automatic differentiation first allocates zeros for every intermediate gradient and then
+//! adds to them, and its fused operations lose gradients without a word; here a gradient is written once, where a residual branch
+//! joins it is added in the same pass.
+//!
+//! Matrices are row-major, activations are `[tokens, features]` with `tokens = batch * time`. All values are `f32` on the CPU. Loops are compiled for
+//! several vector units, and the machine's own is chosen at run time. The number of threads is that of the current rayon pool, and no result depends on it.
+
+mod activation;
+mod attention;
+mod embedding;
+pub(crate) mod linear;
+mod loss;
+mod norm;
+mod rope;
+pub(crate) mod simd;
+mod view;
+
+pub use activation::{gelu, gelu_backward, swiglu, swiglu_backward};
+pub use attention::{AttentionGradients, AttentionShape, causal_attention, causal_attention_backward};
+pub use embedding::{add_rows, embed, position_gradient};
+pub use linear::{bias_gradient, input_gradient, linear, matmul, matmul_transposed, scaled_add, weight_gradient};
+pub use loss::{HeadBackward, HeadGradients, HeadLoss, IGNORE, head_logits, head_loss};
+pub use norm::{NormGradients, NormSaved, layer_norm, norm_backward, rms_norm};
+pub use rope::{RotaryTable, rotate, rotate_backward};
+pub(crate) use simd::{sum_of_squares, vectorized};
+pub(crate) use view::{tensor, values};

@@ -1,0 +1,154 @@
+//! LayerNorm and RMSNorm over the features of each token.
+
+use candle_core::{Error, Result, Tensor};
+
+use super::simd::{dot, sum, sum_pairs, vectorized};
+use super::view::{tensor, values};
+
+/// What a norm's backward needs beside its input: one mean (0 for RMSNorm) and one reciprocal deviation per token.
+#[derive(Debug, Clone)]
+pub struct NormSaved {
+    mean: Vec<f32>,
+    reciprocal: Vec<f32>,
+}
+
+/// The gradients of a norm's inputs.
+#[derive(Debug, Clone)]
+pub struct NormGradients {
+    /// Of the input `[tokens, features]`, with the residual branch's gradient added.
+    pub input: Tensor,
+    /// Of the gain `[features]`.
+    pub gain: Tensor,
+    /// Of the bias `[features]`; to be ignored for a norm without one.
+    pub bias: Tensor,
+}
+
+/// y = (x - mean) / sqrt(variance + eps) * gain + bias over each row of `x` `[tokens, features]`; `gain` and `bias` are `[features]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, NormSaved)> {
+    normalise(x, gain, bias, eps, true)
+}
+
+/// y = x / sqrt(mean(x^2) + eps) * gain over each row of `x` `[tokens, features]`; `gain` is `[features]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64) -> Result<(Tensor, NormSaved)> {
+    normalise(x, gain, None, eps, false)
+}
+
+vectorized! {
+    fn normalise_rows(
+        y: &mut [f32],
+        saved: &mut NormSaved,
+        x: &[f32],
+        gain: &[f32],
+        bias: Option<&[f32]>,
+        eps: f32,
+        centred: bool,
+    ) {
+        let features = gain.len();
+        for (i, (y, x)) in y.chunks_exact_mut(features).zip(x.chunks_exact(features)).enumerate() {
+            let mean = if centred { sum(x) / features as f32 } else { 0.0 };
+            let variance = sum_pairs(x, x, |x, _| (x - mean) * (x - mean)) / features as f32;
+            let reciprocal = 1.0 / (variance + eps).sqrt();
+            for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+                *y = (x - mean) * reciprocal * gain;
+            }
+            if let Some(bias) = bias {
+                for (y, bias) in y.iter_mut().zip(bias) {
+                    *y += bias;
+                }
+            }
+            saved.mean[i] = mean;
+            saved.reciprocal[i] = reciprocal;
+        }
+    }
+}
+
+vectorized! {
+    /// `out` are the gradients of x, gain and bias; the latter two are added to.
+    fn gradients_of_rows(
+        out: [&mut [f32]; 3],
+        saved: &NormSaved,
+        x: &[f32],
+        gain: &[f32],
+        dy: &[f32],
+        residual: Option<&[f32]>,
+        centred: bool,
+    ) {
+        let features = gain.len();
+        let [dx, d_gain, d_bias] = out;
+        let (mut z, mut g) = (vec![0.0; features], vec![0.0; features]);
+        let rows = dx.chunks_exact_mut(features).zip(x.chunks_exact(features)).zip(dy.chunks_exact(features));
+        for (i, ((dx, x), dy)) in rows.enumerate() {
+            let (mean, r) = (saved.mean[i], saved.reciprocal[i]);
+            for ((z, g), ((x, dy), gain)) in z.iter_mut().zip(&mut g).zip(x.iter().zip(dy).zip(gain)) {
+                *z = (x - mean) * r;
+                *g = dy * gain;
+            }
+            for ((d_gain, d_bias), (dy, z)) in d_gain.iter_mut().zip(&mut *d_bias).zip(dy.iter().zip(&z)) {
+                *d_gain += dy * z;
+                *d_bias += dy;
+            }
+            let mean_g = if centred { sum(&g) / features as f32 } else { 0.0 };
+            let mean_gz = dot(&g, &z) / features as f32;
+            for ((dx, g), z) in dx.iter_mut().zip(&g).zip(&z) {
+                *dx = r * (g - mean_g - z * mean_gz);
+            }
+            if let Some(residual) = residual {
+                for (dx, residual) in dx.iter_mut().zip(&residual[i * features..]) {
+                    *dx += residual;
+                }
+            }
+        }
+    }
+}
+
+fn check(x: &Tensor, gain: &Tensor) -> Result<(usize, usize)> {
+    let (tokens, features) = x.dims2()?;
+    if gain.dims() != [features] {
+        return Err(Error::Msg(format!("norm: found a gain {:?}, expected [{features}]", gain.dims())));
+    }
+    Ok((tokens, features))
+}
+
+fn normalise(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, eps: f64, centred: bool) -> Result<(Tensor, NormSaved)> {
+    let (tokens, features) = check(x, gain)?;
+    let (input, gain) = (values(x)?, values(gain)?);
+    let bias = bias.map(values).transpose()?;
+    let mut saved = NormSaved { mean: vec![0.0; tokens], reciprocal: vec![0.0; tokens] };
+    let mut y = vec![0.0; tokens * features];
+    normalise_rows(&mut y, &mut saved, &input, &gain, bias.as_deref(), eps as f32, centred);
+    Ok((tensor(y, (tokens, features))?, saved))
+}
+
+/// The gradients of [`layer_norm`] (`centred`) or [`rms_norm`], with `residual` (the gradient that reaches `x` past the norm) added.
+///
+/// With z = (x - mean) r the normalised row and g = dy * gain: dx = r (g - mean(g) - z mean(g z)), where RMSNorm lacks mean(g).
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn norm_backward(
+    x: &Tensor,
+    gain: &Tensor,
+    saved: &NormSaved,
+    dy: &Tensor,
+    residual: Option<&Tensor>,
+    centred: bool,
+) -> Result<NormGradients> {
+    let (tokens, features) = check(x, gain)?;
+    let (input, gain, gradient) = (values(x)?, values(gain)?, values(dy)?);
+    let residual = residual.map(values).transpose()?;
+    let mut dx = vec![0.0; tokens * features];
+    let (mut dgain, mut dbias) = (vec![0.0; features], vec![0.0; features]);
+    let out = [&mut dx[..], &mut dgain, &mut dbias];
+    gradients_of_rows(out, saved, &input, &gain, &gradient, residual.as_deref(), centred);
+    Ok(NormGradients {
+        input: tensor(dx, (tokens, features))?,
+        gain: tensor(dgain, features)?,
+        bias: tensor(dbias, features)?,
+    })
+}

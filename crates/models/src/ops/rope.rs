@@ -1,0 +1,70 @@
+//! Rotary position embedding (Su et al., arXiv 2104.09864), in the half-split layout of the Llama checkpoints.
+
+use candle_core::{Error, Result, Tensor};
+
+use super::simd::vectorized;
+use super::view::{tensor, values};
+
+/// cos and sin of t / theta^(2j / width) for every time t and pair j.
+#[derive(Debug, Clone)]
+pub struct RotaryTable {
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    half: usize,
+}
+
+impl RotaryTable {
+    /// The table of the first `context` positions for heads of an even `width`.
+    pub fn new(context: usize, width: usize, theta: f64) -> Self {
+        let half = width / 2;
+        let angles = (0..context)
+            .flat_map(|t| (0..half).map(move |j| (t as f64 * theta.powf(-2.0 * j as f64 / width as f64)) as f32));
+        let (sin, cos) = angles.map(f32::sin_cos).unzip();
+        Self { cos, sin, half }
+    }
+}
+
+/// Rotates every head of `x` `[tokens, heads * width]`: (a, b) -> (a cos - b sin, b cos + a sin) for the two halves a, b of a head.
+///
+/// # Errors
+/// If the row length is no multiple of the table's width, or `time` is above the table's context.
+pub fn rotate(x: &Tensor, table: &RotaryTable, time: usize) -> Result<Tensor> {
+    turn(x, table, time, 1.0)
+}
+
+/// The gradient of [`rotate`]'s input: the rotation by the opposite angle.
+///
+/// # Errors
+/// As [`rotate`].
+pub fn rotate_backward(dy: &Tensor, table: &RotaryTable, time: usize) -> Result<Tensor> {
+    turn(dy, table, time, -1.0)
+}
+
+fn turn(x: &Tensor, table: &RotaryTable, time: usize, sign: f32) -> Result<Tensor> {
+    let (tokens, features) = x.dims2()?;
+    let half = table.half;
+    if half == 0 || features % (2 * half) != 0 || time * half > table.cos.len() {
+        return Err(Error::Msg(format!("rotate: {features} features, {time} positions do not fit the table")));
+    }
+    let input = values(x)?;
+    let mut y = vec![0.0; tokens * features];
+    turn_rows(&mut y, &input, table, features, time, sign);
+    tensor(y, (tokens, features))
+}
+
+vectorized! {
+    fn turn_rows(y: &mut [f32], x: &[f32], table: &RotaryTable, features: usize, time: usize, sign: f32) {
+        let half = table.half;
+        for (i, (y, x)) in y.chunks_exact_mut(features).zip(x.chunks_exact(features)).enumerate() {
+            let angles = i % time * half..(i % time + 1) * half;
+            let (cos, sin) = (&table.cos[angles.clone()], &table.sin[angles]);
+            for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
+                let ((ya, yb), (a, b)) = (y.split_at_mut(half), x.split_at(half));
+                for j in 0..half {
+                    ya[j] = a[j] * cos[j] - sign * b[j] * sin[j];
+                    yb[j] = b[j] * cos[j] + sign * a[j] * sin[j];
+                }
+            }
+        }
+    }
+}

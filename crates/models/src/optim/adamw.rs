@@ -1,0 +1,98 @@
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101), in PyTorch's order of operations.
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{StepSize, UpdateRule, in_range};
+use crate::Result;
+use crate::ops::{tensor, values, vectorized};
+
+/// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- (1 - lr decay) w - lr m^ / (sqrt(v^) + eps), where m^ and v^ are m and v over 1 - b^step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AdamW {
+    /// Decay of the first moment, in [0, 1).
+    pub beta1: f64,
+    /// Decay of the second moment, in [0, 1).
+    pub beta2: f64,
+    /// Added to the denominator.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    /// Betas 0.9 and 0.95, eps 1e-8, no weight decay.
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+impl AdamW {
+    pub(super) fn checked(self) -> Result<Self> {
+        in_range("beta1", self.beta1, 0.0..1.0)?;
+        in_range("beta2", self.beta2, 0.0..1.0)?;
+        in_range("eps", self.eps, 0.0..1.0)?;
+        in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
+        Ok(self)
+    }
+}
+
+/// The constants of one step.
+#[derive(Clone, Copy)]
+struct Factors {
+    shrink: f32,
+    rate: f32,
+    root: f32,
+    keep: [f32; 2],
+    take: [f32; 2],
+    eps: f32,
+}
+
+vectorized! {
+    fn adamw_step(w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], f: Factors) {
+        for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+            *m = m.mul_add(f.keep[0], f.take[0] * g);
+            *v = v.mul_add(f.keep[1], f.take[1] * g * g);
+            *w = f.shrink * *w - f.rate * *m / v.sqrt().mul_add(f.root, f.eps);
+        }
+    }
+}
+
+impl UpdateRule for AdamW {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn state_names(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+        let [first, second] = state else { unreachable!("AdamW has two moments") };
+        let step = i32::try_from(size.step).unwrap_or(i32::MAX);
+        let correction1 = 1.0 - self.beta1.powi(step);
+        let correction2 = 1.0 - self.beta2.powi(step);
+        let factors = Factors {
+            shrink: (1.0 - size.learning_rate * self.weight_decay) as f32,
+            rate: (size.learning_rate / correction1) as f32,
+            root: (1.0 / correction2.sqrt()) as f32,
+            keep: [self.beta1 as f32, self.beta2 as f32],
+            take: [(1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32],
+            eps: self.eps as f32,
+        };
+        let g = values(gradient)?;
+        let (mut w, mut m, mut v) = (values(value)?.to_vec(), values(first)?.to_vec(), values(second)?.to_vec());
+        if g.len() != w.len() {
+            return Err(crate::Error::Shape {
+                name: "gradient".into(),
+                found: gradient.dims().to_vec(),
+                expected: value.dims().to_vec(),
+            });
+        }
+        adamw_step(&mut w, &mut m, &mut v, &g, factors);
+        *first = tensor(m, first.shape())?;
+        *second = tensor(v, second.shape())?;
+        Ok(tensor(w, value.shape())?)
+    }
+}

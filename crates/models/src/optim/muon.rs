@@ -1,0 +1,94 @@
+//! Muon: momentum, then orthogonalisation (Jordan et al. 2024; Liu et al., Moonlight, arXiv 2502.16982).
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Orthogonalizer, StepSize, UpdateRule, in_range, orthogonalize};
+use crate::ops::scaled_add;
+use crate::{Error, Result};
+
+/// How the learning rate is scaled with a matrix's shape `outputs x inputs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MuonScale {
+    /// sqrt(max(1, outputs / inputs)), Keller Jordan's: a tall matrix steps further. For 512 x 128: 2.
+    Original,
+    /// 0.2 sqrt(max(outputs, inputs)), Moonlight's: the update's root mean square is then about 0.2, as AdamW's, so that both take similar
+    /// learning rates. For 512 x 128: 4.53.
+    MatchRms,
+}
+
+impl MuonScale {
+    /// The factor for a matrix of `outputs` x `inputs`.
+    pub fn factor(self, outputs: usize, inputs: usize) -> f64 {
+        match self {
+            Self::Original => (outputs as f64 / inputs as f64).max(1.0).sqrt(),
+            Self::MatchRms => 0.2 * (outputs.max(inputs) as f64).sqrt(),
+        }
+    }
+}
+
+/// b <- momentum b + (1 - momentum) g, w <- (1 - lr decay) w - lr scale O(u), where O is the orthogonaliser and u is b, or (1 - momentum) g + momentum b with Nesterov.
+///
+/// For matrices inside the blocks only; the policy gives embeddings, heads and vectors to AdamW.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Muon {
+    /// Momentum, in [0, 1).
+    pub momentum: f64,
+    /// Whether the update looks ahead along the momentum.
+    pub nesterov: bool,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// The orthogonaliser.
+    pub orthogonalizer: Orthogonalizer,
+    /// The learning rate's scale.
+    pub scale: MuonScale,
+}
+
+impl Default for Muon {
+    /// Momentum 0.95 with Nesterov, five Newton-Schulz steps, Moonlight's scale, no weight decay.
+    fn default() -> Self {
+        Self {
+            momentum: 0.95,
+            nesterov: true,
+            weight_decay: 0.0,
+            orthogonalizer: Orthogonalizer::NewtonSchulz,
+            scale: MuonScale::MatchRms,
+        }
+    }
+}
+
+impl Muon {
+    pub(super) fn checked(self) -> Result<Self> {
+        in_range("momentum", self.momentum, 0.0..1.0)?;
+        in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
+        Ok(self)
+    }
+}
+
+impl UpdateRule for Muon {
+    fn name(&self) -> &'static str {
+        "muon"
+    }
+
+    fn state_names(&self) -> &'static [&'static str] {
+        &["momentum_buffer"]
+    }
+
+    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+        let [buffer] = state else { unreachable!("Muon has one momentum buffer") };
+        let &[outputs, inputs] = value.dims() else {
+            return Err(Error::config("muon", format!("a tensor {:?}", value.dims()), "a matrix"));
+        };
+        let momentum = self.momentum as f32;
+        *buffer = scaled_add(buffer, momentum, gradient, 1.0 - momentum)?;
+        let direction = match self.nesterov {
+            true => orthogonalize(&scaled_add(gradient, 1.0 - momentum, buffer, momentum)?, self.orthogonalizer)?,
+            false => orthogonalize(buffer, self.orthogonalizer)?,
+        };
+        let rate = size.learning_rate * self.scale.factor(outputs, inputs);
+        let shrink = 1.0 - size.learning_rate * self.weight_decay;
+        Ok(scaled_add(value, shrink as f32, &direction, -rate as f32)?)
+    }
+}

@@ -1,0 +1,204 @@
+//! A model's parameters: an ordered list with names, roles and values.
+//!
+//! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it.
+
+use candle_core::Tensor;
+
+use crate::{Error, Result};
+
+/// What a parameter is in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The token embedding (and the head, where they are tied).
+    TokenEmbedding,
+    /// The learned positions.
+    PositionEmbedding,
+    /// An untied output head.
+    Head,
+    /// A matrix inside a block, the only kind that Muon is made for.
+    HiddenMatrix,
+    /// A norm's gain.
+    Gain,
+    /// A bias of a linear map or a norm.
+    Bias,
+    /// LoRA's down projection A, `[rank, inputs]`.
+    LoraA,
+    /// LoRA's up projection B, `[outputs, rank]`.
+    LoraB,
+}
+
+/// The place of a parameter in [`Parameters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterId(usize);
+
+impl ParameterId {
+    /// The index into lists that run along the parameters.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One tensor of a model.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// The name, Llama's in Hugging Face's spelling for every architecture (`model.layers.0.self_attn.q_proj.weight`).
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Whether training changes it.
+    pub trainable: bool,
+    /// The values.
+    pub value: Tensor,
+}
+
+/// The parameters of a model, in a fixed order.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters {
+    list: Vec<Parameter>,
+}
+
+impl Parameters {
+    /// Adds a trainable parameter.
+    pub(crate) fn push(&mut self, name: impl Into<String>, role: Role, value: Tensor) -> ParameterId {
+        self.list.push(Parameter { name: name.into(), role, trainable: true, value });
+        ParameterId(self.list.len() - 1)
+    }
+
+    /// Drops the parameters from `length` on.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.list.truncate(length);
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many numbers there are in all, or in those that are trained.
+    pub fn count(&self, trainable_only: bool) -> usize {
+        self.list.iter().filter(|p| p.trainable || !trainable_only).map(|p| p.value.elem_count()).sum()
+    }
+
+    /// All parameters with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
+        self.list.iter().enumerate().map(|(i, p)| (ParameterId(i), p))
+    }
+
+    /// One parameter.
+    pub fn get(&self, id: ParameterId) -> &Parameter {
+        &self.list[id.0]
+    }
+
+    /// The values of one parameter.
+    pub fn value(&self, id: ParameterId) -> &Tensor {
+        &self.list[id.0].value
+    }
+
+    /// The place of the parameter called `name`.
+    pub fn find(&self, name: &str) -> Option<ParameterId> {
+        self.list.iter().position(|p| p.name == name).map(ParameterId)
+    }
+
+    /// Replaces the values of a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the new values have another shape.
+    pub fn set(&mut self, id: ParameterId, value: Tensor) -> Result<()> {
+        let parameter = &mut self.list[id.0];
+        if parameter.value.dims() != value.dims() {
+            return Err(Error::Shape {
+                name: parameter.name.clone(),
+                found: value.dims().to_vec(),
+                expected: parameter.value.dims().to_vec(),
+            });
+        }
+        parameter.value = value;
+        Ok(())
+    }
+
+    /// Trains exactly the given parameters and freezes the others.
+    pub fn train_members<'a>(&mut self, members: impl IntoIterator<Item = &'a ParameterId>) {
+        for parameter in &mut self.list {
+            parameter.trainable = false;
+        }
+        for id in members {
+            self.list[id.0].trainable = true;
+        }
+    }
+}
+
+/// The gradients of a model's parameters; `None` where a parameter is frozen.
+#[derive(Debug, Clone)]
+pub struct Gradients {
+    list: Vec<Option<Tensor>>,
+}
+
+impl Gradients {
+    /// No gradient yet for any of `count` parameters.
+    pub fn empty(count: usize) -> Self {
+        Self { list: vec![None; count] }
+    }
+
+    /// The gradient of one parameter.
+    pub fn get(&self, id: ParameterId) -> Option<&Tensor> {
+        self.list.get(id.0)?.as_ref()
+    }
+
+    /// Sets the gradient of a parameter, or adds to what is there.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn add(&mut self, id: ParameterId, gradient: Tensor) -> Result<()> {
+        let slot = &mut self.list[id.0];
+        *slot = Some(match slot.take() {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        });
+        Ok(())
+    }
+
+    /// Adds the gradients of another micro-batch.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn accumulate(&mut self, other: Self) -> Result<()> {
+        for (i, gradient) in other.list.into_iter().enumerate() {
+            if let Some(gradient) = gradient {
+                self.add(ParameterId(i), gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The Euclidean norm of all gradients together.
+    ///
+    /// # Errors
+    /// If a gradient is not a contiguous `f32` tensor.
+    pub fn norm(&self) -> Result<f64> {
+        let mut sum = 0.0;
+        for gradient in self.list.iter().flatten() {
+            sum += crate::ops::sum_of_squares(&crate::ops::values(gradient)?);
+        }
+        Ok(sum.sqrt())
+    }
+
+    /// Scales the gradients so that their common norm is at most `limit`, as PyTorch's `clip_grad_norm_`, and returns the norm before.
+    ///
+    /// # Errors
+    /// If a gradient is not a contiguous `f32` tensor.
+    pub fn clip(&mut self, limit: f64) -> Result<f64> {
+        let norm = self.norm()?;
+        let factor = limit / (norm + 1e-6);
+        if factor < 1.0 {
+            for gradient in self.list.iter_mut().flatten() {
+                *gradient = (&*gradient * factor)?;
+            }
+        }
+        Ok(norm)
+    }
+}

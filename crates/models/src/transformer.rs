@@ -1,0 +1,264 @@
+//! The decoder-only transformer: construction, loss, gradients, logits.
+
+use candle_core::Tensor;
+
+use crate::batch::Batch;
+use crate::config::{Activation, ModelConfig, NormKind, Positions};
+use crate::init::{self, DEVIATION, Initializer};
+use crate::layers::{Block, BlockSaved, Linear, Norm};
+use crate::ops::{self, HeadBackward, NormSaved, RotaryTable};
+use crate::parameters::{Gradients, ParameterId, Parameters, Role};
+use crate::{Error, Result};
+
+/// A decoder-only transformer with its parameters.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    config: ModelConfig,
+    parameters: Parameters,
+    blocks: Vec<Block>,
+    tokens: ParameterId,
+    positions: Option<ParameterId>,
+    norm: Norm,
+    head: ParameterId,
+    rotary: Option<RotaryTable>,
+}
+
+/// The loss of a batch, not yet divided by the number of targets.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossSum {
+    /// Sum of the cross-entropies, in nats.
+    pub sum: f64,
+    /// Number of target tokens.
+    pub count: usize,
+}
+
+impl LossSum {
+    /// The mean loss in nats per target token; NaN without targets.
+    pub fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+}
+
+/// What the backward reads.
+struct Saved {
+    blocks: Vec<BlockSaved>,
+    last: Tensor,
+    norm: NormSaved,
+}
+
+/// Names and shapes of the parameters while a model is built.
+struct Builder<'a> {
+    config: &'a ModelConfig,
+    parameters: Parameters,
+    initializer: Initializer,
+}
+
+impl Builder<'_> {
+    fn norm(&mut self, name: &str) -> Result<Norm> {
+        let shape = [self.config.width];
+        let gain = self.parameters.push(format!("{name}.weight"), Role::Gain, init::constant(&shape, 1.0)?);
+        let with_bias = self.config.bias && self.config.norm == NormKind::Layer;
+        let bias = match with_bias {
+            true => Some(self.parameters.push(format!("{name}.bias"), Role::Bias, init::constant(&shape, 0.0)?)),
+            false => None,
+        };
+        Ok(Norm { gain, bias, kind: self.config.norm, eps: self.config.norm_eps })
+    }
+
+    fn matrix(&mut self, name: &str, role: Role, shape: [usize; 2], deviation: f64) -> Result<ParameterId> {
+        let value = self.initializer.normal(&shape, deviation)?;
+        Ok(self.parameters.push(name, role, value))
+    }
+
+    fn linear(&mut self, name: &str, shape: [usize; 2], deviation: f64) -> Result<Linear> {
+        let weight = self.matrix(&format!("{name}.weight"), Role::HiddenMatrix, shape, deviation)?;
+        let bias = match self.config.bias {
+            true => {
+                let zeros = init::constant(&shape[..1], 0.0)?;
+                Some(self.parameters.push(format!("{name}.bias"), Role::Bias, zeros))
+            }
+            false => None,
+        };
+        Ok(Linear { weight, bias, adapter: None })
+    }
+
+    fn block(&mut self, index: usize) -> Result<Block> {
+        let (width, kv_width, mlp_width) = (self.config.width, self.config.kv_width(), self.config.mlp_width);
+        let residual = DEVIATION / (2.0 * self.config.layers as f64).sqrt();
+        let name = |part: &str| format!("model.layers.{index}.{part}");
+        Ok(Block {
+            attention_norm: self.norm(&name("input_layernorm"))?,
+            q: self.linear(&name("self_attn.q_proj"), [width, width], DEVIATION)?,
+            k: self.linear(&name("self_attn.k_proj"), [kv_width, width], DEVIATION)?,
+            v: self.linear(&name("self_attn.v_proj"), [kv_width, width], DEVIATION)?,
+            o: self.linear(&name("self_attn.o_proj"), [width, width], residual)?,
+            mlp_norm: self.norm(&name("post_attention_layernorm"))?,
+            gate: match self.config.activation {
+                Activation::SwiGlu => Some(self.linear(&name("mlp.gate_proj"), [mlp_width, width], DEVIATION)?),
+                Activation::Gelu => None,
+            },
+            up: self.linear(&name("mlp.up_proj"), [mlp_width, width], DEVIATION)?,
+            down: self.linear(&name("mlp.down_proj"), [width, mlp_width], residual)?,
+        })
+    }
+}
+
+impl Transformer {
+    /// A model with initial weights drawn from `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration does not fit together.
+    pub fn new(config: &ModelConfig, seed: u64) -> Result<Self> {
+        config.validate()?;
+        let mut builder = Builder { config, parameters: Parameters::default(), initializer: Initializer::new(seed) };
+        let table = [config.vocabulary, config.width];
+        let tokens = builder.matrix("model.embed_tokens.weight", Role::TokenEmbedding, table, DEVIATION)?;
+        let positions = match config.positions {
+            Positions::Learned => {
+                let shape = [config.context, config.width];
+                Some(builder.matrix("model.embed_positions.weight", Role::PositionEmbedding, shape, DEVIATION)?)
+            }
+            Positions::Rotary { .. } => None,
+        };
+        let blocks = (0..config.layers).map(|i| builder.block(i)).collect::<Result<Vec<_>>>()?;
+        let norm = builder.norm("model.norm")?;
+        let head = match config.tied {
+            true => tokens,
+            false => builder.matrix("lm_head.weight", Role::Head, table, DEVIATION)?,
+        };
+        let rotary = match config.positions {
+            Positions::Rotary { theta } => Some(RotaryTable::new(config.context, config.head_width(), theta)),
+            Positions::Learned => None,
+        };
+        let parameters = builder.parameters;
+        Ok(Self { config: config.clone(), parameters, blocks, tokens, positions, norm, head, rotary })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The parameters, to be changed by an optimizer or a perturbation.
+    pub fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
+    }
+
+    /// The blocks and the parameters, for a change of the architecture.
+    pub(crate) fn parts_mut(&mut self) -> (&mut Vec<Block>, &mut Parameters) {
+        (&mut self.blocks, &mut self.parameters)
+    }
+
+    fn check(&self, ids: &[u32], time: usize) -> Result<()> {
+        if time == 0 || time > self.config.context {
+            return Err(Error::config("time", time, format!("1 to the context's {} tokens", self.config.context)));
+        }
+        match ids.iter().position(|&id| id as usize >= self.config.vocabulary) {
+            Some(position) => Err(Error::Token { token: ids[position], position, vocabulary: self.config.vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs the blocks; `keep` is called with what each block's backward would read.
+    fn blocks_forward(&self, ids: &[u32], time: usize, mut keep: impl FnMut(BlockSaved)) -> Result<Tensor> {
+        self.check(ids, time)?;
+        let p = &self.parameters;
+        let mut x = ops::embed(ids, p.value(self.tokens), self.positions.map(|id| p.value(id)), time)?;
+        for block in &self.blocks {
+            let (output, saved) = block.forward(&self.config, p, self.rotary.as_ref(), x, time)?;
+            keep(saved);
+            x = output;
+        }
+        Ok(x)
+    }
+
+    /// The final hidden states `[tokens, width]` of rows of `time` tokens, after the last norm: what the head reads.
+    ///
+    /// # Errors
+    /// [`Error::Token`] or [`Error::Config`] if the tokens do not fit the vocabulary or the context.
+    pub fn hidden(&self, ids: &[u32], time: usize) -> Result<Tensor> {
+        let last = self.blocks_forward(ids, time, drop)?;
+        Ok(self.norm.forward(&self.parameters, &last)?.0)
+    }
+
+    /// The logits `[tokens, vocabulary]` of rows of `time` tokens.
+    ///
+    /// # Errors
+    /// As [`hidden`](Self::hidden).
+    pub fn logits(&self, ids: &[u32], time: usize) -> Result<Tensor> {
+        self.head(&self.hidden(ids, time)?)
+    }
+
+    /// The logits `[rows, vocabulary]` of some final hidden states `[rows, width]`.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn head(&self, hidden: &Tensor) -> Result<Tensor> {
+        Ok(ops::head_logits(hidden, self.parameters.value(self.head))?)
+    }
+
+    /// The summed loss of a batch; no gradient is computed.
+    ///
+    /// # Errors
+    /// As [`hidden`](Self::hidden), or if a target is outside the vocabulary.
+    pub fn loss(&self, batch: &Batch) -> Result<LossSum> {
+        let hidden = self.hidden(batch.ids(), batch.time())?;
+        let loss = ops::head_loss(&hidden, self.parameters.value(self.head), batch.targets(), None)?;
+        Ok(LossSum { sum: loss.sum, count: loss.count })
+    }
+
+    /// The summed loss of a batch and the gradients of `scale` times that sum with respect to every trainable parameter.
+    ///
+    /// `scale` = 1 / (targets of all micro-batches) gives the gradient of the mean loss.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn gradients(&self, batch: &Batch, scale: f64) -> Result<(LossSum, Gradients)> {
+        let (ids, time) = (batch.ids(), batch.time());
+        let p = &self.parameters;
+        let mut saved_blocks = Vec::with_capacity(self.blocks.len());
+        let last = self.blocks_forward(ids, time, |saved| saved_blocks.push(saved))?;
+        let (hidden, norm) = self.norm.forward(p, &last)?;
+        let saved = Saved { blocks: saved_blocks, last, norm };
+
+        let mut gradients = Gradients::empty(p.len());
+        let backward = HeadBackward { scale: scale as f32, weight: p.get(self.head).trainable };
+        let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), Some(backward))?;
+        let sum = LossSum { sum: loss.sum, count: loss.count };
+        let Some(head) = loss.gradients else {
+            return Ok((sum, gradients));
+        };
+        if let Some(weight) = head.weight {
+            gradients.add(self.head, weight)?;
+        }
+        let mut dx = self.norm.backward(p, (&saved.last, &saved.norm), &head.hidden, None, &mut gradients)?;
+        for (block, saved) in self.blocks.iter().zip(&saved.blocks).rev() {
+            dx = block.backward(&self.config, p, self.rotary.as_ref(), saved, &dx, time, &mut gradients)?;
+        }
+        self.embedding_backward(ids, time, &dx, &mut gradients)?;
+        Ok((sum, gradients))
+    }
+
+    fn embedding_backward(&self, ids: &[u32], time: usize, dx: &Tensor, gradients: &mut Gradients) -> Result<()> {
+        let p = &self.parameters;
+        if p.get(self.tokens).trainable {
+            if gradients.get(self.tokens).is_none() {
+                gradients.add(self.tokens, p.value(self.tokens).zeros_like()?)?;
+            }
+            if let Some(table) = gradients.get(self.tokens) {
+                ops::add_rows(table, ids, dx)?;
+            }
+        }
+        if let Some(positions) = self.positions
+            && p.get(positions).trainable
+        {
+            gradients.add(positions, ops::position_gradient(dx, time, self.config.context)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! Same seed, same bits: whatever the number of threads, for shapes large enough that the matrix products do split.
+
+use models::lora::LoraConfig;
+use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
+use models::{ModelConfig, Transformer, train_step};
+
+use crate::support::{floats, random_batch};
+
+/// The losses of three steps and all weights after them, as bits.
+fn train(config: &ModelConfig, policy: &Policy, seed: u64) -> (Vec<u64>, Vec<u32>) {
+    let mut model = Transformer::new(config, seed).unwrap();
+    if policy.scope == Scope::Adapters {
+        model.add_lora(&LoraConfig::all(4), seed).unwrap();
+    }
+    let mut optimizer = Optimizer::new(model.parameters_mut(), policy).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..3 {
+        let batches = [random_batch(5, 70, config.vocabulary, step), random_batch(3, 70, config.vocabulary, step + 9)];
+        losses.push(train_step(&mut model, &mut optimizer, &batches, Some(1.0), 0.5).unwrap().loss.to_bits());
+    }
+    let weights = model.parameters().iter().flat_map(|(_, p)| floats(&p.value)).map(f32::to_bits).collect();
+    (losses, weights)
+}
+
+fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn training_gives_the_same_bits_with_any_number_of_threads() {
+    let gpt2 = ModelConfig::gpt2(531, 70, 2, 96, 4);
+    let llama = ModelConfig::llama(531, 70, 2, 120, 6, 2);
+    let adamw = Policy::uniform(RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() }), 1e-3);
+    let muon =
+        |orthogonalizer| Policy { hidden: RuleConfig::Muon(Muon { orthogonalizer, ..Muon::default() }), ..adamw };
+    let runs = [
+        (&gpt2, adamw),
+        (&gpt2, muon(Orthogonalizer::NewtonSchulz)),
+        (&llama, muon(Orthogonalizer::PolarExpress)),
+        (&llama, Policy { scope: Scope::Adapters, ..adamw }),
+    ];
+    for (config, policy) in runs {
+        let one = with_threads(1, || train(config, &policy, 7));
+        for threads in [2, 3] {
+            assert!(with_threads(threads, || train(config, &policy, 7)) == one, "{threads} threads: {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_fixes_the_weights_and_another_seed_changes_them() {
+    let config = ModelConfig::llama(50, 16, 1, 16, 2, 1);
+    let weights = |seed| -> Vec<f32> {
+        let mut model = Transformer::new(&config, seed).unwrap();
+        model.add_lora(&LoraConfig::all(2), seed).unwrap();
+        model.parameters().iter().flat_map(|(_, p)| floats(&p.value)).collect()
+    };
+    assert_eq!(weights(3), weights(3));
+    assert_ne!(weights(3), weights(4));
+}

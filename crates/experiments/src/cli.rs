@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -48,6 +49,9 @@ pub struct RunFlags {
     /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
+    /// Seconds between the snapshots of a run in progress; they decide what a kill costs, and no result
+    #[arg(long, default_value_t = 15.0, value_name = "SECONDS")]
+    pub snapshot_every: f64,
     /// Folder for the run store and the report; run again with the same folder to go on where a run stopped
     #[arg(long, default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
@@ -114,12 +118,15 @@ impl RunFlags {
     /// # Errors
     /// As [`resolved_preset`](Self::resolved_preset).
     pub fn options(&self) -> Result<Options> {
+        let snapshot_every = Duration::try_from_secs_f64(self.snapshot_every)
+            .map_err(|_| ExperimentError::value("snapshot-every", self.snapshot_every, "seconds, not negative"))?;
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Options {
             preset: self.resolved_preset()?,
             text: TextSource { corpus: self.corpus.clone(), tokenizer: self.tokenizer.clone() },
             out: self.out.clone(),
             jobs: self.jobs.unwrap_or(cores),
+            snapshot_every,
             display: if self.quiet { Display::Quiet } else { Display::Auto },
             command: command_line(),
         })

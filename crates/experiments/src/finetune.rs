@@ -228,7 +228,12 @@ impl Finetuning<'_> {
         let mut source = self.start.task.source(preset.model.context, pretraining.seed)?;
         let warmup = (finetune.warmup * finetune.steps as f64).round() as u64;
         let schedule = Schedule { steps: finetune.steps, warmup, decay: finetune.decay };
-        let plan = Plan { sequences: finetune.sequences, schedule, clip: finetune.clip };
+        let plan = Plan {
+            sequences: finetune.sequences,
+            schedule,
+            clip: finetune.clip,
+            snapshot_every: pretraining.snapshot_every,
+        };
         let interval = (finetune.steps / (finetune.along + 1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<Along>> {
             let wanted = finetune.along > 0 && step > 0 && step % interval == 0 && step < finetune.steps;

@@ -97,6 +97,24 @@ impl ModelPreset {
     }
 }
 
+/// How much of the pinned packages' text is used: files drawn at random, the same for every run. A user's own corpus is used whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CorpusPreset {
+    /// Bytes of prose, about; all where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prose_bytes: Option<usize>,
+    /// Bytes of code, about; all where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_bytes: Option<usize>,
+}
+
+impl CorpusPreset {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Pretraining, common to all checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -270,6 +288,12 @@ pub struct Preset {
     /// Pairs of checkpoints that tell the optimizer from loss and weight scale.
     #[serde(default)]
     pub controls: Vec<[String; 2]>,
+    /// The methods that are run from checkpoints outside `pair`; none named means all.
+    #[serde(default)]
+    pub control_methods: Vec<String>,
+    /// How much text.
+    #[serde(default, skip_serializing_if = "CorpusPreset::is_default")]
+    pub corpus: CorpusPreset,
     /// The network.
     pub model: ModelPreset,
     /// Pretraining.
@@ -362,6 +386,11 @@ impl Preset {
     fn validate_numbers(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
         at_least("model.vocabulary", self.model.vocabulary as u64, 257)?;
+        for (field, bytes) in
+            [("corpus.prose-bytes", self.corpus.prose_bytes), ("corpus.code-bytes", self.corpus.code_bytes)]
+        {
+            at_least(field, bytes.unwrap_or(1) as u64, 1)?;
+        }
         let (model, pretrain, finetune, evaluation) = (&self.model, &self.pretrain, &self.finetune, &self.evaluation);
         for (field, value) in [
             ("model.context", model.context),
@@ -424,6 +453,11 @@ impl Preset {
                 return Err(ExperimentError::value("pair or controls", name, expected));
             }
         }
+        if let Some(unknown) =
+            self.control_methods.iter().find(|name| !self.methods.iter().any(|method| method.name == **name))
+        {
+            return Err(ExperimentError::value("control-methods", unknown, "a method of this preset"));
+        }
         for name in &self.pair {
             let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
             if !self.methods.iter().any(|m| m.name == matched) {
@@ -437,6 +471,12 @@ impl Preset {
     /// The checkpoint of that name.
     pub fn checkpoint(&self, name: &str) -> Option<&CheckpointPreset> {
         self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+    }
+
+    /// The methods that are run from a checkpoint.
+    pub fn methods_from<'a>(&'a self, checkpoint: &str) -> impl Iterator<Item = &'a MethodPreset> {
+        let all = self.control_methods.is_empty() || self.pair.iter().any(|name| name == checkpoint);
+        self.methods.iter().filter(move |method| all || self.control_methods.contains(&method.name))
     }
 
     /// Keeps the tasks that are named, in that order.
@@ -459,6 +499,7 @@ impl Preset {
             return Err(ExperimentError::value("methods", unknown, expected));
         }
         self.methods.retain(|method| names.contains(&method.name));
+        self.control_methods.retain(|name| names.contains(name));
         self.validate()
     }
 }

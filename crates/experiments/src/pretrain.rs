@@ -1,5 +1,7 @@
 //! The pretraining stage: from a preset and tokens to a checkpoint.
 
+use std::time::Duration;
+
 use models::data::PackedText;
 use models::optim::Optimizer;
 use models::schedule::Schedule;
@@ -45,6 +47,8 @@ pub struct Pretraining<'a> {
     pub seed: u64,
     /// The text.
     pub data: &'a TokenData,
+    /// Time between the snapshots of this run and of the finetunings from it.
+    pub snapshot_every: Duration,
 }
 
 /// What decides the result.
@@ -117,7 +121,8 @@ impl Pretraining<'_> {
         let steps = self.checkpoint.steps;
         let warmup = (pretrain.warmup * steps as f64).round() as u64;
         let schedule = Schedule { steps, warmup, decay: pretrain.decay };
-        let plan = Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip };
+        let plan =
+            Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip, snapshot_every: self.snapshot_every };
         let interval = (steps / pretrain.curve_points.max(1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<(f64, f64)>> {
             match step > 0 && (step % interval == 0 || step == steps) {

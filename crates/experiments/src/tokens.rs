@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::{self, Corpus, Document, UserCorpus};
 use crate::error::{ExperimentError, Result};
+use crate::preset::{CorpusPreset, Preset};
 use crate::store::{FilesWriter, StageKey, StageState, Store, StoredFiles};
 
 /// Raised when a fix changes the tokens.
 const SEMANTICS: u32 = 1;
+
+/// Seed of the choice of files where a preset limits the text.
+const LIMIT_SEED: u64 = 1;
 
 /// Seed of the division into training and held-out text.
 const SPLIT_SEED: u64 = 0;
@@ -76,15 +80,16 @@ const FILES: [&str; 4] = ["prose-train.u32", "prose-held-out.u32", "code-train.u
 impl TokenData {
     /// The tokens of a text source, from the store if they are there.
     ///
-    /// `vocabulary` is the number of BPE entries; 257 means bytes. `held_out` is the share of text to hold out.
+    /// Of the preset count the vocabulary, the share of text to hold out, and how much text is used.
     ///
     /// # Errors
     /// If the text cannot be read, is too small, or does not fit the tokenizer.
-    pub fn prepare(store: &Store, source: &TextSource, vocabulary: usize, held_out: f64) -> Result<Self> {
+    pub fn prepare(store: &Store, source: &TextSource, preset: &Preset) -> Result<Self> {
+        let held_out = preset.evaluation.held_out;
         let given = source.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
         let given_json = given.as_ref().map(Tokenizer::to_json).transpose()?.flatten();
-        let text = Text::read(source.corpus.as_deref(), given.as_ref())?;
-        let vocabulary = given.as_ref().map_or(vocabulary, Tokenizer::vocabulary);
+        let text = Text::read(source.corpus.as_deref(), given.as_ref(), &preset.corpus)?;
+        let vocabulary = given.as_ref().map_or(preset.model.vocabulary, Tokenizer::vocabulary);
         let tokenizer = match &given_json {
             Some(json) => crate::hash::sha256_hex(json.as_bytes()),
             None => "trained".into(),
@@ -129,12 +134,14 @@ impl TokenData {
 }
 
 impl Text {
-    fn read(user: Option<&Path>, tokenizer: Option<&Tokenizer>) -> Result<Self> {
-        let pinned = Corpus::pinned()?;
+    /// A user's file is read before the pinned packages, so that a mistake in it shows at once.
+    fn read(user: Option<&Path>, tokenizer: Option<&Tokenizer>, limits: &CorpusPreset) -> Result<Self> {
+        let user = user.map(|path| Ok::<_, ExperimentError>((path, user_corpus(path, tokenizer)?))).transpose()?;
+        let pinned = Corpus::pinned()?.limited(limits.prose_bytes, limits.code_bytes, LIMIT_SEED)?;
         let fingerprint = |documents: &[Document]| corpus::fingerprint(&[("text", documents)]);
         let code_fingerprint = fingerprint(&pinned.code);
         let summary = pinned.summary();
-        let Some(path) = user else {
+        let Some((path, prose)) = user else {
             return Ok(Self {
                 prose_fingerprint: fingerprint(&pinned.prose),
                 prose: UserCorpus::Text(pinned.prose),
@@ -143,12 +150,6 @@ impl Text {
                 code_fingerprint,
             });
         };
-        let vocabulary = tokenizer.map(Tokenizer::vocabulary);
-        if path.extension().is_some_and(|extension| extension == "bin") && vocabulary.is_none() {
-            let expected = "--tokenizer FILE with the tokenizer.json that made it";
-            return Err(ExperimentError::value("corpus", path.display(), expected));
-        }
-        let prose = corpus::read_user_corpus(path, vocabulary)?;
         let (prose_fingerprint, size) = match &prose {
             UserCorpus::Text(documents) => {
                 (fingerprint(documents), format!("{:.1} MB", corpus::bytes(documents) as f64 / 1e6))
@@ -209,6 +210,15 @@ impl Text {
         files.write_json("text.json", &Described { description: self.description })?;
         Ok(())
     }
+}
+
+/// A user's corpus; token ids need the tokenizer that made them.
+fn user_corpus(path: &Path, tokenizer: Option<&Tokenizer>) -> Result<UserCorpus> {
+    if path.extension().is_some_and(|extension| extension == "bin") && tokenizer.is_none() {
+        let expected = "--tokenizer FILE with the tokenizer.json that made it";
+        return Err(ExperimentError::value("corpus", path.display(), expected));
+    }
+    Ok(corpus::read_user_corpus(path, tokenizer.map(Tokenizer::vocabulary))?)
 }
 
 /// All documents one after the other, each ended by the end of text.

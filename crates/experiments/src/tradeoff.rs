@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use models::optim::Optimizer;
 use models::{Batch, Transformer, train_step};
@@ -33,6 +33,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Runs at a time, each on one thread.
     pub jobs: NonZeroUsize,
+    /// Time between the snapshots of a run in progress.
+    pub snapshot_every: Duration,
     /// Where progress is shown.
     pub display: Display,
     /// The command, for the report.
@@ -88,7 +90,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     let report = options.out.join("report");
     create_folder(&report.join(crate::report::FIGURES))?;
 
-    let data = TokenData::prepare(&store, &options.text, preset.model.vocabulary, preset.evaluation.held_out)?;
+    let data = TokenData::prepare(&store, &options.text, preset)?;
     say(&data.description);
     say(&format!(
         "tokens: {} of pretraining text, {} of code, vocabulary {}",
@@ -100,7 +102,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
         preset.tasks.iter().map(|task| TaskData::prepare(task, preset, &data)).collect::<Result<_>>()?;
     describe_policies(preset, &data, &say)?;
 
-    let (grid, kinds) = build_grid(preset, &data, &tasks, &store);
+    let (grid, kinds) = build_grid(options, &data, &tasks, &store);
     let speed = single_thread(|| measure_speed(preset, &data))??;
     let budget = grid.tokens();
     let seconds = budget as f64 / speed / options.jobs.get() as f64;
@@ -240,11 +242,12 @@ fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
 
 /// Jobs for the baselines, every pretraining, every measurement of a checkpoint and every finetuning.
 fn build_grid<'a>(
-    preset: &'a Preset,
+    options: &'a Options,
     data: &'a TokenData,
     tasks: &'a [TaskData],
     store: &'a Store,
 ) -> (Grid<'a, Output>, Vec<Kind>) {
+    let Options { preset, snapshot_every, .. } = options;
     let (mut grid, mut kinds) = (Grid::new(), Vec::new());
     grid.add("n-gram baselines", data.prose_train.len() as u64 / 50, &[], move |_| {
         let found = baselines(preset, data, store)?;
@@ -254,7 +257,7 @@ fn build_grid<'a>(
     kinds.push(Kind::Baselines);
     for seed in 0..preset.seeds {
         for checkpoint in &preset.checkpoints {
-            let pretraining = Pretraining { preset, checkpoint, seed, data };
+            let pretraining = Pretraining { preset, checkpoint, seed, data, snapshot_every: *snapshot_every };
             let pretrained = grid.add(pretraining.label(), pretraining.tokens(), &[], move |job| {
                 let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
                 let result = single_thread(|| pretraining.run(store, advance, skip))??;
@@ -293,7 +296,8 @@ fn add_task<'a>(
         Ok(Outcome { summary, value: Output::Measured(Some(losses)) })
     });
     kinds.push(Kind::Measurement);
-    for method in &start.pretraining.preset.methods {
+    let Pretraining { preset, checkpoint, .. } = start.pretraining;
+    for method in preset.methods_from(&checkpoint.name) {
         for &rate in &method.rates {
             let run = Finetuning { start, method, rate };
             grid.add(run.label(), run.tokens(), &[measured], move |job| -> Result<_, JobError> {

@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::store::{ActiveStage, Snapshot};
 
-/// Time between snapshots. It decides what a kill costs and nothing else.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
-
 /// The state of the optimizer in a stage's folder.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 const PROGRESS: &str = "progress.json";
@@ -28,6 +25,8 @@ pub struct Plan {
     pub schedule: Schedule,
     /// Bound on the gradient's norm.
     pub clip: f64,
+    /// Time between snapshots. It decides what a kill costs and nothing else.
+    pub snapshot_every: Duration,
 }
 
 /// A line of `metrics.jsonl`.
@@ -112,7 +111,7 @@ impl<P: Serialize + DeserializeOwned> Trained<P> {
                 break;
             }
             self.points.extend(observe(self.steps, &self.model)?);
-            if last_snapshot.elapsed() >= SNAPSHOT_EVERY && self.steps < plan.schedule.steps {
+            if last_snapshot.elapsed() >= plan.snapshot_every && self.steps < plan.schedule.steps {
                 self.snapshot(stage)?;
                 last_snapshot = Instant::now();
             }

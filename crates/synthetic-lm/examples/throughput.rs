@@ -23,9 +23,7 @@ fn main() -> Result<(), synthetic_lm::Error> {
             }
             filled as f64 / start.elapsed().as_secs_f64()
         };
-        let best = std::iter::repeat_with(round)
-            .take(ROUNDS)
-            .fold(0.0, f64::max);
+        let best = std::iter::repeat_with(round).take(ROUNDS).fold(0.0, f64::max);
         println!("{:14} {:16.1}", preset.name, best / 1e6);
     }
     Ok(())

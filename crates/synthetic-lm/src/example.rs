@@ -25,15 +25,8 @@ pub fn constant_baseline(train: &[Example], test: &[Example]) -> f64 {
     for example in train {
         *counts.entry(&example.answer).or_default() += 1;
     }
-    let most_frequent = counts
-        .iter()
-        .rev()
-        .max_by_key(|(_, count)| **count)
-        .map(|(answer, _)| *answer);
-    let right = test
-        .iter()
-        .filter(|example| Some(example.answer.as_str()) == most_frequent)
-        .count();
+    let most_frequent = counts.iter().rev().max_by_key(|(_, count)| **count).map(|(answer, _)| *answer);
+    let right = test.iter().filter(|example| Some(example.answer.as_str()) == most_frequent).count();
     right as f64 / test.len().max(1) as f64
 }
 
@@ -53,14 +46,10 @@ mod tests {
     #[test]
     fn the_constant_answer_is_the_most_frequent_one_of_the_training_examples() {
         let examples = |answers: &[&str]| -> Vec<Example> {
-            let example = |answer: &&str| Example {
-                answer: answer.to_string(),
-                ..Example::default()
-            };
+            let example = |answer: &&str| Example { answer: answer.to_string(), ..Example::default() };
             answers.iter().map(example).collect()
         };
-        let baseline =
-            |train: &[&str], test: &[&str]| constant_baseline(&examples(train), &examples(test));
+        let baseline = |train: &[&str], test: &[&str]| constant_baseline(&examples(train), &examples(test));
         assert_eq!(baseline(&["1", "2", "2", "3"], &["2", "1", "1", "1"]), 0.25);
         assert_eq!(baseline(&["2", "1"], &["1", "2", "2"]), 1.0 / 3.0);
         assert_eq!(baseline(&[], &["1"]), 0.0);

@@ -21,18 +21,13 @@ pub struct Text {
 impl From<&Example> for Text {
     /// Prompt and completion in one.
     fn from(example: &Example) -> Self {
-        Self {
-            text: format!("{}{}", example.prompt, example.completion),
-        }
+        Self { text: format!("{}{}", example.prompt, example.completion) }
     }
 }
 
 /// The names of tokens, separated by spaces.
 pub fn spelled(language: &Language, tokens: &[Token]) -> String {
-    let names: Vec<String> = tokens
-        .iter()
-        .map(|&token| language.vocabulary().name(token))
-        .collect();
+    let names: Vec<String> = tokens.iter().map(|&token| language.vocabulary().name(token)).collect();
     names.join(" ")
 }
 
@@ -49,10 +44,7 @@ pub fn probe_example(language: &Language, probe: &Probe) -> Example {
 ///
 /// # Errors
 /// Whatever the writer reports.
-pub fn write_jsonl<T: Serialize>(
-    mut writer: impl Write,
-    records: impl IntoIterator<Item = T>,
-) -> io::Result<()> {
+pub fn write_jsonl<T: Serialize>(mut writer: impl Write, records: impl IntoIterator<Item = T>) -> io::Result<()> {
     for record in records {
         serde_json::to_writer(&mut writer, &record)?;
         writer.write_all(b"\n")?;
@@ -64,10 +56,7 @@ pub fn write_jsonl<T: Serialize>(
 ///
 /// # Errors
 /// [`Error::File`] with the path and what went wrong.
-pub fn save_jsonl<T: Serialize>(
-    path: &Path,
-    records: impl IntoIterator<Item = T>,
-) -> Result<(), Error> {
+pub fn save_jsonl<T: Serialize>(path: &Path, records: impl IntoIterator<Item = T>) -> Result<(), Error> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
     let write = || {
@@ -79,10 +68,7 @@ pub fn save_jsonl<T: Serialize>(
     write().map_err(|error| {
         // What is half written is of no use; if it cannot be removed either, the first error is the one to report.
         let _ = fs::remove_file(&temporary);
-        Error::File {
-            path: path.display().to_string(),
-            problem: error.to_string(),
-        }
+        Error::File { path: path.display().to_string(), problem: error.to_string() }
     })
 }
 
@@ -98,9 +84,7 @@ mod tests {
         let mut written = Vec::new();
         write_jsonl(&mut written, &examples).unwrap();
         let lines = std::str::from_utf8(&written).unwrap().lines();
-        let read: Vec<Example> = lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let read: Vec<Example> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, examples);
     }
 
@@ -109,10 +93,7 @@ mod tests {
         let language = Language::new(&Config::memorization(10, 10), 0).unwrap();
         for probe in language.probes(1, Group::Test, 5, 0).unwrap() {
             let example = probe_example(&language, &probe);
-            assert_eq!(
-                format!("{} {}", example.prompt, example.completion),
-                spelled(&language, &probe.tokens)
-            );
+            assert_eq!(format!("{} {}", example.prompt, example.completion), spelled(&language, &probe.tokens));
             assert!(example.prompt.starts_with("#1 s") && example.prompt.ends_with(" ="));
             assert_eq!(example.completion, format!("{} .", example.answer));
         }
@@ -123,17 +104,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing").join("train.jsonl");
         let error = save_jsonl(&path, [0]).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&path.display().to_string()) && error.contains("No such file"),
-            "{error}"
-        );
+        assert!(error.starts_with(&path.display().to_string()) && error.contains("No such file"), "{error}");
         let path = directory.path().join("train.jsonl");
         save_jsonl(&path, [0, 1]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "0\n1\n");
-        assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            1,
-            "the temporary file is gone"
-        );
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the temporary file is gone");
     }
 }

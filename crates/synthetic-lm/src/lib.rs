@@ -5,6 +5,11 @@
 //! numbered, the numbers are parted once and for all, and each seed only chooses an order within its part
 //! (module [`split`]).
 //!
+//! - [`word_problems`] and [`string_instructions`]: text tasks for finetuning, found by name in the [`registry`].
+//! - [`language`]: token languages that mix facts, patterns, exceptions and random processes, with the loss that a
+//!   perfect memoriser or rule-follower would have; [`metrics`] reads a model's answers against them.
+//! - [`export`]: JSON lines for other trainers.
+//!
 //! # Example
 //! ```
 //! use synthetic_lm::word_problems::{self, Config};

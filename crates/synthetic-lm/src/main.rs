@@ -33,8 +33,8 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// How many.
-        #[arg(long, default_value_t = 5)]
-        count: usize,
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
     },
     /// Print sizes and what can be had without learning anything.
     Statistics {
@@ -59,11 +59,11 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// Training examples, or documents.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         train: u32,
         /// Test examples; in a language, for each of its patterns.
-        #[arg(long)]
-        test: usize,
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        test: u32,
         /// The folder to write into; made if missing.
         #[arg(long)]
         out: PathBuf,
@@ -90,35 +90,23 @@ enum Named {
 }
 
 fn named(name: &str) -> Result<Named, Error> {
-    if TASKS
-        .iter()
-        .any(|entry| entry.name == name.split(':').next().unwrap_or_default())
-    {
+    if TASKS.iter().any(|entry| entry.name == name.split(':').next().unwrap_or_default()) {
         return Ok(Named::Task(task(name)?));
     }
-    language_config(name)
-        .map(Named::Language)
-        .map_err(|error| match error {
-            Error::Unknown { found, known, .. } => {
-                let tasks = TASKS.map(|entry| entry.name).join(", ");
-                Error::Unknown {
-                    what: "task or language",
-                    found,
-                    known: format!("{tasks}, {known}"),
-                }
-            }
-            other => other,
-        })
+    language_config(name).map(Named::Language).map_err(|error| match error {
+        Error::Unknown { found, known, .. } => {
+            let tasks = TASKS.map(|entry| entry.name).join(", ");
+            Error::Unknown { what: "task or language", found, known: format!("{tasks}, {known}") }
+        }
+        other => other,
+    })
 }
 
 fn language_config(name: &str) -> Result<Config, Error> {
     if !name.ends_with(".json") {
         return preset(name);
     }
-    let problem = |problem: String| Error::File {
-        path: name.to_owned(),
-        problem,
-    };
+    let problem = |problem: String| Error::File { path: name.to_owned(), problem };
     let text = fs::read_to_string(name).map_err(|error| problem(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| problem(error.to_string()))
 }
@@ -176,14 +164,14 @@ fn run(command: Command, out: &mut impl Write) -> Result<(), Stop> {
         Command::List => list(out),
         Command::Sample { source, count } => match named(&source.name)? {
             Named::Task(task) => {
-                for example in task.generate(source.seed, count, 0)?.train {
+                for example in task.generate(source.seed, count as usize, 0)?.train {
                     writeln!(out, "{}{}", example.prompt, example.completion)?;
                 }
                 Ok(())
             }
             Named::Language(config) => {
                 let language = Language::new(&config, source.seed)?;
-                for text in texts(&language, source.seed, count) {
+                for text in texts(&language, source.seed, count as usize) {
                     writeln!(out, "{}", text.text)?;
                 }
                 Ok(())
@@ -191,13 +179,9 @@ fn run(command: Command, out: &mut impl Write) -> Result<(), Stop> {
         },
         Command::Statistics { source } => match named(&source.name)? {
             Named::Task(task) => task_statistics(task.as_ref(), source.seed, out),
-            Named::Language(config) => {
-                language_statistics(&Language::new(&config, source.seed)?, out)
-            }
+            Named::Language(config) => language_statistics(&Language::new(&config, source.seed)?, out),
         },
-        Command::Floors { language, seed } => {
-            floors(&Language::new(&language_config(&language)?, seed)?, out)
-        }
+        Command::Floors { language, seed } => floors(&Language::new(&language_config(&language)?, seed)?, out),
         Command::Config { name } => {
             let value = match named(&name)? {
                 Named::Task(task) => task.parameters(),
@@ -205,13 +189,9 @@ fn run(command: Command, out: &mut impl Write) -> Result<(), Stop> {
             };
             Ok(writeln!(out, "{value:#}")?)
         }
-        Command::Export {
-            source,
-            train,
-            test,
-            out: directory,
-            text,
-        } => export(&source, train as usize, test, &directory, text, out),
+        Command::Export { source, train, test, out: directory, text } => {
+            export(&source, train as usize, test as usize, &directory, text, out)
+        }
     }
 }
 
@@ -235,9 +215,7 @@ fn texts(language: &Language, seed: u64, count: usize) -> Vec<Text> {
         .map_while(|_| {
             tokens.clear();
             stream.next_document(&mut tokens)?;
-            Some(Text {
-                text: spelled(language, &tokens),
-            })
+            Some(Text { text: spelled(language, &tokens) })
         })
         .collect()
 }
@@ -245,48 +223,19 @@ fn texts(language: &Language, seed: u64, count: usize) -> Vec<Text> {
 fn task_statistics(task: &dyn Task, seed: u64, out: &mut impl Write) -> Result<(), Stop> {
     let n = 10_000.min(usize::try_from(task.available(Side::Train)).unwrap_or(usize::MAX));
     let examples = task.generate(seed, n, 0)?.train;
-    let mean = |length: fn(&synthetic_lm::Example) -> usize| {
-        examples.iter().map(length).sum::<usize>() as f64 / n as f64
-    };
-    writeln!(
-        out,
-        "instances to train on      {}",
-        task.available(Side::Train)
-    )?;
-    writeln!(
-        out,
-        "instances to test on       {}",
-        task.available(Side::Test)
-    )?;
-    writeln!(
-        out,
-        "characters in a prompt     {:.1} (mean of {n})",
-        mean(|example| example.prompt.len())
-    )?;
-    writeln!(
-        out,
-        "characters in a completion {:.1}",
-        mean(|example| example.completion.len())
-    )?;
-    writeln!(
-        out,
-        "always the same answer     {:.2} % right at best",
-        100.0 * constant_baseline(&examples, &examples)
-    )?;
+    let mean =
+        |length: fn(&synthetic_lm::Example) -> usize| examples.iter().map(length).sum::<usize>() as f64 / n as f64;
+    writeln!(out, "instances to train on      {}", task.available(Side::Train))?;
+    writeln!(out, "instances to test on       {}", task.available(Side::Test))?;
+    writeln!(out, "characters in a prompt     {:.1} (mean of {n})", mean(|example| example.prompt.len()))?;
+    writeln!(out, "characters in a completion {:.1}", mean(|example| example.completion.len()))?;
+    writeln!(out, "always the same answer     {:.2} % right at best", 100.0 * constant_baseline(&examples, &examples))?;
     Ok(())
 }
 
 fn language_statistics(language: &Language, out: &mut impl Write) -> Result<(), Stop> {
-    writeln!(
-        out,
-        "tokens in the vocabulary  {}",
-        language.vocabulary().size()
-    )?;
-    writeln!(
-        out,
-        "tokens in a document      {:.2} (expected)",
-        language.mean_document_length()
-    )?;
+    writeln!(out, "tokens in the vocabulary  {}", language.vocabulary().size())?;
+    writeln!(out, "tokens in a document      {:.2} (expected)", language.mean_document_length())?;
     for (component, name) in language.component_names().into_iter().enumerate() {
         writeln!(
             out,
@@ -307,18 +256,10 @@ fn language_statistics(language: &Language, out: &mut impl Write) -> Result<(), 
 fn floors(language: &Language, out: &mut impl Write) -> Result<(), Stop> {
     writeln!(out, "training text, nats per token")?;
     for learner in Learner::ALL {
-        writeln!(
-            out,
-            "    {:8} {:.6}",
-            learner.name(),
-            language.training_loss(learner)
-        )?;
+        writeln!(out, "    {:8} {:.6}", learner.name(), language.training_loss(learner))?;
     }
     for (component, name) in language.component_names().into_iter().enumerate() {
-        writeln!(
-            out,
-            "#{component} {name}, nats per document: prompt + answer"
-        )?;
+        writeln!(out, "#{component} {name}, nats per document: prompt + answer")?;
         for group in Group::ALL {
             for learner in Learner::ALL {
                 if let Some(loss) = language.loss(component, group, learner) {
@@ -346,10 +287,7 @@ fn export(
     out: &mut impl Write,
 ) -> Result<(), Stop> {
     let made = fs::create_dir_all(directory);
-    made.map_err(|error| Error::File {
-        path: directory.display().to_string(),
-        problem: error.to_string(),
-    })?;
+    made.map_err(|error| Error::File { path: directory.display().to_string(), problem: error.to_string() })?;
     let (train, test) = (directory.join("train.jsonl"), directory.join("test.jsonl"));
     match named(&source.name)? {
         Named::Task(task) => {
@@ -364,32 +302,19 @@ fn export(
         }
         Named::Language(config) => {
             let language = Language::new(&config, source.seed)?;
-            let patterns = (0..config.components.len())
-                .filter(|&component| language.available(component, Group::Test) > 0);
+            let patterns =
+                (0..config.components.len()).filter(|&component| language.available(component, Group::Test) > 0);
             let mut probes = Vec::new();
             for component in patterns {
                 probes.extend(language.probes(component, Group::Test, n_test, source.seed)?);
             }
             save_jsonl(&train, texts(&language, source.seed, n_train))?;
             if text {
-                save_jsonl(
-                    &test,
-                    probes.iter().map(|probe| Text {
-                        text: spelled(&language, &probe.tokens),
-                    }),
-                )?;
+                save_jsonl(&test, probes.iter().map(|probe| Text { text: spelled(&language, &probe.tokens) }))?;
             } else {
-                save_jsonl(
-                    &test,
-                    probes.iter().map(|probe| probe_example(&language, probe)),
-                )?;
+                save_jsonl(&test, probes.iter().map(|probe| probe_example(&language, probe)))?;
             }
         }
     }
-    Ok(writeln!(
-        out,
-        "wrote {} and {}",
-        train.display(),
-        test.display()
-    )?)
+    Ok(writeln!(out, "wrote {} and {}", train.display(), test.display())?)
 }

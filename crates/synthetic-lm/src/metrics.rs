@@ -14,10 +14,7 @@ pub struct Response {
     pub loss: f64,
 }
 
-fn pairs<'a>(
-    probes: &'a [Probe],
-    responses: &'a [Response],
-) -> impl Iterator<Item = (&'a Probe, &'a Response)> {
+fn pairs<'a>(probes: &'a [Probe], responses: &'a [Response]) -> impl Iterator<Item = (&'a Probe, &'a Response)> {
     assert_eq!(probes.len(), responses.len(), "one response for each probe");
     probes.iter().zip(responses)
 }
@@ -25,9 +22,7 @@ fn pairs<'a>(
 /// The share of probes that are answered rightly; 0 without probes. On held-out instances this is generalisation, on
 /// facts memorisation.
 pub fn accuracy(probes: &[Probe], responses: &[Response]) -> f64 {
-    let right = pairs(probes, responses)
-        .filter(|(probe, response)| response.predicted == probe.label())
-        .count();
+    let right = pairs(probes, responses).filter(|(probe, response)| response.predicted == probe.label()).count();
     right as f64 / probes.len().max(1) as f64
 }
 
@@ -50,19 +45,10 @@ pub struct Memorisation {
 
 /// Memorisation of facts. `blind` is the answer's loss without knowledge of the fact, in nats
 /// ([`Learner::Blind`](crate::language::Learner::Blind)); `parameters` the number of the model's parameters, at least 1.
-pub fn memorisation(
-    facts: &[Probe],
-    responses: &[Response],
-    blind: f64,
-    parameters: u64,
-) -> Memorisation {
+pub fn memorisation(facts: &[Probe], responses: &[Response], blind: f64, parameters: u64) -> Memorisation {
     let nats: f64 = responses.iter().map(|response| blind - response.loss).sum();
     let bits = nats.max(0.0) / std::f64::consts::LN_2;
-    Memorisation {
-        accuracy: accuracy(facts, responses),
-        bits,
-        bits_per_parameter: bits / parameters.max(1) as f64,
-    }
+    Memorisation { accuracy: accuracy(facts, responses), bits, bits_per_parameter: bits / parameters.max(1) as f64 }
 }
 
 /// Memorisation of facts of similar frequency.
@@ -83,29 +69,18 @@ pub struct FrequencyBin {
 /// Memorisation by frequency: the facts, most frequent first, in at most `bins` groups whose sizes differ by at most one.
 pub fn by_frequency(facts: &[Probe], responses: &[Response], bins: usize) -> Vec<FrequencyBin> {
     let mut sorted: Vec<(&Probe, &Response)> = pairs(facts, responses).collect();
-    sorted.sort_by(|(a, _), (b, _)| {
-        b.frequency
-            .total_cmp(&a.frequency)
-            .then(a.instance.cmp(&b.instance))
-    });
+    sorted.sort_by(|(a, _), (b, _)| b.frequency.total_cmp(&a.frequency).then(a.instance.cmp(&b.instance)));
     let bins = bins.min(sorted.len());
     let bin = |k: usize| {
         let members = &sorted[k * sorted.len() / bins..(k + 1) * sorted.len() / bins];
         let n = members.len() as f64;
-        let right = members
-            .iter()
-            .filter(|(probe, response)| response.predicted == probe.label())
-            .count();
+        let right = members.iter().filter(|(probe, response)| response.predicted == probe.label()).count();
         FrequencyBin {
             least_frequency: members[members.len() - 1].0.frequency,
             most_frequency: members[0].0.frequency,
             facts: members.len(),
             accuracy: right as f64 / n,
-            mean_loss: members
-                .iter()
-                .map(|(_, response)| response.loss)
-                .sum::<f64>()
-                / n,
+            mean_loss: members.iter().map(|(_, response)| response.loss).sum::<f64>() / n,
         }
     };
     (0..bins).map(bin).collect()
@@ -125,9 +100,8 @@ pub struct Conflict {
 /// How a model resolves the conflict on exceptions, or none without any.
 pub fn conflict(exceptions: &[Probe], responses: &[Response]) -> Option<Conflict> {
     let says = |answer: fn(&Probe) -> Option<&[Token]>| {
-        pairs(exceptions, responses)
-            .filter(|(probe, response)| answer(probe) == Some(&response.predicted))
-            .count() as f64
+        pairs(exceptions, responses).filter(|(probe, response)| answer(probe) == Some(&response.predicted)).count()
+            as f64
             / exceptions.len() as f64
     };
     if exceptions.is_empty() {
@@ -135,11 +109,7 @@ pub fn conflict(exceptions: &[Probe], responses: &[Response]) -> Option<Conflict
     }
     let label = says(|probe| Some(probe.label()));
     let rule = says(|probe| probe.rule_answer.as_deref());
-    Some(Conflict {
-        label,
-        rule,
-        other: 1.0 - label - rule,
-    })
+    Some(Conflict { label, rule, other: 1.0 - label - rule })
 }
 
 /// The part of a loss that knowledge explains: 1 where the model loses as little as the learner who has it
@@ -184,10 +154,7 @@ pub fn value_at_loss(curve: &[CurvePoint], loss: f64) -> Option<f64> {
 }
 
 /// The first neighbours between which a quantity rises from below 0 to 0 or more, and where between them it is 0.
-fn crossing(
-    curve: &[CurvePoint],
-    quantity: impl Fn(&CurvePoint) -> f64,
-) -> Option<(CurvePoint, CurvePoint, f64)> {
+fn crossing(curve: &[CurvePoint], quantity: impl Fn(&CurvePoint) -> f64) -> Option<(CurvePoint, CurvePoint, f64)> {
     curve.windows(2).find_map(|pair| {
         let (before, after) = (quantity(&pair[0]), quantity(&pair[1]));
         (before < 0.0 && after >= 0.0).then(|| (pair[0], pair[1], before / (before - after)))
@@ -216,14 +183,8 @@ mod tests {
     /// Responses that give the label where `knows` and nothing elsewhere, with the loss of either case.
     fn responses(probes: &[Probe], blind: f64, knows: impl Fn(&Probe) -> bool) -> Vec<Response> {
         let respond = |probe: &Probe| match knows(probe) {
-            true => Response {
-                predicted: probe.label().to_vec(),
-                loss: 0.0,
-            },
-            false => Response {
-                predicted: vec![0],
-                loss: blind,
-            },
+            true => Response { predicted: probe.label().to_vec(), loss: 0.0 },
+            false => Response { predicted: vec![0], loss: blind },
         };
         probes.iter().map(respond).collect()
     }
@@ -232,24 +193,13 @@ mod tests {
     fn knowing_half_the_facts_is_half_the_bits() {
         let language = language(0.0);
         let facts = language.probes(0, Group::Fact, 100, 0).unwrap();
-        let blind = language
-            .loss(0, Group::Fact, Learner::Blind)
-            .unwrap()
-            .answer;
+        let blind = language.loss(0, Group::Fact, Learner::Blind).unwrap().answer;
         let known = responses(&facts, blind, |fact| fact.instance < 50);
         let found = memorisation(&facts, &known, blind, 10);
         // 64 values: 6 bits a fact.
         assert_eq!(found.accuracy, 0.5);
-        assert!(
-            (found.bits - 300.0).abs() < 1e-9 && (found.bits_per_parameter - 30.0).abs() < 1e-9
-        );
-        let worse: Vec<Response> = known
-            .iter()
-            .map(|r| Response {
-                loss: r.loss + 9.0,
-                ..r.clone()
-            })
-            .collect();
+        assert!((found.bits - 300.0).abs() < 1e-9 && (found.bits_per_parameter - 30.0).abs() < 1e-9);
+        let worse: Vec<Response> = known.iter().map(|r| Response { loss: r.loss + 9.0, ..r.clone() }).collect();
         assert_eq!(memorisation(&facts, &worse, blind, 10).bits, 0.0);
     }
 
@@ -257,28 +207,12 @@ mod tests {
     fn bins_follow_frequency() {
         let language = language(0.0);
         let facts = language.probes(0, Group::Fact, 100, 5).unwrap();
-        let bins = by_frequency(
-            &facts,
-            &responses(&facts, 4.0, |fact| fact.instance < 25),
-            3,
-        );
-        assert_eq!(
-            bins.iter().map(|bin| bin.facts).collect::<Vec<_>>(),
-            [33, 33, 34]
-        );
-        assert_eq!(
-            bins.iter().map(|bin| bin.accuracy).collect::<Vec<_>>(),
-            [25.0 / 33.0, 0.0, 0.0]
-        );
-        assert!(
-            bins.windows(2)
-                .all(|pair| pair[0].least_frequency > pair[1].most_frequency)
-        );
+        let bins = by_frequency(&facts, &responses(&facts, 4.0, |fact| fact.instance < 25), 3);
+        assert_eq!(bins.iter().map(|bin| bin.facts).collect::<Vec<_>>(), [33, 33, 34]);
+        assert_eq!(bins.iter().map(|bin| bin.accuracy).collect::<Vec<_>>(), [25.0 / 33.0, 0.0, 0.0]);
+        assert!(bins.windows(2).all(|pair| pair[0].least_frequency > pair[1].most_frequency));
         assert!((bins[0].mean_loss - 4.0 * 8.0 / 33.0).abs() < 1e-12);
-        assert_eq!(
-            by_frequency(&facts[..2], &responses(&facts[..2], 4.0, |_| true), 9).len(),
-            2
-        );
+        assert_eq!(by_frequency(&facts[..2], &responses(&facts[..2], 4.0, |_| true), 9).len(), 2);
         assert_eq!(by_frequency(&[], &[], 3), []);
     }
 
@@ -291,22 +225,9 @@ mod tests {
             5..15 => probe.rule_answer.clone().unwrap(),
             _ => vec![0],
         };
-        let responses: Vec<Response> = exceptions
-            .iter()
-            .enumerate()
-            .map(|(k, probe)| Response {
-                predicted: say(k, probe),
-                loss: 1.0,
-            })
-            .collect();
-        assert_eq!(
-            conflict(&exceptions, &responses),
-            Some(Conflict {
-                label: 0.25,
-                rule: 0.5,
-                other: 0.25
-            })
-        );
+        let responses: Vec<Response> =
+            exceptions.iter().enumerate().map(|(k, probe)| Response { predicted: say(k, probe), loss: 1.0 }).collect();
+        assert_eq!(conflict(&exceptions, &responses), Some(Conflict { label: 0.25, rule: 0.5, other: 0.25 }));
         assert_eq!(accuracy(&exceptions, &responses), 0.25);
         assert_eq!(conflict(&[], &[]), None);
     }
@@ -320,20 +241,12 @@ mod tests {
     }
 
     fn curve(points: &[(f64, f64, f64)]) -> Vec<CurvePoint> {
-        points
-            .iter()
-            .map(|&(step, loss, value)| CurvePoint { step, loss, value })
-            .collect()
+        points.iter().map(|&(step, loss, value)| CurvePoint { step, loss, value }).collect()
     }
 
     #[test]
     fn the_first_crossing_counts() {
-        let curve = curve(&[
-            (0.0, 4.0, 0.0),
-            (10.0, 2.0, 0.5),
-            (20.0, 3.0, 0.4),
-            (30.0, 1.0, 0.9),
-        ]);
+        let curve = curve(&[(0.0, 4.0, 0.0), (10.0, 2.0, 0.5), (20.0, 3.0, 0.4), (30.0, 1.0, 0.9)]);
         assert_eq!(time_to_reach(&curve, 0.25), Some(5.0));
         assert_eq!(time_to_reach(&curve, 0.5), Some(10.0));
         assert_eq!(time_to_reach(&curve, 0.65), Some(25.0));

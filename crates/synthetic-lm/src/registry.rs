@@ -66,19 +66,14 @@ pub const TASKS: [Entry; 2] = [
         name: word_problems::NAME,
         summary: "grade-school word problems with worked solutions",
         build: |parameters| {
-            Ok(Box::new(
-                configured::<word_problems::Config>(word_problems::NAME, parameters)?.validate()?,
-            ))
+            Ok(Box::new(configured::<word_problems::Config>(word_problems::NAME, parameters)?.validate()?))
         },
     },
     Entry {
         name: string_instructions::NAME,
         summary: "instructions about strings: reverse, sort, count, case, filter",
         build: |parameters| {
-            Ok(Box::new(
-                configured::<string_instructions::Config>(string_instructions::NAME, parameters)?
-                    .validate()?,
-            ))
+            Ok(Box::new(configured::<string_instructions::Config>(string_instructions::NAME, parameters)?.validate()?))
         },
     },
 ];
@@ -95,51 +90,31 @@ pub fn task_names() -> Vec<&'static str> {
 /// [`Error::Unknown`], [`Error::BadParameter`] or [`Error::OutOfRange`].
 pub fn task(spec: &str) -> Result<Box<dyn Task>, Error> {
     let (name, parameters) = spec.split_once(':').unwrap_or((spec, ""));
-    let entry = TASKS
-        .iter()
-        .find(|entry| entry.name == name)
-        .ok_or_else(|| Error::Unknown {
-            what: "task",
-            found: name.to_owned(),
-            known: task_names().join(", "),
-        })?;
+    let entry = TASKS.iter().find(|entry| entry.name == name).ok_or_else(|| Error::Unknown {
+        what: "task",
+        found: name.to_owned(),
+        known: task_names().join(", "),
+    })?;
     entry.build(parse_parameters(entry.name, parameters)?)
 }
 
 /// Reads `key=value,key=value`. A value that is not a number, a truth value or another piece of JSON is a string.
-pub(crate) fn parse_parameters(
-    task: &'static str,
-    text: &str,
-) -> Result<Map<String, Value>, Error> {
-    let pairs = text
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty());
+pub(crate) fn parse_parameters(task: &'static str, text: &str) -> Result<Map<String, Value>, Error> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
             let problem = || format!("found {pair:?} among the parameters, expected key=value");
-            let (key, value) = pair.split_once('=').ok_or_else(|| Error::BadParameter {
-                task,
-                problem: problem(),
-            })?;
+            let (key, value) = pair.split_once('=').ok_or_else(|| Error::BadParameter { task, problem: problem() })?;
             let value = value.trim();
-            Ok((
-                key.trim().to_owned(),
-                serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
-            ))
+            Ok((key.trim().to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
         })
         .collect()
 }
 
 /// A configuration from parameters by name.
-pub(crate) fn configured<C: DeserializeOwned>(
-    task: &'static str,
-    parameters: Map<String, Value>,
-) -> Result<C, Error> {
-    serde_json::from_value(Value::Object(parameters)).map_err(|error| Error::BadParameter {
-        task,
-        problem: error.to_string(),
-    })
+pub(crate) fn configured<C: DeserializeOwned>(task: &'static str, parameters: Map<String, Value>) -> Result<C, Error> {
+    serde_json::from_value(Value::Object(parameters))
+        .map_err(|error| Error::BadParameter { task, problem: error.to_string() })
 }
 
 impl Task for word_problems::ValidConfig {
@@ -221,35 +196,18 @@ mod tests {
 
     #[test]
     fn parameters_reach_the_task() {
-        let parameters = task("math:min_steps=1, max_steps=3,held_out=chain")
-            .unwrap()
-            .parameters();
-        assert_eq!(
-            parameters,
-            serde_json::json!({"min_steps": 1, "max_steps": 3, "largest": 20, "held_out": "chain"})
-        );
-        assert_eq!(
-            task("strings:kinds=sort+case").unwrap().parameters()["kinds"],
-            "sort+case"
-        );
+        let parameters = task("math:min_steps=1, max_steps=3,held_out=chain").unwrap().parameters();
+        assert_eq!(parameters, serde_json::json!({"min_steps": 1, "max_steps": 3, "largest": 20, "held_out": "chain"}));
+        assert_eq!(task("strings:kinds=sort+case").unwrap().parameters()["kinds"], "sort+case");
     }
 
     #[test]
     fn what_is_wrong_with_a_request_is_said_in_one_line() {
         for (spec, message) in [
-            (
-                "maths",
-                "unknown task \"maths\", expected one of: math, strings",
-            ),
-            (
-                "math:max_steps",
-                "math: found \"max_steps\" among the parameters, expected key=value",
-            ),
+            ("maths", "unknown task \"maths\", expected one of: math, strings"),
+            ("math:max_steps", "math: found \"max_steps\" among the parameters, expected key=value"),
             ("math:max_steps=9", "math: max_steps is 9, expected 1 to 6"),
-            (
-                "math:max_steps=many",
-                "math: invalid type: string \"many\", expected usize",
-            ),
+            ("math:max_steps=many", "math: invalid type: string \"many\", expected usize"),
             (
                 "math:steps=2",
                 "math: unknown field `steps`, expected one of `min_steps`, `max_steps`, `largest`, `held_out`",

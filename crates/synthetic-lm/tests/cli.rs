@@ -4,19 +4,12 @@ use std::fs;
 use std::process::{Command, Output};
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_synthetic-lm"))
-        .args(arguments)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_synthetic-lm")).args(arguments).output().unwrap()
 }
 
 fn stdout(arguments: &[&str]) -> String {
     let output = run(arguments);
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -47,17 +40,10 @@ fn samples_depend_on_the_seed_only() {
 fn floors_are_printed_in_order() {
     let floors = stdout(&["floors", "conflict"]);
     let value = |learner: &str| -> f64 {
-        let line = floors
-            .lines()
-            .find(|line| line.trim_start().starts_with(learner))
-            .unwrap();
+        let line = floors.lines().find(|line| line.trim_start().starts_with(learner)).unwrap();
         line.split_whitespace().last().unwrap().parse().unwrap()
     };
-    assert!(
-        value("both") <= value("memory")
-            && value("memory") < value("blind")
-            && value("rule") < value("blind")
-    );
+    assert!(value("both") <= value("memory") && value("memory") < value("blind") && value("rule") < value("blind"));
 }
 
 #[test]
@@ -78,32 +64,15 @@ fn exported_sets_have_the_size_and_the_fields_asked_for() {
         ("memorization", None, "text", "completion"),
     ] {
         let out = directory.path().join(name);
-        let mut arguments = vec![
-            "export",
-            name,
-            "--train",
-            "30",
-            "--test",
-            "7",
-            "--out",
-            out.to_str().unwrap(),
-        ];
+        let mut arguments = vec!["export", name, "--train", "30", "--test", "7", "--out", out.to_str().unwrap()];
         arguments.extend(flag);
         stdout(&arguments);
-        for (file, n, field) in [
-            ("train.jsonl", 30, train_field),
-            ("test.jsonl", 7, test_field),
-        ] {
+        for (file, n, field) in [("train.jsonl", 30, train_field), ("test.jsonl", 7, test_field)] {
             let text = fs::read_to_string(out.join(file)).unwrap();
-            let records: Vec<serde_json::Value> = text
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect();
+            let records: Vec<serde_json::Value> =
+                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             assert_eq!(records.len(), n);
-            assert!(
-                records.iter().all(|record| record[field].is_string()),
-                "{name} {file}"
-            );
+            assert!(records.iter().all(|record| record[field].is_string()), "{name} {file}");
         }
     }
 }
@@ -117,39 +86,22 @@ fn bad_input_is_one_line_and_exit_code_2() {
         path.to_str().unwrap().to_owned()
     };
     let broken = write("broken.json", "{\"vocabulary\": 64,\n \"components\": 3}");
-    let small = write(
-        "small.json",
-        &stdout(&["config", "dyck"]).replace("512", "10"),
-    );
+    let small = write("small.json", &stdout(&["config", "dyck"]).replace("512", "10"));
     let file_in_the_way = write("file", "");
     let missing = directory.path().join("missing.json");
     for (arguments, said) in [
-        (
-            vec!["sample", "maths"],
-            "unknown task or language \"maths\", expected one of: math, strings, memorization",
-        ),
-        (
-            vec!["sample", "math:largest=5"],
-            "math: largest is 5, expected 10 to 1000",
-        ),
+        (vec!["sample", "maths"], "unknown task or language \"maths\", expected one of: math, strings, memorization"),
+        (vec!["sample", "math:largest=5"], "math: largest is 5, expected 10 to 1000"),
         (vec!["sample", "math:largest"], "expected key=value"),
-        (
-            vec!["sample", "math", "--count", "many"],
-            "invalid value 'many' for '--count <COUNT>'",
-        ),
+        (vec!["sample", "math", "--count", "many"], "invalid value 'many' for '--count <COUNT>'"),
+        (vec!["sample", "math", "--count", "0"], "0 is not in 1.."),
         (vec!["sample"], "required arguments were not provided"),
         (vec!["draw"], "unrecognized subcommand 'draw'"),
         (vec![], "requires a subcommand"),
         (vec!["floors", "math"], "unknown language \"math\""),
-        (
-            vec!["floors", missing.to_str().unwrap()],
-            "missing.json: No such file",
-        ),
+        (vec!["floors", missing.to_str().unwrap()], "missing.json: No such file"),
         (vec!["floors", &broken], "expected a sequence at line 2"),
-        (
-            vec!["floors", &small],
-            "language: vocabulary is 10, expected at least 11 for these components",
-        ),
+        (vec!["floors", &small], "language: vocabulary is 10, expected at least 11 for these components"),
         (
             vec![
                 "export",

@@ -4,90 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use synthetic_lm::language::{
-    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Group, Induction, Language,
-    LastLetter, Markov, Modular, ModularOperation, Pattern, PermutedCopy, Role, RuleConfig, Token,
-    Vocabulary,
+    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Group, Induction, Language, LastLetter, Markov,
+    Modular, ModularOperation, Pattern, PermutedCopy, Role, RuleConfig, Token, Vocabulary,
 };
 
 fn addition(modulus: usize) -> RuleConfig {
-    RuleConfig::Modular(Modular {
-        modulus,
-        operation: ModularOperation::Add,
-    })
+    RuleConfig::Modular(Modular { modulus, operation: ModularOperation::Add })
 }
 
 fn rules() -> Vec<RuleConfig> {
     vec![
         addition(17),
-        RuleConfig::Modular(Modular {
-            modulus: 23,
-            operation: ModularOperation::Multiply,
-        }),
-        RuleConfig::PermutedCopy(PermutedCopy {
-            symbols: 6,
-            length: 4,
-            substitute: true,
-            reorder: true,
-        }),
-        RuleConfig::LastLetter(LastLetter {
-            symbols: 5,
-            words: 3,
-            word_length: 2,
-        }),
-        RuleConfig::Induction(Induction {
-            symbols: 9,
-            pairs: 2,
-        }),
+        RuleConfig::Modular(Modular { modulus: 23, operation: ModularOperation::Multiply }),
+        RuleConfig::PermutedCopy(PermutedCopy { symbols: 6, length: 4, substitute: true, reorder: true }),
+        RuleConfig::LastLetter(LastLetter { symbols: 5, words: 3, word_length: 2 }),
+        RuleConfig::Induction(Induction { symbols: 9, pairs: 2 }),
     ]
 }
 
 /// Facts, every rule with a pool and exceptions, and every process.
 fn everything(examples: Option<usize>, exceptions: f64) -> Config {
-    let facts = Facts {
-        count: 40,
-        key_symbols: 7,
-        key_length: 3,
-        values: 9,
-        frequency: Frequency::Zipf(1.0),
-    };
-    let pattern = |rule| {
-        Content::Pattern(Pattern {
-            rule,
-            examples,
-            exceptions,
-        })
-    };
+    let facts = Facts { count: 40, key_symbols: 7, key_length: 3, values: 9, frequency: Frequency::Zipf(1.0) };
+    let pattern = |rule| Content::Pattern(Pattern { rule, examples, exceptions });
     let mut contents = vec![Content::Facts(facts)];
     contents.extend(rules().into_iter().map(pattern));
-    contents.push(Content::Markov(Markov {
-        symbols: 5,
-        order: 2,
-        successors: 2,
-        length: 9,
-    }));
-    contents.push(Content::Dyck(Dyck {
-        kinds: 2,
-        max_depth: 3,
-        open_probability: 0.5,
-        length: 8,
-    }));
-    contents.push(Content::Grammar(Grammar {
-        symbols: 9,
-        nonterminals: 3,
-        productions: 2,
-        mean_children: 0.8,
-    }));
-    let components = contents
-        .into_iter()
-        .map(|content| ComponentConfig {
-            weight: 1.0,
-            content,
-        })
-        .collect();
-    Config {
-        vocabulary: 64,
-        components,
-    }
+    contents.push(Content::Markov(Markov { symbols: 5, order: 2, successors: 2, length: 9 }));
+    contents.push(Content::Dyck(Dyck { kinds: 2, max_depth: 3, open_probability: 0.5, length: 8 }));
+    contents.push(Content::Grammar(Grammar { symbols: 9, nonterminals: 3, productions: 2, mean_children: 0.8 }));
+    let components = contents.into_iter().map(|content| ComponentConfig { weight: 1.0, content }).collect();
+    Config { vocabulary: 64, components }
 }
 
 proptest! {
@@ -218,29 +163,16 @@ proptest! {
 /// Fewer examples are a part of more, and neither their number nor exceptions change what is held out.
 #[test]
 fn pools_are_nested_and_held_out_instances_stay() {
-    let language =
-        |examples, exceptions| Language::new(&everything(Some(examples), exceptions), 3).unwrap();
+    let language = |examples, exceptions| Language::new(&everything(Some(examples), exceptions), 3).unwrap();
     let (few, more) = (language(10, 0.0), language(30, 0.3));
     for component in 1..=5 {
         let instances = |language: &Language, group, n| -> BTreeSet<u64> {
-            language
-                .probes(component, group, n, 0)
-                .unwrap()
-                .iter()
-                .map(|probe| probe.instance)
-                .collect()
+            language.probes(component, group, n, 0).unwrap().iter().map(|probe| probe.instance).collect()
         };
         let all = &instances(&more, Group::Seen, 21) | &instances(&more, Group::Exception, 9);
         assert!(instances(&few, Group::Seen, 10).is_subset(&all));
-        assert_eq!(
-            instances(&few, Group::Test, 20),
-            instances(&more, Group::Test, 20)
-        );
-        assert!(instances(&more, Group::Test, 20).is_disjoint(&instances(
-            &more,
-            Group::Validation,
-            20
-        )));
+        assert_eq!(instances(&few, Group::Test, 20), instances(&more, Group::Test, 20));
+        assert!(instances(&more, Group::Test, 20).is_disjoint(&instances(&more, Group::Validation, 20)));
     }
     let facts = |language: &Language| language.probes(0, Group::Fact, 40, 0).unwrap();
     assert_eq!(facts(&few), facts(&more));
@@ -251,9 +183,7 @@ fn same_seed_same_language_and_text() {
     let text = |language_seed, stream_seed| {
         let language = Language::new(&everything(Some(30), 0.2), language_seed).unwrap();
         let mut tokens = Vec::new();
-        language
-            .stream(stream_seed)
-            .fill(2000, &mut tokens, &mut Vec::new());
+        language.stream(stream_seed).fill(2000, &mut tokens, &mut Vec::new());
         tokens
     };
     assert_eq!(text(1, 2), text(1, 2));
@@ -261,83 +191,53 @@ fn same_seed_same_language_and_text() {
     assert_ne!(text(1, 2), text(2, 2));
 }
 
+/// The components alternate as in a random order: with 300 documents of each of two, the number of neighbours from
+/// different ones has mean 300 and standard deviation about 12.
+#[test]
+fn an_exact_stream_is_shuffled_by_its_seed() {
+    let language = Language::new(&Config::memorization(300, 300), 0).unwrap();
+    let order = |seed| -> Vec<(usize, u64)> {
+        let (mut stream, mut tokens) = (language.exact_stream(600, seed), Vec::new());
+        std::iter::from_fn(|| stream.next_document(&mut tokens).map(|d| (d.component, d.instance))).collect()
+    };
+    let changes = order(0).windows(2).filter(|pair| pair[0].0 != pair[1].0).count();
+    assert!(changes.abs_diff(300) < 60, "{changes}");
+    assert_eq!(order(0), order(0));
+    assert_ne!(order(0), order(1));
+}
+
 #[test]
 fn what_cannot_be_met_is_refused_in_one_line() {
-    let with = |content| Config {
-        vocabulary: 64,
-        components: vec![ComponentConfig {
-            weight: 1.0,
-            content,
-        }],
-    };
-    let pattern = |rule, examples, exceptions| {
-        with(Content::Pattern(Pattern {
-            rule,
-            examples,
-            exceptions,
-        }))
-    };
+    let with = |content| Config { vocabulary: 64, components: vec![ComponentConfig { weight: 1.0, content }] };
+    let pattern = |rule, examples, exceptions| with(Content::Pattern(Pattern { rule, examples, exceptions }));
     let facts = |count, key_length| {
-        with(Content::Facts(Facts {
-            count,
-            key_symbols: 4,
-            key_length,
-            values: 8,
-            frequency: Frequency::Uniform,
-        }))
+        with(Content::Facts(Facts { count, key_symbols: 4, key_length, values: 8, frequency: Frequency::Uniform }))
     };
     let zero_weight = {
         let mut config = facts(4, 1);
         config.components[0].weight = 0.0;
         config
     };
-    let brackets = |open_probability, length| {
-        with(Content::Dyck(Dyck {
-            kinds: 1,
-            max_depth: 2,
-            open_probability,
-            length,
-        }))
-    };
+    let brackets =
+        |open_probability, length| with(Content::Dyck(Dyck { kinds: 1, max_depth: 2, open_probability, length }));
     for (config, message) in [
         (
-            Config {
-                vocabulary: 64,
-                components: vec![],
-            },
+            Config { vocabulary: 64, components: vec![] },
             "language: components is an empty list, expected at least one component",
         ),
         (
-            Config {
-                vocabulary: 63,
-                ..Config::memorization(100, 100)
-            },
+            Config { vocabulary: 63, ..Config::memorization(100, 100) },
             "language: vocabulary is 63, expected at least 191 for these components",
         ),
         (
-            Config {
-                vocabulary: 70_000,
-                ..Config::memorization(100, 100)
-            },
+            Config { vocabulary: 70_000, ..Config::memorization(100, 100) },
             "language: vocabulary is 70000, expected 1 to 65536",
         ),
-        (
-            zero_weight,
-            "language: weight is 0, expected 0.000001 to 1000000",
-        ),
+        (zero_weight, "language: weight is 0, expected 0.000001 to 1000000"),
         (facts(0, 1), "facts: count is 0, expected 1 to 1000000"),
-        (
-            facts(17, 2),
-            "facts: key_length is 2, expected enough for 17 keys (key_symbols^key_length)",
-        ),
-        (
-            pattern(addition(4), None, 0.0),
-            "modular: modulus is 4, expected 5 to 1024",
-        ),
-        (
-            pattern(addition(11), Some(0), 0.0),
-            "modular: examples is 0, expected at least 1",
-        ),
+        (facts(17, 2), "facts: key_length is 2, expected enough for 17 keys (key_symbols^key_length)"),
+        (pattern(addition(4), None, 0.0), "modular: modulus is 4, expected 5 to 1024"),
+        (pattern(addition(11), Some(0), 0.0), "modular: examples is 0, expected at least 1"),
         (
             pattern(addition(11), Some(98), 0.0),
             "modular: 98 train examples asked for, but only 97 distinct ones exist with this configuration",
@@ -346,50 +246,20 @@ fn what_cannot_be_met_is_refused_in_one_line() {
             pattern(addition(11), None, 0.1),
             "modular: exceptions is 0.1, expected 0 where the number of examples is not given",
         ),
+        (pattern(addition(11), Some(10), 1.5), "modular: exceptions is 1.5, expected 0 to 1"),
+        (pattern(addition(11), Some(10), f64::NAN), "modular: exceptions is NaN, expected 0 to 1"),
         (
-            pattern(addition(11), Some(10), 1.5),
-            "modular: exceptions is 1.5, expected 0 to 1",
-        ),
-        (
-            pattern(addition(11), Some(10), f64::NAN),
-            "modular: exceptions is NaN, expected 0 to 1",
-        ),
-        (
-            pattern(
-                RuleConfig::LastLetter(LastLetter {
-                    symbols: 3,
-                    words: 1,
-                    word_length: 1,
-                }),
-                None,
-                0.0,
-            ),
+            pattern(RuleConfig::LastLetter(LastLetter { symbols: 3, words: 1, word_length: 1 }), None, 0.0),
             "last-letter: instances is 3, expected at least 10, so that some can be held out",
         ),
+        (brackets(1.0, 4), "dyck: open_probability is 1, expected between 0 and 1, exclusive"),
+        (brackets(0.5, 5), "dyck: length is 5, expected an even number"),
         (
-            brackets(1.0, 4),
-            "dyck: open_probability is 1, expected between 0 and 1, exclusive",
-        ),
-        (
-            brackets(0.5, 5),
-            "dyck: length is 5, expected an even number",
-        ),
-        (
-            with(Content::Markov(Markov {
-                symbols: 64,
-                order: 4,
-                successors: 2,
-                length: 10,
-            })),
+            with(Content::Markov(Markov { symbols: 64, order: 4, successors: 2, length: 10 })),
             "markov: order is 4, expected at most 2^20 contexts (symbols^order)",
         ),
         (
-            with(Content::Grammar(Grammar {
-                symbols: 9,
-                nonterminals: 3,
-                productions: 2,
-                mean_children: 1.0,
-            })),
+            with(Content::Grammar(Grammar { symbols: 9, nonterminals: 3, productions: 2, mean_children: 1.0 })),
             "grammar: mean_children is 1, expected 0.1 to 0.95",
         ),
     ] {
@@ -397,10 +267,7 @@ fn what_cannot_be_met_is_refused_in_one_line() {
     }
     let language = Language::new(&pattern(addition(11), Some(10), 0.0), 0).unwrap();
     assert_eq!(
-        language
-            .probes(0, Group::Test, 13, 0)
-            .unwrap_err()
-            .to_string(),
+        language.probes(0, Group::Test, 13, 0).unwrap_err().to_string(),
         "modular: 13 test examples asked for, but only 12 distinct ones exist with this configuration"
     );
 }
@@ -411,10 +278,5 @@ fn configurations_survive_json() {
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
     let unknown = json.replace("\"open_probability\"", "\"open_chance\"");
-    assert!(
-        serde_json::from_str::<Config>(&unknown)
-            .unwrap_err()
-            .to_string()
-            .contains("open_chance")
-    );
+    assert!(serde_json::from_str::<Config>(&unknown).unwrap_err().to_string().contains("open_chance"));
 }

@@ -84,6 +84,29 @@ impl Corpus {
         Ok(Self { prose, code, packages: packages.len(), fingerprint })
     }
 
+    /// The corpus with about so many bytes of prose and of code, from files drawn at random; `None`, or more than there is, keeps
+    /// all. The fingerprint becomes that of what is kept.
+    ///
+    /// # Errors
+    /// [`CorpusError::TooLittle`] for zero bytes.
+    pub fn limited(
+        self,
+        prose_bytes: Option<usize>,
+        code_bytes: Option<usize>,
+        seed: u64,
+    ) -> Result<Self, CorpusError> {
+        let draw = |documents: Vec<Document>, limit: Option<usize>| {
+            let total = bytes(&documents);
+            match limit.filter(|&limit| limit < total) {
+                Some(limit) => Ok(split(&documents, limit as f64 / total as f64, seed)?.held_out),
+                None => Ok(documents),
+            }
+        };
+        let (prose, code) = (draw(self.prose, prose_bytes)?, draw(self.code, code_bytes)?);
+        let fingerprint = fingerprint(&[("prose", &prose), ("code", &code)]);
+        Ok(Self { prose, code, packages: self.packages, fingerprint })
+    }
+
     /// What there is, to print.
     pub fn summary(&self) -> Summary {
         Summary {

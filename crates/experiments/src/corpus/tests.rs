@@ -51,6 +51,21 @@ fn prose_and_code_are_gathered_and_shared_text_is_kept_once() {
 }
 
 #[test]
+fn a_limit_keeps_about_so_many_bytes_of_each_kind_and_names_what_is_kept() {
+    let document = |index: usize| Document { package: "a 1".into(), path: format!("{index}"), text: "x".repeat(100) };
+    let documents: Vec<Document> = (0..50).map(document).collect();
+    let whole = Corpus { prose: documents.clone(), code: documents, packages: 1, fingerprint: String::new() }
+        .limited(None, Some(1_000_000), 0)
+        .unwrap();
+    assert_eq!((bytes(&whole.prose), bytes(&whole.code)), (5000, 5000));
+    let part = whole.clone().limited(Some(1000), Some(2000), 0).unwrap();
+    assert_eq!((bytes(&part.prose), bytes(&part.code)), (1000, 2000));
+    assert!(part.code.iter().all(|document| whole.code.contains(document)));
+    assert_ne!(part.fingerprint, whole.fingerprint);
+    assert_eq!(part, whole.limited(Some(1000), Some(2000), 0).unwrap());
+}
+
+#[test]
 fn the_fingerprint_follows_every_part_of_every_document() {
     let document = |text: &str| Document { package: "a 1".into(), path: "b".into(), text: text.into() };
     let one = [document("text")];

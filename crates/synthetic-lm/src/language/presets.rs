@@ -1,8 +1,8 @@
 //! Languages by name: one for each generator, and the mixtures of the memorisation question.
 
 use super::{
-    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Induction, LastLetter,
-    Markov, Modular, ModularOperation, Pattern, PermutedCopy, RuleConfig,
+    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Induction, LastLetter, Markov, Modular,
+    ModularOperation, Pattern, PermutedCopy, RuleConfig,
 };
 use crate::Error;
 
@@ -54,16 +54,8 @@ pub const PRESETS: [Preset; 11] = [
             ])
         },
     },
-    Preset {
-        name: "facts",
-        summary: "10000 facts told by Zipf's law",
-        config: || mixture([facts()]),
-    },
-    Preset {
-        name: "modular",
-        summary: "a^2 + a b + b^2 modulo 97",
-        config: || mixture([modular()]),
-    },
+    Preset { name: "facts", summary: "10000 facts told by Zipf's law", config: || mixture([facts()]) },
+    Preset { name: "modular", summary: "a^2 + a b + b^2 modulo 97", config: || mixture([modular()]) },
     Preset {
         name: "permuted-copy",
         summary: "strings of 8 over 16 symbols, copied as they are and under fixed permutations",
@@ -84,16 +76,8 @@ pub const PRESETS: [Preset; 11] = [
         summary: "3-grams: 16 symbols, 4 successors to each pair",
         config: || mixture([markov()]),
     },
-    Preset {
-        name: "dyck",
-        summary: "brackets of 4 kinds, up to 8 deep",
-        config: || mixture([dyck()]),
-    },
-    Preset {
-        name: "grammar",
-        summary: "a context-free grammar of 8 nonterminals",
-        config: || mixture([grammar()]),
-    },
+    Preset { name: "dyck", summary: "brackets of 4 kinds, up to 8 deep", config: || mixture([dyck()]) },
+    Preset { name: "grammar", summary: "a context-free grammar of 8 nonterminals", config: || mixture([grammar()]) },
 ];
 
 /// The configuration of a named language.
@@ -103,112 +87,56 @@ pub const PRESETS: [Preset; 11] = [
 pub fn preset(name: &str) -> Result<Config, Error> {
     let found = PRESETS.iter().find(|preset| preset.name == name);
     let names = || PRESETS.map(|preset| preset.name).join(", ");
-    found
-        .map(|preset| (preset.config)())
-        .ok_or_else(|| Error::Unknown {
-            what: "language",
-            found: name.to_owned(),
-            known: names(),
-        })
+    found.map(|preset| (preset.config)()).ok_or_else(|| Error::Unknown {
+        what: "language",
+        found: name.to_owned(),
+        known: names(),
+    })
 }
 
 fn mixture<const N: usize>(contents: [Content; N]) -> Config {
-    let components = contents
-        .into_iter()
-        .map(|content| ComponentConfig {
-            weight: 1.0,
-            content,
-        })
-        .collect();
-    Config {
-        vocabulary: 512,
-        components,
-    }
+    let components = contents.into_iter().map(|content| ComponentConfig { weight: 1.0, content }).collect();
+    Config { vocabulary: 512, components }
 }
 
 fn unlimited(rule: RuleConfig) -> Content {
-    Content::Pattern(Pattern {
-        rule,
-        examples: None,
-        exceptions: 0.0,
-    })
+    Content::Pattern(Pattern { rule, examples: None, exceptions: 0.0 })
 }
 
 fn facts() -> Content {
-    Content::Facts(Facts {
-        count: 10_000,
-        key_symbols: 64,
-        key_length: 3,
-        values: 64,
-        frequency: Frequency::Zipf(1.0),
-    })
+    Content::Facts(Facts { count: 10_000, key_symbols: 64, key_length: 3, values: 64, frequency: Frequency::Zipf(1.0) })
 }
 
 fn modular() -> Content {
-    unlimited(RuleConfig::Modular(Modular {
-        modulus: 97,
-        operation: ModularOperation::Quadratic,
-    }))
+    unlimited(RuleConfig::Modular(Modular { modulus: 97, operation: ModularOperation::Quadratic }))
 }
 
 fn permuted_copy() -> Content {
-    unlimited(RuleConfig::PermutedCopy(PermutedCopy {
-        symbols: 16,
-        length: 8,
-        substitute: true,
-        reorder: true,
-    }))
+    unlimited(RuleConfig::PermutedCopy(PermutedCopy { symbols: 16, length: 8, substitute: true, reorder: true }))
 }
 
 fn copy() -> Content {
-    unlimited(RuleConfig::PermutedCopy(PermutedCopy {
-        symbols: 16,
-        length: 8,
-        substitute: false,
-        reorder: false,
-    }))
+    unlimited(RuleConfig::PermutedCopy(PermutedCopy { symbols: 16, length: 8, substitute: false, reorder: false }))
 }
 
 fn last_letter() -> Content {
-    unlimited(RuleConfig::LastLetter(LastLetter {
-        symbols: 26,
-        words: 4,
-        word_length: 3,
-    }))
+    unlimited(RuleConfig::LastLetter(LastLetter { symbols: 26, words: 4, word_length: 3 }))
 }
 
 fn induction() -> Content {
-    unlimited(RuleConfig::Induction(Induction {
-        symbols: 32,
-        pairs: 5,
-    }))
+    unlimited(RuleConfig::Induction(Induction { symbols: 32, pairs: 5 }))
 }
 
 fn markov() -> Content {
-    Content::Markov(Markov {
-        symbols: 16,
-        order: 2,
-        successors: 4,
-        length: 64,
-    })
+    Content::Markov(Markov { symbols: 16, order: 2, successors: 4, length: 64 })
 }
 
 fn dyck() -> Content {
-    Content::Dyck(Dyck {
-        kinds: 4,
-        max_depth: 8,
-        open_probability: 0.5,
-        length: 64,
-    })
+    Content::Dyck(Dyck { kinds: 4, max_depth: 8, open_probability: 0.5, length: 64 })
 }
 
 fn grammar() -> Content {
-    Content::Grammar(Grammar {
-        symbols: 24,
-        nonterminals: 8,
-        productions: 2,
-        mean_children: 0.9,
-    })
+    Content::Grammar(Grammar { symbols: 24, nonterminals: 8, productions: 2, mean_children: 0.9 })
 }
 
 #[cfg(test)]
@@ -221,12 +149,7 @@ mod tests {
         for preset in PRESETS {
             let language = Language::new(&(preset.config)(), 0).unwrap();
             let (mut tokens, mut is_answer) = (Vec::new(), Vec::new());
-            assert_eq!(
-                language.stream(0).fill(1000, &mut tokens, &mut is_answer),
-                1000,
-                "{}",
-                preset.name
-            );
+            assert_eq!(language.stream(0).fill(1000, &mut tokens, &mut is_answer), 1000, "{}", preset.name);
         }
     }
 }

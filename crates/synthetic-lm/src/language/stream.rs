@@ -38,12 +38,7 @@ pub struct Stream<'a> {
 impl Language {
     /// An endless stream of independent documents.
     pub fn stream(&self, seed: u64) -> Stream<'_> {
-        Stream {
-            language: self,
-            rng: random::stream(seed, "stream"),
-            schedule: None,
-            carry: Vec::new(),
-        }
+        Stream { language: self, rng: random::stream(seed, "stream"), schedule: None, carry: Vec::new() }
     }
 
     /// A stream of `documents` documents in which every component, every fact and every training instance occurs as often
@@ -55,22 +50,14 @@ impl Language {
             match self.exposures(component, documents) {
                 Some(exposures) => {
                     for (position, &count) in exposures.iter().enumerate() {
-                        schedule.extend(std::iter::repeat_n(
-                            (component as u32, position as u32),
-                            count as usize,
-                        ));
+                        schedule.extend(std::iter::repeat_n((component as u32, position as u32), count as usize));
                     }
                 }
                 None => schedule.extend(std::iter::repeat_n((component as u32, 0), total as usize)),
             }
         }
         schedule.shuffle(&mut rng);
-        Stream {
-            language: self,
-            rng,
-            schedule: Some(schedule),
-            carry: Vec::new(),
-        }
+        Stream { language: self, rng, schedule: Some(schedule), carry: Vec::new() }
     }
 }
 
@@ -78,9 +65,9 @@ impl Stream<'_> {
     /// Appends the next document to `tokens` and says what it is, or none if the stream has ended.
     pub fn next_document(&mut self, tokens: &mut Vec<Token>) -> Option<Document> {
         let (component, scheduled) = match &mut self.schedule {
-            Some(schedule) => schedule
-                .pop()
-                .map(|(component, position)| (component as usize, Some(position as usize)))?,
+            Some(schedule) => {
+                schedule.pop().map(|(component, position)| (component as usize, Some(position as usize)))?
+            }
             None => (self.language.mixture.sample(&mut self.rng), None),
         };
         let start = tokens.len();
@@ -94,16 +81,8 @@ impl Stream<'_> {
                 Some((pool, examples)) => {
                     let position = scheduled.unwrap_or_else(|| self.rng.random_range(0..*examples));
                     tokens.extend_from_slice(pool.document(position));
-                    let group = if position < book.exceptions {
-                        Group::Exception
-                    } else {
-                        Group::Seen
-                    };
-                    (
-                        group,
-                        book.instance(Part::Train, position as u64),
-                        pool.form().answer_range(),
-                    )
+                    let group = if position < book.exceptions { Group::Exception } else { Group::Seen };
+                    (group, book.instance(Part::Train, position as u64), pool.form().answer_range())
                 }
                 None => {
                     let position = self.rng.random_range(0..book.instances(Part::Train));
@@ -113,18 +92,12 @@ impl Stream<'_> {
                 }
             },
             Body::Process(process) => {
-                self.language
-                    .write_process(component, process.as_ref(), &mut self.rng, tokens);
+                self.language.write_process(component, process.as_ref(), &mut self.rng, tokens);
                 let length = tokens.len() - start;
                 (Group::Process, 0, length..length)
             }
         };
-        Some(Document {
-            component,
-            group,
-            instance,
-            answer: start + answer.start..start + answer.end,
-        })
+        Some(Document { component, group, instance, answer: start + answer.start..start + answer.end })
     }
 
     /// Fills the buffers, whatever they held, with the next `n` tokens of the stream: documents follow each other without
@@ -146,12 +119,7 @@ impl Stream<'_> {
             is_answer.resize(tokens.len(), false);
         }
         let end = tokens.len().min(n);
-        self.carry.extend(
-            tokens[end..]
-                .iter()
-                .copied()
-                .zip(is_answer[end..].iter().copied()),
-        );
+        self.carry.extend(tokens[end..].iter().copied().zip(is_answer[end..].iter().copied()));
         tokens.truncate(end);
         is_answer.truncate(end);
         end

@@ -13,17 +13,11 @@ pub(super) struct Wording {
 }
 
 const fn with_number(template: &'static str) -> Wording {
-    Wording {
-        template,
-        operand: None,
-    }
+    Wording { template, operand: None }
 }
 
 const fn in_words(operand: u32, template: &'static str) -> Wording {
-    Wording {
-        template,
-        operand: Some(operand),
-    }
+    Wording { template, operand: Some(operand) }
 }
 
 /// Whom a story is about.
@@ -87,8 +81,8 @@ pub(super) const PEOPLE: [(&str, bool); 32] = [
 ];
 
 const SMALL_THINGS: &[&str] = &[
-    "books", "cards", "keys", "boxes", "pens", "coins", "cups", "eggs", "balls", "toys", "maps",
-    "notes", "stones", "cakes", "stamps", "shells", "nuts", "rings", "pins", "bags",
+    "books", "cards", "keys", "boxes", "pens", "coins", "cups", "eggs", "balls", "toys", "maps", "notes", "stones",
+    "cakes", "stamps", "shells", "nuts", "rings", "pins", "bags",
 ];
 
 /// All stories.
@@ -97,11 +91,7 @@ pub(super) const STORIES: [Story; 7] = [
     Story {
         cast: Cast::Person,
         items: SMALL_THINGS,
-        openings: &[
-            "{name} has {n} {item}.",
-            "{name} owns {n} {item}.",
-            "{name} takes {n} {item}.",
-        ],
+        openings: &["{name} has {n} {item}.", "{name} owns {n} {item}.", "{name} takes {n} {item}."],
         add: &[
             with_number("{He} buys {n} more."),
             with_number("{He} finds {n} more."),
@@ -131,10 +121,7 @@ pub(super) const STORIES: [Story; 7] = [
     Story {
         cast: Cast::Person,
         items: &["dollars", "euros", "pounds", "francs", "pesos", "cents"],
-        openings: &[
-            "{name} has {n} {item} to spend.",
-            "{name} saved {n} {item}.",
-        ],
+        openings: &["{name} has {n} {item} to spend.", "{name} saved {n} {item}."],
         add: &[
             with_number("{He} earns {n} {item}."),
             with_number("{friend} pays {him} {n} {item}."),
@@ -145,139 +132,56 @@ pub(super) const STORIES: [Story; 7] = [
             with_number("{He} pays {n} {item} for food."),
             with_number("{He} lends {friend} {n} {item}."),
         ],
-        multiply: &[
-            with_number("Work makes it {n} times as much."),
-            in_words(2, "Work makes it twice as much."),
-        ],
-        divide: &[
-            with_number("{He} makes {n} equal parts and keeps one."),
-            in_words(2, "{He} spends half of it."),
-        ],
-        questions: &[
-            "How much does {name} have now?",
-            "How many {item} are left?",
-        ],
+        multiply: &[with_number("Work makes it {n} times as much."), in_words(2, "Work makes it twice as much.")],
+        divide: &[with_number("{He} makes {n} equal parts and keeps one."), in_words(2, "{He} spends half of it.")],
+        questions: &["How much does {name} have now?", "How many {item} are left?"],
         working: ["{He} has {calc} {item}.", "Then {calc}."],
     },
     // Passengers; the item is where they go.
     Story {
         cast: Cast::Thing(&["bus", "train", "ship", "boat", "plane", "tram"]),
-        items: &[
-            "Rome", "Paris", "London", "Berlin", "Oslo", "Cairo", "Lima", "Delhi", "Tokyo",
-            "Boston",
-        ],
-        openings: &[
-            "A {name} to {item} has {n} people.",
-            "On a {name} to {item} are {n} people.",
-        ],
-        add: &[
-            with_number("{n} people get on."),
-            with_number("Then {n} more get on."),
-        ],
-        subtract: &[
-            with_number("{n} people get off."),
-            with_number("Then {n} of them get off."),
-        ],
-        multiply: &[
-            with_number("The number is then {n} times as large."),
-            in_words(2, "The number doubles."),
-        ],
-        divide: &[
-            with_number("Of {n} equal groups only one stays."),
-            in_words(2, "Half of them get off."),
-        ],
-        questions: &[
-            "How many are on the {name} now?",
-            "How many people get to {item}?",
-        ],
+        items: &["Rome", "Paris", "London", "Berlin", "Oslo", "Cairo", "Lima", "Delhi", "Tokyo", "Boston"],
+        openings: &["A {name} to {item} has {n} people.", "On a {name} to {item} are {n} people."],
+        add: &[with_number("{n} people get on."), with_number("Then {n} more get on.")],
+        subtract: &[with_number("{n} people get off."), with_number("Then {n} of them get off.")],
+        multiply: &[with_number("The number is then {n} times as large."), in_words(2, "The number doubles.")],
+        divide: &[with_number("Of {n} equal groups only one stays."), in_words(2, "Half of them get off.")],
+        questions: &["How many are on the {name} now?", "How many people get to {item}?"],
         working: ["There are {calc} people.", "Then {calc}."],
     },
     // A farm.
     Story {
         cast: Cast::Person,
-        items: &[
-            "hens", "cows", "sheep", "ducks", "goats", "pigs", "horses", "geese",
-        ],
-        openings: &[
-            "{name} keeps {n} {item}.",
-            "The farm of {name} has {n} {item}.",
-        ],
-        add: &[
-            with_number("{n} more are born."),
-            with_number("{He} buys {n} from {friend}."),
-        ],
-        subtract: &[
-            with_number("{n} of them run away."),
-            with_number("{He} sells {n} to {friend}."),
-        ],
-        multiply: &[
-            with_number("Then there are {n} times as many."),
-            in_words(2, "Then there are twice as many."),
-        ],
-        divide: &[
-            with_number("Of {n} equal groups {he} keeps one."),
-            in_words(2, "{He} sells half of them."),
-        ],
-        questions: &[
-            "How many {item} are there now?",
-            "How many does {name} keep now?",
-        ],
+        items: &["hens", "cows", "sheep", "ducks", "goats", "pigs", "horses", "geese"],
+        openings: &["{name} keeps {n} {item}.", "The farm of {name} has {n} {item}."],
+        add: &[with_number("{n} more are born."), with_number("{He} buys {n} from {friend}.")],
+        subtract: &[with_number("{n} of them run away."), with_number("{He} sells {n} to {friend}.")],
+        multiply: &[with_number("Then there are {n} times as many."), in_words(2, "Then there are twice as many.")],
+        divide: &[with_number("Of {n} equal groups {he} keeps one."), in_words(2, "{He} sells half of them.")],
+        questions: &["How many {item} are there now?", "How many does {name} keep now?"],
         working: ["{name} keeps {calc} {item}.", "Then {calc}."],
     },
     // A game.
     Story {
         cast: Cast::Person,
         items: &["points", "stars", "tokens", "gems"],
-        openings: &[
-            "In a game {name} has {n} {item}.",
-            "{name} plays with {n} {item}.",
-        ],
-        add: &[
-            with_number("{He} wins {n} more."),
-            with_number("{He} is given {n} {item}."),
-        ],
-        subtract: &[
-            with_number("{He} loses {n} {item}."),
-            with_number("{friend} takes {n} from {him}."),
-        ],
-        multiply: &[
-            with_number("A good move makes it {n} times as many."),
-            in_words(2, "A good move doubles it."),
-        ],
-        divide: &[
-            with_number("A bad move divides it by {n}."),
-            in_words(2, "A bad move leaves half of it."),
-        ],
-        questions: &[
-            "How many {item} does {name} have?",
-            "How many {item} at the end?",
-        ],
+        openings: &["In a game {name} has {n} {item}.", "{name} plays with {n} {item}."],
+        add: &[with_number("{He} wins {n} more."), with_number("{He} is given {n} {item}.")],
+        subtract: &[with_number("{He} loses {n} {item}."), with_number("{friend} takes {n} from {him}.")],
+        multiply: &[with_number("A good move makes it {n} times as many."), in_words(2, "A good move doubles it.")],
+        divide: &[with_number("A bad move divides it by {n}."), in_words(2, "A bad move leaves half of it.")],
+        questions: &["How many {item} does {name} have?", "How many {item} at the end?"],
         working: ["{name} has {calc} {item}.", "Then {calc}."],
     },
     // Something that is filled and emptied.
     Story {
         cast: Cast::Thing(&["tank", "barrel", "pool", "pot", "tub", "can"]),
         items: &["water", "milk", "oil", "juice", "tea", "soup"],
-        openings: &[
-            "A {name} holds {n} liters of {item}.",
-            "In a {name} are {n} liters of {item}.",
-        ],
-        add: &[
-            with_number("{n} liters are added."),
-            with_number("We add {n} more."),
-        ],
-        subtract: &[
-            with_number("{n} liters are used."),
-            with_number("We take out {n}."),
-        ],
-        multiply: &[
-            with_number("We make it {n} times as much."),
-            in_words(2, "We make it twice as much."),
-        ],
-        divide: &[
-            with_number("Of {n} equal parts we keep one."),
-            in_words(2, "Half of it is used."),
-        ],
+        openings: &["A {name} holds {n} liters of {item}.", "In a {name} are {n} liters of {item}."],
+        add: &[with_number("{n} liters are added."), with_number("We add {n} more.")],
+        subtract: &[with_number("{n} liters are used."), with_number("We take out {n}.")],
+        multiply: &[with_number("We make it {n} times as much."), in_words(2, "We make it twice as much.")],
+        divide: &[with_number("Of {n} equal parts we keep one."), in_words(2, "Half of it is used.")],
         questions: &["How many liters are there now?", "How much {item} is left?"],
         working: ["There are {calc} liters.", "Then {calc}."],
     },
@@ -286,14 +190,8 @@ pub(super) const STORIES: [Story; 7] = [
         cast: Cast::Relay,
         items: SMALL_THINGS,
         openings: &["{name} has {n} {item}.", "{name} owns {n} {item}."],
-        add: &[
-            with_number("{name} has {n} more than {prev}."),
-            with_number("{prev} has {n} fewer than {name}."),
-        ],
-        subtract: &[
-            with_number("{name} has {n} fewer than {prev}."),
-            with_number("{prev} has {n} more than {name}."),
-        ],
+        add: &[with_number("{name} has {n} more than {prev}."), with_number("{prev} has {n} fewer than {name}.")],
+        subtract: &[with_number("{name} has {n} fewer than {prev}."), with_number("{prev} has {n} more than {name}.")],
         multiply: &[
             with_number("{name} has {n} times as many as {prev}."),
             in_words(2, "{name} has twice as many as {prev}."),

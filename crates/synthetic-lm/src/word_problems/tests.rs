@@ -7,14 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn config(min_steps: usize, max_steps: usize, largest: u32, held_out: HeldOut) -> ValidConfig {
-    Config {
-        min_steps,
-        max_steps,
-        largest,
-        held_out,
-    }
-    .validate()
-    .unwrap()
+    Config { min_steps, max_steps, largest, held_out }.validate().unwrap()
 }
 
 /// What makes a problem the same whatever its wording: subject and item (named in the opening), chain, and whether it
@@ -34,22 +27,17 @@ fn identity(example: &Example) -> (String, Chain, bool) {
     (
         known.join(" "),
         parse(&example.prompt).unwrap(),
-        [" than ", " as many as "]
-            .iter()
-            .any(|words| example.prompt.contains(words)),
+        [" than ", " as many as "].iter().any(|words| example.prompt.contains(words)),
     )
 }
 
 /// The working of a completion, recalculated from its text; the last result.
 fn check_working(completion: &str) -> u32 {
     let mut last = None;
-    let equations = completion
-        .split([' ', '\n'])
-        .filter_map(|word| word.trim_end_matches('.').split_once('='));
+    let equations = completion.split([' ', '\n']).filter_map(|word| word.trim_end_matches('.').split_once('='));
     for (left, result) in equations {
         let at = left.find(['+', '-', '*', '/']).unwrap();
-        let [a, b, result] =
-            [&left[..at], &left[at + 1..], result].map(|n| n.parse::<u32>().unwrap());
+        let [a, b, result] = [&left[..at], &left[at + 1..], result].map(|n| n.parse::<u32>().unwrap());
         let computed = match &left[at..=at] {
             "+" => a + b,
             "-" => a - b,
@@ -109,42 +97,15 @@ proptest! {
 #[test]
 fn problems_read_by_hand_have_these_answers() {
     for (prompt, answer) in [
-        (
-            "Tom has 12 books. He gives 3 to Ann. The number doubles. How many books are there now?",
-            18,
-        ),
-        (
-            "Ann has 5 keys. Bob has 3 fewer than Ann. Sue has 4 times as many as Bob. How many keys does Sue have?",
-            8,
-        ),
-        (
-            "Ann has 12 keys. Ann has 3 times as many as Bob. How many keys does Bob have?",
-            4,
-        ),
-        (
-            "Ann owns 6 cups. Ann has 4 fewer than Bob. How many cups does Bob have?",
-            10,
-        ),
-        (
-            "A bus to Rome has 9 people. Then 5 of them get off. How many people get to Rome?",
-            4,
-        ),
-        (
-            "A tank holds 30 liters of oil. Of 5 equal parts we keep one. How many liters are there now?",
-            6,
-        ),
-        (
-            "Mary saved 8 dollars. Tom pays her 7 dollars. She spends 5 dollars. How much does Mary have now?",
-            10,
-        ),
-        (
-            "Leo keeps 9 hens. He sells 3 to Kim. 4 more are born. How many does Leo keep now?",
-            10,
-        ),
-        (
-            "In a game Nina has 8 stars. A bad move divides it by 4. How many stars at the end?",
-            2,
-        ),
+        ("Tom has 12 books. He gives 3 to Ann. The number doubles. How many books are there now?", 18),
+        ("Ann has 5 keys. Bob has 3 fewer than Ann. Sue has 4 times as many as Bob. How many keys does Sue have?", 8),
+        ("Ann has 12 keys. Ann has 3 times as many as Bob. How many keys does Bob have?", 4),
+        ("Ann owns 6 cups. Ann has 4 fewer than Bob. How many cups does Bob have?", 10),
+        ("A bus to Rome has 9 people. Then 5 of them get off. How many people get to Rome?", 4),
+        ("A tank holds 30 liters of oil. Of 5 equal parts we keep one. How many liters are there now?", 6),
+        ("Mary saved 8 dollars. Tom pays her 7 dollars. She spends 5 dollars. How much does Mary have now?", 10),
+        ("Leo keeps 9 hens. He sells 3 to Kim. 4 more are born. How many does Leo keep now?", 10),
+        ("In a game Nina has 8 stars. A bad move divides it by 4. How many stars at the end?", 2),
     ] {
         assert_eq!(solve(prompt), Ok(answer), "{prompt}");
     }
@@ -155,19 +116,10 @@ fn text_that_the_grammar_cannot_have_written_is_refused() {
     for (prompt, sentence) in [
         ("", ""),
         ("The sky is blue.", "The sky is blue."),
-        (
-            "Tom has 12 books. He eats 3 of them. How many books are there now?",
-            "He eats 3 of them.",
-        ),
+        ("Tom has 12 books. He eats 3 of them. How many books are there now?", "He eats 3 of them."),
         // Somebody who has not been mentioned, and another item.
-        (
-            "Ann has 5 keys. Bob has 3 fewer than Tom. How many keys does Bob have?",
-            "Bob has 3 fewer than Tom.",
-        ),
-        (
-            "Tom has 12 books. He buys 3 more. How many keys are there now?",
-            "How many keys are there now?",
-        ),
+        ("Ann has 5 keys. Bob has 3 fewer than Tom. How many keys does Bob have?", "Bob has 3 fewer than Tom."),
+        ("Tom has 12 books. He buys 3 more. How many keys are there now?", "How many keys are there now?"),
     ] {
         match parse(prompt) {
             Err(Error::Unreadable { found, .. }) => assert_eq!(found, sentence),
@@ -179,27 +131,9 @@ fn text_that_the_grammar_cannot_have_written_is_refused() {
 #[test]
 fn bad_parameters_are_named() {
     for (config, message) in [
-        (
-            Config {
-                max_steps: 7,
-                ..Config::default()
-            },
-            "math: max_steps is 7, expected 1 to 6",
-        ),
-        (
-            Config {
-                min_steps: 3,
-                ..Config::default()
-            },
-            "math: min_steps is 3, expected 1 to 2",
-        ),
-        (
-            Config {
-                largest: 9,
-                ..Config::default()
-            },
-            "math: largest is 9, expected 10 to 1000",
-        ),
+        (Config { max_steps: 7, ..Config::default() }, "math: max_steps is 7, expected 1 to 6"),
+        (Config { min_steps: 3, ..Config::default() }, "math: min_steps is 3, expected 1 to 2"),
+        (Config { largest: 9, ..Config::default() }, "math: largest is 9, expected 10 to 1000"),
     ] {
         assert_eq!(config.validate().unwrap_err().to_string(), message);
     }
@@ -224,20 +158,11 @@ fn asking_for_more_than_exists_is_refused_and_all_that_exists_can_be_had() {
 #[test]
 fn there_are_millions_of_instances_and_all_operations_are_frequent() {
     let default = Config::default().validate().unwrap();
-    assert!(
-        available(&default, Side::Train) > 5_000_000,
-        "{}",
-        available(&default, Side::Train)
-    );
+    assert!(available(&default, Side::Train) > 5_000_000, "{}", available(&default, Side::Train));
     let split = generate(&config(1, 3, 100, HeldOut::Problem), 1, 4000, 0).unwrap();
     for operation in Operation::ALL {
-        let with = split.train.iter().filter(|e| {
-            parse(&e.prompt)
-                .unwrap()
-                .steps
-                .iter()
-                .any(|s| s.operation == operation)
-        });
+        let with =
+            split.train.iter().filter(|e| parse(&e.prompt).unwrap().steps.iter().any(|s| s.operation == operation));
         // A step is this operation with probability 1/4, in 1 to 3 steps: (1/4 + 7/16 + 37/64) / 3 = 0.42.
         let share = with.count() as f64 / 4000.0;
         assert!((share - 0.42).abs() < 0.05, "{operation:?}: {share}");
@@ -276,9 +201,7 @@ fn answers_are_found_only_after_the_mark() {
 #[test]
 fn two_step_problems_are_short() {
     let split = generate(&Config::default().validate().unwrap(), 0, 2000, 0).unwrap();
-    let mean = |text: fn(&Example) -> &str| {
-        split.train.iter().map(|e| text(e).len()).sum::<usize>() as f64 / 2000.0
-    };
+    let mean = |text: fn(&Example) -> &str| split.train.iter().map(|e| text(e).len()).sum::<usize>() as f64 / 2000.0;
     let (prompt, completion) = (mean(|e| &e.prompt), mean(|e| &e.completion));
     assert!(prompt < 115.0 && completion < 50.0, "{prompt} {completion}");
 }

@@ -58,6 +58,9 @@ pub enum ExperimentError {
     /// The report could not be written.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
+    /// A simulation of the theory refused its parameters.
+    #[error(transparent)]
+    Theory(#[from] theory::TheoryError),
     /// Threads could not be started.
     #[error("cannot start a worker's threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),

@@ -32,6 +32,7 @@ pub mod seeds;
 pub mod stats;
 pub mod store;
 pub mod tasks;
+pub mod theory_figures;
 pub mod tokens;
 pub mod tradeoff;
 mod tradeoff_report;

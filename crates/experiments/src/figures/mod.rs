@@ -15,6 +15,8 @@ pub mod theme;
 
 mod consistency;
 mod curves;
+mod interval_rows;
+mod line_panels;
 mod matched;
 mod tradeoff;
 
@@ -22,6 +24,8 @@ pub use axis::{Axis, clip_segment};
 pub use canvas::{Anchor, Canvas, DrawError, Text};
 pub use consistency::Consistency;
 pub use curves::{Curve, Curves};
+pub use interval_rows::{IntervalMark, IntervalRow, IntervalRows};
+pub use line_panels::{LinePanel, LinePanels, Series};
 pub use matched::Matched;
 pub use output::{Figure, FigureError, Saved, save};
 pub use panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};

@@ -18,6 +18,26 @@ pub enum Value {
     Text(String),
 }
 
+impl Value {
+    /// The value as a number; NaN for a name.
+    pub fn number(&self) -> f64 {
+        match self {
+            Self::Count(x) => *x as f64,
+            Self::Number(x) => *x,
+            Self::Text(_) => f64::NAN,
+        }
+    }
+
+    /// The value as text: a name as it is, a number in its shortest form.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Count(x) => x.to_string(),
+            Self::Number(x) => x.to_string(),
+            Self::Text(x) => x.clone(),
+        }
+    }
+}
+
 impl From<f64> for Value {
     fn from(x: f64) -> Self {
         Self::Number(x)
@@ -56,11 +76,7 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(name: &str, columns: &[&str]) -> Self {
-        Self {
-            name: name.to_owned(),
-            columns: columns.iter().map(|&c| c.to_owned()).collect(),
-            rows: Vec::new(),
-        }
+        Self { name: name.to_owned(), columns: columns.iter().map(|&c| c.to_owned()).collect(), rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -70,6 +86,18 @@ impl Table {
     pub fn push(&mut self, row: Vec<Value>) {
         assert_eq!(row.len(), self.columns.len(), "row of table {}", self.name);
         self.rows.push(row);
+    }
+
+    /// Every row's values in the named columns, in the order of `names`.
+    ///
+    /// # Panics
+    /// If a column does not exist.
+    pub fn select<'a, const N: usize>(&'a self, names: [&str; N]) -> impl Iterator<Item = [&'a Value; N]> + use<'a, N> {
+        let at = names.map(|name| {
+            let found = self.columns.iter().position(|c| c == name);
+            found.unwrap_or_else(|| panic!("no column {name} in table {}", self.name))
+        });
+        self.rows.iter().map(move |row| at.map(|i| &row[i]))
     }
 
     /// The table as CSV with a header; numbers in their shortest form that reads back to the same value.
@@ -99,11 +127,7 @@ impl Table {
 
 /// The three values that an estimate takes in a table: mean, lower and upper end.
 pub(super) fn with_interval(estimate: Estimate) -> [Value; 3] {
-    [
-        estimate.mean.into(),
-        estimate.low.into(),
-        estimate.high.into(),
-    ]
+    [estimate.mean.into(), estimate.low.into(), estimate.high.into()]
 }
 
 /// One measured statement, for the scorecard.

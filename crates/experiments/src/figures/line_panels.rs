@@ -1,0 +1,156 @@
+//! Lines in panels: any quantity against another, for several named series.
+
+use plotters::prelude::DrawingBackend;
+
+use super::axis::Axis;
+use super::canvas::{Canvas, DrawError, Text};
+use super::output::Figure;
+use super::panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
+use super::theme::{INK, Style, size};
+
+const PANEL: (f64, f64) = (360.0, 270.0);
+const HEAD: f64 = 34.0;
+/// No figure is narrower, whatever its title and legend.
+const LEAST_WIDTH: f64 = 620.0;
+
+/// A named series of points, in ascending x, each with an interval or none.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Name for the legend.
+    pub label: String,
+    /// What it looks like.
+    pub style: Style,
+    /// x, y and the ends of the interval of y.
+    pub points: Vec<(f64, f64, Option<(f64, f64)>)>,
+}
+
+/// One panel.
+#[derive(Clone, Debug)]
+pub struct LinePanel {
+    /// Above the panel.
+    pub title: String,
+    /// Title of the vertical axis, with its unit.
+    pub y: String,
+    /// The lines.
+    pub series: Vec<Series>,
+    /// A horizontal line of reference.
+    pub reference: Option<f64>,
+}
+
+/// Panels side by side with one legend and one horizontal quantity.
+#[derive(Clone, Debug)]
+pub struct LinePanels {
+    /// File name without extension.
+    pub name: String,
+    /// Above the panels.
+    pub title: String,
+    /// Title of the horizontal axes, with its unit.
+    pub x: String,
+    /// The panels, in rows of at most `columns`.
+    pub panels: Vec<LinePanel>,
+    /// Panels in a row, at least 1.
+    pub columns: usize,
+    /// Whether the vertical axes show logarithms of positive numbers.
+    pub logarithmic: bool,
+}
+
+impl LinePanels {
+    fn rows(&self) -> usize {
+        self.panels.len().div_ceil(self.columns.max(1)).max(1)
+    }
+
+    fn scaled(&self, y: f64) -> f64 {
+        if self.logarithmic { y.log10() } else { y }
+    }
+
+    /// Every series once, by label.
+    fn entries(&self) -> Vec<LegendEntry> {
+        let mut entries: Vec<LegendEntry> = Vec::new();
+        for series in self.panels.iter().flat_map(|panel| &panel.series) {
+            if entries.iter().all(|entry| entry.label != series.label) {
+                let label = series.label.clone();
+                entries.push(LegendEntry { label, style: series.style, line: true, marker: true });
+            }
+        }
+        entries
+    }
+
+    fn y_axis(&self, panel: &LinePanel) -> Axis {
+        let values = panel.series.iter().flat_map(|series| series.points.iter().map(|&(_, y, _)| y));
+        let axis = Axis::around(values.chain(panel.reference).map(|y| self.scaled(y)), 0.12, 5);
+        if self.logarithmic { axis.labelled(|log| format!("{:.2}", 10f64.powf(log))) } else { axis }
+    }
+
+    fn x_axis(&self, panel: &LinePanel) -> Axis {
+        let values = panel.series.iter().flat_map(|series| series.points.iter().map(|&(x, ..)| x));
+        Axis::around(values, 0.04, 5)
+    }
+}
+
+impl Figure for LinePanels {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn size(&self) -> (u32, u32) {
+        let width = (PANEL.0 * self.columns.min(self.panels.len()).max(1) as f64).max(LEAST_WIDTH);
+        let height = HEAD + PANEL.1 * self.rows() as f64 + legend_height(2) + 8.0;
+        (width as u32, height as u32)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
+        let (width, _) = canvas.size();
+        canvas.text((width / 2.0, 18.0), Text::new(&self.title, size::TITLE).bold())?;
+        let columns = self.columns.min(self.panels.len()).max(1);
+        for (index, panel) in self.panels.iter().enumerate() {
+            let left = width / columns as f64 * (index % columns) as f64;
+            let top = HEAD + PANEL.1 * (index / columns) as f64;
+            let rectangle = (left, top, left + width / columns as f64, top + PANEL.1);
+            let titles = PanelTitles { title: &panel.title, x: &self.x, y: &panel.y };
+            let area = Panel::new(canvas, rectangle, (self.x_axis(panel), self.y_axis(panel)), titles)?;
+            if let Some(reference) = panel.reference {
+                let (left, _, right, _) = area.frame();
+                let at = area.at((0.0, self.scaled(reference))).1;
+                canvas.line(&[(left, at), (right, at)], INK, 0.7, 1.2)?;
+            }
+            for series in &panel.series {
+                let points: Vec<(f64, f64)> = series.points.iter().map(|&(x, y, _)| (x, self.scaled(y))).collect();
+                area.line(&points, series.style, 0.9, 1.8)?;
+                for (&(x, _, interval), &point) in series.points.iter().zip(&points) {
+                    if let Some((low, high)) = interval {
+                        area.whisker_y(x, (self.scaled(low), self.scaled(high)), 0.0, series.style.color)?;
+                    }
+                    area.marker(point, series.style, 3.0, 1.0)?;
+                }
+            }
+        }
+        legend(canvas, HEAD + PANEL.1 * self.rows() as f64 + 4.0, &self.entries())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{save, theme};
+
+    #[test]
+    fn empty_and_non_finite_data_are_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let series = |points| Series { label: "muon".into(), style: theme::style("muon"), points };
+        let panel = |series| LinePanel { title: "t".into(), y: "y".into(), series, reference: Some(1.0) };
+        for panels in [
+            vec![],
+            vec![panel(vec![])],
+            vec![panel(vec![series(vec![
+                (0.0, f64::NAN, None),
+                (1.0, 2.0, Some((f64::NEG_INFINITY, f64::INFINITY))),
+            ])])],
+        ] {
+            for logarithmic in [false, true] {
+                let panels = panels.clone();
+                let (name, title, x) = ("lines".into(), "title".into(), "x".into());
+                save(&LinePanels { name, title, x, panels, columns: 2, logarithmic }, folder.path()).unwrap();
+            }
+        }
+    }
+}

@@ -242,7 +242,7 @@ impl Finetuning<'_> {
         };
         let interval = (finetune.steps / (finetune.along + 1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<Along>> {
-            let wanted = finetune.along > 0 && step > 0 && step % interval == 0 && step < finetune.steps;
+            let wanted = finetune.along > 0 && step > 0 && step.is_multiple_of(interval) && step < finetune.steps;
             if !wanted {
                 return Ok(None);
             }

@@ -130,7 +130,7 @@ impl Pretraining<'_> {
             Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip, snapshot_every: self.snapshot_every };
         let interval = (steps / pretrain.curve_points.max(1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<(f64, f64)>> {
-            if step == 0 || !(step % interval == 0 || step == steps) {
+            if step == 0 || !(step.is_multiple_of(interval) || step == steps) {
                 return Ok(None);
             }
             let loss = mean_loss(network, &held_out)?;

@@ -17,7 +17,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Config`] if the lengths differ or are no multiple of `time`.
     pub fn new(ids: Vec<u32>, targets: Vec<u32>, time: usize) -> Result<Self> {
-        if time == 0 || ids.is_empty() || ids.len() % time != 0 {
+        if time == 0 || ids.is_empty() || !ids.len().is_multiple_of(time) {
             return Err(Error::config("batch", format!("{} tokens", ids.len()), format!("rows of {time} tokens")));
         }
         if ids.len() != targets.len() {

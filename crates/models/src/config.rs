@@ -147,17 +147,17 @@ impl ModelConfig {
         if self.vocabulary >= u32::MAX as usize {
             return Err(Error::config("vocabulary", self.vocabulary, "less than 2^32 - 1"));
         }
-        if self.width % self.heads != 0 {
+        if !self.width.is_multiple_of(self.heads) {
             return Err(Error::config("width", self.width, format!("a multiple of heads = {}", self.heads)));
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::config("kv-heads", self.kv_heads, format!("a divisor of heads = {}", self.heads)));
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(Error::config("norm-eps", self.norm_eps, "a number between 0 and 1"));
         }
         if let Positions::Rotary { theta } = self.positions {
-            if self.head_width() % 2 != 0 {
+            if !self.head_width().is_multiple_of(2) {
                 return Err(Error::config(
                     "width",
                     self.width,
@@ -180,7 +180,8 @@ mod tests {
     fn a_config_that_does_not_fit_is_refused_with_the_field() {
         let good = ModelConfig::gpt2(64, 16, 2, 24, 3);
         assert!(good.validate().is_ok());
-        let cases: [(&str, fn(&mut ModelConfig)); 5] = [
+        type Spoil = fn(&mut ModelConfig);
+        let cases: [(&str, Spoil); 5] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("width", |c| c.width = 25),
             ("kv-heads", |c| c.kv_heads = 2),

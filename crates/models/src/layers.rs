@@ -119,6 +119,29 @@ impl Norm {
     }
 }
 
+/// What every block of one pass through the network shares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) rotary: Option<&'a RotaryTable>,
+    /// Tokens in a sequence.
+    pub(crate) time: usize,
+}
+
+impl Pass<'_> {
+    fn attention_shape(&self, tokens: usize) -> AttentionShape {
+        let (config, time) = (self.config, self.time);
+        AttentionShape {
+            batch: tokens / time,
+            time,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            width: config.head_width(),
+        }
+    }
+}
+
 /// One pre-norm transformer block: x += attention(norm(x)), then x += mlp(norm(x)).
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
@@ -162,24 +185,8 @@ impl Block {
         attention.into_iter().chain(gate).chain([("up_proj", &mut self.up), ("down_proj", &mut self.down)])
     }
 
-    fn attention_shape(config: &ModelConfig, tokens: usize, time: usize) -> AttentionShape {
-        AttentionShape {
-            batch: tokens / time,
-            time,
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            width: config.head_width(),
-        }
-    }
-
-    pub(crate) fn forward(
-        &self,
-        config: &ModelConfig,
-        parameters: &Parameters,
-        rotary: Option<&RotaryTable>,
-        input: Tensor,
-        time: usize,
-    ) -> Result<(Tensor, BlockSaved)> {
+    pub(crate) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Result<(Tensor, BlockSaved)> {
+        let Pass { config, parameters, rotary, time } = pass;
         let (attention_input, attention_norm) = self.attention_norm.forward(parameters, &input)?;
         let turned = |linear: &Linear| -> Result<Tensor> {
             let x = linear.forward(parameters, &attention_input, None)?;
@@ -190,7 +197,7 @@ impl Block {
         };
         let (q, k) = (turned(&self.q)?, turned(&self.k)?);
         let v = self.v.forward(parameters, &attention_input, None)?;
-        let shape = Self::attention_shape(config, input.dim(0)?, time);
+        let shape = pass.attention_shape(input.dim(0)?);
         let (attended, log_sums) = ops::causal_attention(&q, &k, &v, shape)?;
         let middle = self.o.forward(parameters, &attended, Some(&input))?;
 
@@ -224,14 +231,12 @@ impl Block {
     /// Adds the parameters' gradients and returns the gradient of the block's input from that of its output.
     pub(crate) fn backward(
         &self,
-        config: &ModelConfig,
-        parameters: &Parameters,
-        rotary: Option<&RotaryTable>,
+        pass: Pass<'_>,
         saved: &BlockSaved,
         d_output: &Tensor,
-        time: usize,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
+        let Pass { parameters, rotary, time, .. } = pass;
         let mut paths = Vec::new();
         self.down.backward(parameters, &saved.hidden, d_output, gradients, &mut paths)?;
         let d_hidden = joined(&paths)?;
@@ -254,7 +259,7 @@ impl Block {
         paths.clear();
         self.o.backward(parameters, &saved.attended, &d_middle, gradients, &mut paths)?;
         let d_attended = joined(&paths)?;
-        let shape = Self::attention_shape(config, saved.input.dim(0)?, time);
+        let shape = pass.attention_shape(saved.input.dim(0)?);
         let mut attention = ops::causal_attention_backward(
             [&saved.q, &saved.k, &saved.v],
             &saved.attended,

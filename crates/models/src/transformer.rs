@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use crate::batch::Batch;
 use crate::config::{Activation, ModelConfig, NormKind, Positions};
 use crate::init::{self, DEVIATION, Initializer};
-use crate::layers::{Block, BlockSaved, Linear, Norm};
+use crate::layers::{Block, BlockSaved, Linear, Norm, Pass};
 use crate::ops::{self, HeadBackward, NormSaved, RotaryTable};
 use crate::parameters::{Gradients, ParameterId, Parameters, Role};
 use crate::{Error, Result};
@@ -164,13 +164,17 @@ impl Transformer {
         }
     }
 
+    fn pass(&self, time: usize) -> Pass<'_> {
+        Pass { config: &self.config, parameters: &self.parameters, rotary: self.rotary.as_ref(), time }
+    }
+
     /// Runs the blocks; `keep` is called with what each block's backward would read.
     fn blocks_forward(&self, ids: &[u32], time: usize, mut keep: impl FnMut(BlockSaved)) -> Result<Tensor> {
         self.check(ids, time)?;
         let p = &self.parameters;
         let mut x = ops::embed(ids, p.value(self.tokens), self.positions.map(|id| p.value(id)), time)?;
         for block in &self.blocks {
-            let (output, saved) = block.forward(&self.config, p, self.rotary.as_ref(), x, time)?;
+            let (output, saved) = block.forward(self.pass(time), x)?;
             keep(saved);
             x = output;
         }
@@ -238,7 +242,7 @@ impl Transformer {
         }
         let mut dx = self.norm.backward(p, (&saved.last, &saved.norm), &head.hidden, None, &mut gradients)?;
         for (block, saved) in self.blocks.iter().zip(&saved.blocks).rev() {
-            dx = block.backward(&self.config, p, self.rotary.as_ref(), saved, &dx, time, &mut gradients)?;
+            dx = block.backward(self.pass(time), saved, &dx, &mut gradients)?;
         }
         self.embedding_backward(ids, time, &dx, &mut gradients)?;
         Ok((sum, gradients))

@@ -66,7 +66,7 @@ impl Preset {
         ] {
             at_least(field, value as u64, 1)?;
         }
-        if model.width % model.heads != 0 {
+        if !model.width.is_multiple_of(model.heads) {
             let expected = format!("a multiple of heads = {}", model.heads);
             return Err(ExperimentError::value("model.width", model.width, expected));
         }

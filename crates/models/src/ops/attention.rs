@@ -36,7 +36,7 @@ impl AttentionShape {
         let tokens = self.batch * self.time;
         let wide = [tokens, self.heads * self.width];
         let narrow = [tokens, self.kv_heads * self.width];
-        if self.kv_heads == 0 || self.heads % self.kv_heads != 0 {
+        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::Msg(format!("attention: {} heads in {} groups", self.heads, self.kv_heads)));
         }
         if q.dims() != wide || k.dims() != narrow || v.dims() != narrow {

@@ -80,17 +80,7 @@ mod tests {
         let (size, lwork) = (n as c_int, 1);
         // SAFETY: all buffers have the sizes that dsyev asks for.
         unsafe {
-            dsyev_(
-                &job,
-                &uplo,
-                &size,
-                a.as_mut_ptr(),
-                &size,
-                w.as_mut_ptr(),
-                work.as_mut_ptr(),
-                &lwork,
-                &mut info,
-            );
+            dsyev_(&job, &uplo, &size, a.as_mut_ptr(), &size, w.as_mut_ptr(), work.as_mut_ptr(), &lwork, &mut info);
         }
         (info, w, a)
     }
@@ -123,8 +113,7 @@ mod tests {
                 assert!(w.windows(2).all(|p| p[0] <= p[1]), "ascending: {w:?}");
                 for pair in 0..n {
                     for row in 0..n {
-                        let product: f64 =
-                            (0..n).map(|col| a[row + col * n] * v[col + pair * n]).sum();
+                        let product: f64 = (0..n).map(|col| a[row + col * n] * v[col + pair * n]).sum();
                         assert!((product - w[pair] * v[row + pair * n]).abs() < 1e-13);
                     }
                 }

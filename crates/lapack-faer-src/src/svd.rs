@@ -56,19 +56,14 @@ pub unsafe extern "C" fn dgesdd_(
                 Err(_) => crate::NOT_CONVERGED,
             },
             b'S' | b'A' => {
-                let decomposition = if job == b'S' {
-                    matrix.thin_svd()
-                } else {
-                    matrix.svd()
-                };
+                let decomposition = if job == b'S' { matrix.thin_svd() } else { matrix.svd() };
                 match decomposition {
                     Ok(svd) => {
                         for i in 0..k {
                             *s.add(i) = svd.S()[i];
                         }
                         let (left, right) = (svd.U(), svd.V());
-                        MatMut::from_raw_parts_mut(u, rows, left.ncols(), 1, *ldu as isize)
-                            .copy_from(left);
+                        MatMut::from_raw_parts_mut(u, rows, left.ncols(), 1, *ldu as isize).copy_from(left);
                         MatMut::from_raw_parts_mut(vt, right.ncols(), cols, 1, *ldvt as isize)
                             .copy_from(right.transpose());
                         0
@@ -86,12 +81,7 @@ mod tests {
     use super::*;
 
     /// Calls `dgesdd_` on a column-major matrix; returns info, s, U and V^T.
-    fn decompose(
-        job: u8,
-        m: usize,
-        n: usize,
-        mut a: Vec<f64>,
-    ) -> (i32, Vec<f64>, Vec<f64>, Vec<f64>) {
+    fn decompose(job: u8, m: usize, n: usize, mut a: Vec<f64>) -> (i32, Vec<f64>, Vec<f64>, Vec<f64>) {
         let k = m.min(n);
         let (u_cols, vt_rows) = if job == b'A' { (m, n) } else { (k, k) };
         let (mut s, mut u, mut vt) = (vec![0.0; k], vec![0.0; m * u_cols], vec![0.0; vt_rows * n]);
@@ -135,9 +125,7 @@ mod tests {
                 let vt_rows = vt.len() / n;
                 for i in 0..m {
                     for j in 0..n {
-                        let sum: f64 = (0..s.len())
-                            .map(|r| u[i + r * m] * s[r] * vt[r + j * vt_rows])
-                            .sum();
+                        let sum: f64 = (0..s.len()).map(|r| u[i + r * m] * s[r] * vt[r + j * vt_rows]).sum();
                         assert!((sum - a[i + j * m]).abs() < 1e-13);
                     }
                 }

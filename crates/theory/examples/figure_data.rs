@@ -21,28 +21,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "geometry" => geometry::run(&geometry::Preset::new(size), || ())?,
         "regularization" => regularization::run(&regularization::Preset::new(size), || ())?,
         "phase-diagram" => phase_diagram::run(&phase_diagram::Preset::new(size), || ())?,
-        "consistency-matrix" => {
-            consistency_matrix::run(&consistency_matrix::Preset::new(size), || ())?
-        }
+        "consistency-matrix" => consistency_matrix::run(&consistency_matrix::Preset::new(size), || ())?,
         other => return Err(format!("figure: found {other}, expected a figure's name").into()),
     };
     for table in &data.tables {
-        std::fs::write(
-            Path::new(folder).join(format!("{}.csv", table.name)),
-            table.to_csv(),
-        )?;
+        std::fs::write(Path::new(folder).join(format!("{}.csv", table.name)), table.to_csv())?;
     }
     for finding in &data.findings {
         let effect = finding.effect();
         println!(
             "{} {} [{}]: {:.3} ({:.3} to {:.3}), n = {}",
-            finding.claim,
-            finding.statement,
-            finding.setting,
-            effect.mean,
-            effect.low,
-            effect.high,
-            effect.n
+            finding.claim, finding.statement, finding.setting, effect.mean, effect.low, effect.high, effect.n
         );
     }
     println!("{:.1} s", clock.elapsed().as_secs_f64());

@@ -12,18 +12,12 @@ use theory::regularization::TwoLayerParams;
 
 fn main() -> theory::Result<()> {
     let mut total = 0.0;
-    for (rule, learning_rate, steps) in [
-        (Rule::Sgd, 0.01, 300_000),
-        (Rule::Adam, 0.002, 300_000),
-        (Rule::Muon, 0.004, 200_000),
-    ] {
+    for (rule, learning_rate, steps) in
+        [(Rule::Sgd, 0.01, 300_000), (Rule::Adam, 0.002, 300_000), (Rule::Muon, 0.004, 200_000)]
+    {
         let momentum = if rule == Rule::Sgd { 0.0 } else { 0.9 };
         let simulation = TwoLayerParams {
-            inputs: InputFamily {
-                size: 8,
-                anisotropy: 0.0,
-                rotation: 0.0,
-            },
+            inputs: InputFamily { size: 8, anisotropy: 0.0, rotation: 0.0 },
             hidden: 24,
             outputs: 4,
             batch: 4,

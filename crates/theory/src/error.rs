@@ -52,11 +52,7 @@ pub(crate) fn parameter(
     found: impl std::fmt::Display,
     expected: impl Into<String>,
 ) -> TheoryError {
-    TheoryError::Parameter {
-        field: field.into(),
-        found: found.to_string(),
-        expected: expected.into(),
-    }
+    TheoryError::Parameter { field: field.into(), found: found.to_string(), expected: expected.into() }
 }
 
 /// Checks that an integer parameter is at least `least`.

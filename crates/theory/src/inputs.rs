@@ -68,9 +68,7 @@ impl InputFamily {
         let axes = if self.rotation == 0.0 {
             Array2::eye(n)
         } else {
-            polar_factor(
-                &(Array2::<f64>::eye(n) * (1.0 - self.rotation) + gaussian * self.rotation),
-            )?
+            polar_factor(&(Array2::<f64>::eye(n) * (1.0 - self.rotation) + gaussian * self.rotation))?
         };
         let with = |values: Array1<f64>| (&axes * &values).dot(&axes.t());
         let root = with(deviations.clone());
@@ -87,23 +85,13 @@ impl InputFamily {
 pub fn off_diagonal_mass(s: &Array2<f64>) -> f64 {
     let all = (s * s).sum();
     let diagonal: f64 = s.diag().iter().map(|x| x * x).sum();
-    if all > 0.0 {
-        (all - diagonal) / all
-    } else {
-        0.0
-    }
+    if all > 0.0 { (all - diagonal) / all } else { 0.0 }
 }
 
 /// Participation ratio (sum v)^2 / sum v^2 of non-negative values: how many of them carry the sum.
 pub fn participation_ratio(values: impl IntoIterator<Item = f64>) -> f64 {
-    let (sum, squares) = values
-        .into_iter()
-        .fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
-    if squares > 0.0 {
-        sum * sum / squares
-    } else {
-        0.0
-    }
+    let (sum, squares) = values.into_iter().fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -112,11 +100,7 @@ mod tests {
     use crate::random::stream;
 
     fn family(rotation: f64) -> InputFamily {
-        InputFamily {
-            size: 12,
-            anisotropy: 1.0,
-            rotation,
-        }
+        InputFamily { size: 12, anisotropy: 1.0, rotation }
     }
 
     #[test]
@@ -131,8 +115,7 @@ mod tests {
 
     #[test]
     fn turning_the_axes_moves_mass_off_the_diagonal() {
-        let mass =
-            |t| off_diagonal_mass(&family(t).draw(&mut stream(2, "test")).unwrap().covariance);
+        let mass = |t| off_diagonal_mass(&family(t).draw(&mut stream(2, "test")).unwrap().covariance);
         assert!(mass(0.0) < 1e-20);
         assert!(mass(0.2) > 0.01 && mass(0.2) < mass(0.5) && mass(0.5) < mass(1.0));
     }
@@ -147,18 +130,9 @@ mod tests {
     #[test]
     fn bad_families_are_refused() {
         for bad in [
-            InputFamily {
-                size: 0,
-                ..family(0.0)
-            },
-            InputFamily {
-                anisotropy: -1.0,
-                ..family(0.0)
-            },
-            InputFamily {
-                anisotropy: f64::NAN,
-                ..family(0.0)
-            },
+            InputFamily { size: 0, ..family(0.0) },
+            InputFamily { anisotropy: -1.0, ..family(0.0) },
+            InputFamily { anisotropy: f64::NAN, ..family(0.0) },
             family(1.5),
             family(f64::NAN),
         ] {

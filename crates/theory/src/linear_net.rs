@@ -18,14 +18,8 @@ pub(crate) fn end_to_end(weights: &[DMatrix<f64>]) -> DMatrix<f64> {
 }
 
 /// Fresh optimizer state for each of `weights`.
-pub(crate) fn optimizers(
-    config: OptimizerConfig,
-    weights: &[DMatrix<f64>],
-) -> Result<Vec<MatrixOptimizer>> {
-    weights
-        .iter()
-        .map(|w| MatrixOptimizer::new(config, w.nrows(), w.ncols()))
-        .collect()
+pub(crate) fn optimizers(config: OptimizerConfig, weights: &[DMatrix<f64>]) -> Result<Vec<MatrixOptimizer>> {
+    weights.iter().map(|w| MatrixOptimizer::new(config, w.nrows(), w.ncols())).collect()
 }
 
 /// Forward and backward passes on batches of one size.
@@ -47,10 +41,7 @@ impl Passes {
         Self {
             deltas: activations[1..].to_vec(),
             activations,
-            gradients: weights
-                .iter()
-                .map(|w| DMatrix::zeros(w.nrows(), w.ncols()))
-                .collect(),
+            gradients: weights.iter().map(|w| DMatrix::zeros(w.nrows(), w.ncols())).collect(),
         }
     }
 
@@ -87,12 +78,7 @@ impl Passes {
     pub(crate) fn backward(&mut self, weights: &[DMatrix<f64>], first: usize) {
         let scale = 1.0 / self.activations[0].ncols() as f64;
         for layer in (first..weights.len()).rev() {
-            product_transposed(
-                scale,
-                &self.deltas[layer],
-                &self.activations[layer],
-                &mut self.gradients[layer],
-            );
+            product_transposed(scale, &self.deltas[layer], &self.activations[layer], &mut self.gradients[layer]);
             if layer > first {
                 let (before, after) = self.deltas.split_at_mut(layer);
                 transposed_product(&weights[layer], &after[0], &mut before[layer - 1]);
@@ -115,13 +101,7 @@ pub(crate) struct LabelNoise {
 }
 
 impl LabelNoise {
-    pub(crate) fn new(
-        root: &DMatrix<f64>,
-        isotropic: bool,
-        target: &DMatrix<f64>,
-        sigma: f64,
-        batch: usize,
-    ) -> Self {
+    pub(crate) fn new(root: &DMatrix<f64>, isotropic: bool, target: &DMatrix<f64>, sigma: f64, batch: usize) -> Self {
         let (m, n) = target.shape();
         Self {
             root: (!isotropic).then(|| root.clone()),
@@ -135,12 +115,7 @@ impl LabelNoise {
 
     /// Draws a batch and computes the gradients of all layers.
     #[inline(always)]
-    pub(crate) fn gradients(
-        &mut self,
-        weights: &[DMatrix<f64>],
-        passes: &mut Passes,
-        rng: &mut impl Rng,
-    ) {
+    pub(crate) fn gradients(&mut self, weights: &[DMatrix<f64>], passes: &mut Passes, rng: &mut impl Rng) {
         fill_gaussian(self.z.as_mut_slice(), rng);
         match &self.root {
             Some(root) => product(root, &self.z, passes.input_mut()),
@@ -165,16 +140,11 @@ mod tests {
     #[test]
     fn gradients_agree_with_finite_differences() {
         let mut rng = stream(1, "test");
-        let weights = vec![
-            gaussian_matrix(4, 3, &mut rng),
-            gaussian_matrix(5, 4, &mut rng),
-            gaussian_matrix(2, 5, &mut rng),
-        ];
+        let weights =
+            vec![gaussian_matrix(4, 3, &mut rng), gaussian_matrix(5, 4, &mut rng), gaussian_matrix(2, 5, &mut rng)];
         let inputs = gaussian_matrix(3, 6, &mut rng);
         let targets = gaussian_matrix(2, 6, &mut rng);
-        let loss = |weights: &[DMatrix<f64>]| {
-            0.5 * (end_to_end(weights) * &inputs - &targets).norm_squared() / 6.0
-        };
+        let loss = |weights: &[DMatrix<f64>]| 0.5 * (end_to_end(weights) * &inputs - &targets).norm_squared() / 6.0;
         let mut passes = Passes::new(&weights, 6);
         passes.input_mut().copy_from(&inputs);
         passes.forward(&weights);
@@ -188,9 +158,7 @@ mod tests {
                 let up = loss(&moved);
                 moved[layer][entry] -= 2e-5;
                 let slope = (up - loss(&moved)) / 2e-5;
-                assert!(
-                    (slope - passes.gradients[layer][entry]).abs() < 1e-6 * slope.abs().max(1.0)
-                );
+                assert!((slope - passes.gradients[layer][entry]).abs() < 1e-6 * slope.abs().max(1.0));
             }
         }
     }

@@ -83,10 +83,7 @@ impl LayerStatistics {
             Some(b) => (inner(&b.dot(dw), &weighted), b.diag().sum() / m as f64),
             None => (inner(dw, &weighted), 1.0),
         };
-        Ok(Prediction {
-            forgetting,
-            unstructured: inner(dw, dw) * mean_curvature * self.input.diag().sum() / n as f64,
-        })
+        Ok(Prediction { forgetting, unstructured: inner(dw, dw) * mean_curvature * self.input.diag().sum() / n as f64 })
     }
 
     /// Predicted forgetting of steepest descent under `norm` on the task gradient `gradient`, scaled to the first-order gain
@@ -94,12 +91,7 @@ impl LayerStatistics {
     ///
     /// # Errors
     /// If the gain is not positive, the gradient zero, or a shape does not fit.
-    pub fn predict_step(
-        &self,
-        norm: Norm,
-        gradient: &Array2<f64>,
-        gain: f64,
-    ) -> Result<Prediction> {
+    pub fn predict_step(&self, norm: Norm, gradient: &Array2<f64>, gain: f64) -> Result<Prediction> {
         positive("gain", gain)?;
         let step = crate::geometry::minimax_update(norm, gradient, gain)?;
         self.predict(&step.update)
@@ -117,11 +109,7 @@ mod tests {
         let x = gaussian_array(n, n + 2, &mut rng);
         let e = gaussian_array(m, m + 2, &mut rng);
         let (s, b) = (x.dot(&x.t()), e.dot(&e.t()));
-        (
-            LayerStatistics::new(s.clone(), Some(b.clone())).unwrap(),
-            s,
-            b,
-        )
+        (LayerStatistics::new(s.clone(), Some(b.clone())).unwrap(), s, b)
     }
 
     #[test]
@@ -145,14 +133,8 @@ mod tests {
         let turns = 4000;
         let mean = (0..turns)
             .map(|_| {
-                let (left, right) = (
-                    random_orthogonal(4, &mut rng).unwrap(),
-                    random_orthogonal(5, &mut rng).unwrap(),
-                );
-                statistics
-                    .predict(&left.dot(&dw).dot(&right))
-                    .unwrap()
-                    .relative()
+                let (left, right) = (random_orthogonal(4, &mut rng).unwrap(), random_orthogonal(5, &mut rng).unwrap());
+                statistics.predict(&left.dot(&dw).dot(&right)).unwrap().relative()
             })
             .sum::<f64>()
             / turns as f64;
@@ -166,12 +148,7 @@ mod tests {
         let input = Array2::from_diag(&ndarray::array![1.0, 0.01, 0.01]);
         let statistics = LayerStatistics::new(input, None).unwrap();
         let gradient = ndarray::array![[0.1, 1.0, -1.0]];
-        let cost = |norm| {
-            statistics
-                .predict_step(norm, &gradient, 1.0)
-                .unwrap()
-                .forgetting
-        };
+        let cost = |norm| statistics.predict_step(norm, &gradient, 1.0).unwrap().forgetting;
         assert!(cost(Norm::LargestEntry) > 3.0 * cost(Norm::Frobenius));
     }
 
@@ -181,10 +158,6 @@ mod tests {
         assert!(LayerStatistics::new(Array2::from_elem((2, 2), f64::NAN), None).is_err());
         let (statistics, _, _) = statistics(3, 4, 3);
         assert!(statistics.predict(&Array2::zeros((4, 3))).is_err());
-        assert!(
-            statistics
-                .predict_step(Norm::Spectral, &Array2::zeros((3, 4)), 1.0)
-                .is_err()
-        );
+        assert!(statistics.predict_step(Norm::Spectral, &Array2::zeros((3, 4)), 1.0).is_err());
     }
 }

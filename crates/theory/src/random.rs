@@ -10,9 +10,9 @@ use rand_distr::{Distribution, StandardNormal};
 /// in one place changes nothing in another.
 pub fn stream(seed: u64, name: &str) -> ChaCha8Rng {
     // FNV-1a of the name picks one of ChaCha's 2^64 streams.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(hash);
     rng

@@ -22,21 +22,11 @@ impl Estimate {
         let n = values.len();
         let mean = values.iter().sum::<f64>() / n as f64;
         if n < 2 {
-            return Self {
-                mean,
-                low: f64::NEG_INFINITY,
-                high: f64::INFINITY,
-                n,
-            };
+            return Self { mean, low: f64::NEG_INFINITY, high: f64::INFINITY, n };
         }
         let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
         let half = t_quantile(n - 1) * (variance / n as f64).sqrt();
-        Self {
-            mean,
-            low: mean - half,
-            high: mean + half,
-            n,
-        }
+        Self { mean, low: mean - half, high: mean + half, n }
     }
 
     /// Geometric mean of positive values, its interval taken on the logarithms.
@@ -47,12 +37,7 @@ impl Estimate {
 
     /// The estimate of logarithms as one of factors.
     pub fn exp(self) -> Self {
-        Self {
-            mean: self.mean.exp(),
-            low: self.low.exp(),
-            high: self.high.exp(),
-            n: self.n,
-        }
+        Self { mean: self.mean.exp(), low: self.low.exp(), high: self.high.exp(), n: self.n }
     }
 
     /// Whether the whole interval lies above `value`.

@@ -77,12 +77,7 @@ impl ClosedLoopParams {
         for &width in &self.widths {
             at_least("widths", width, 1)?;
         }
-        InputFamily {
-            size: self.widths[0],
-            anisotropy: self.anisotropy,
-            rotation: 1.0,
-        }
-        .check()?;
+        InputFamily { size: self.widths[0], anisotropy: self.anisotropy, rotation: 1.0 }.check()?;
         at_least("batch", self.batch, 1)?;
         not_negative("label_noise", self.label_noise)?;
         self.warm_start.check("warm_start")?;

@@ -42,19 +42,13 @@ impl SeedResult {
     fn log_forgetting(&self, pretrained: Rule, finetuned: Rule, among: &[Rule]) -> Option<f64> {
         let values = |p: Rule, f: Rule| {
             let checkpoint = self.checkpoints.iter().find(|c| c.rule == p)?;
-            checkpoint
-                .forgetting
-                .iter()
-                .find(|(r, _)| *r == f)
-                .map(|(_, v)| v)
+            checkpoint.forgetting.iter().find(|(r, _)| *r == f).map(|(_, v)| v)
         };
         let own = values(pretrained, finetuned)?;
         let logs: Vec<f64> = (0..own.len())
             .filter(|&task| {
                 self.checkpoints.iter().all(|c| {
-                    among.iter().all(|&f| {
-                        values(c.rule, f).is_none_or(|v| v[task].is_finite() && v[task] > 0.0)
-                    })
+                    among.iter().all(|&f| values(c.rule, f).is_none_or(|v| v[task].is_finite() && v[task] > 0.0))
                 })
             })
             .map(|task| own[task].ln())
@@ -77,10 +71,7 @@ impl ClosedLoopResult {
     pub fn log_ratios(&self, pretrained: Rule, numerator: Rule, denominator: Rule) -> Vec<f64> {
         let among = [numerator, denominator];
         self.samples(|s| {
-            Some(
-                s.log_forgetting(pretrained, numerator, &among)?
-                    - s.log_forgetting(pretrained, denominator, &among)?,
-            )
+            Some(s.log_forgetting(pretrained, numerator, &among)? - s.log_forgetting(pretrained, denominator, &among)?)
         })
     }
 
@@ -120,16 +111,8 @@ impl ClosedLoopResult {
     }
 
     fn checkpoints(&self, rule: Rule, reading: impl Fn(&Checkpoint) -> f64) -> Estimate {
-        let values: Vec<f64> = self
-            .seeds
-            .iter()
-            .flat_map(|s| {
-                s.checkpoints
-                    .iter()
-                    .filter(|c| c.rule == rule)
-                    .map(&reading)
-            })
-            .collect();
+        let values: Vec<f64> =
+            self.seeds.iter().flat_map(|s| s.checkpoints.iter().filter(|c| c.rule == rule).map(&reading)).collect();
         Estimate::of(&values)
     }
 }

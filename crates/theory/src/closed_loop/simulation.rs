@@ -48,10 +48,8 @@ impl ClosedLoopSimulation {
     /// If a decomposition does not converge.
     pub fn run(&self, done: impl Fn() + Sync) -> Result<ClosedLoopResult> {
         let rules: Vec<Rule> = self.params.pretraining.keys().copied().collect();
-        let starts = (0..self.params.seeds as u64)
-            .into_par_iter()
-            .map(|seed| self.start(seed))
-            .collect::<Result<Vec<_>>>()?;
+        let starts =
+            (0..self.params.seeds as u64).into_par_iter().map(|seed| self.start(seed)).collect::<Result<Vec<_>>>()?;
         let checkpoints = (0..starts.len() * rules.len())
             .into_par_iter()
             .map(|index| {
@@ -65,10 +63,7 @@ impl ClosedLoopSimulation {
             seeds: checkpoints
                 .chunks(rules.len())
                 .enumerate()
-                .map(|(seed, checkpoints)| SeedResult {
-                    seed: seed as u64,
-                    checkpoints: checkpoints.to_vec(),
-                })
+                .map(|(seed, checkpoints)| SeedResult { seed: seed as u64, checkpoints: checkpoints.to_vec() })
                 .collect(),
         })
     }
@@ -77,14 +72,9 @@ impl ClosedLoopSimulation {
         let p = &self.params;
         let widths = &p.widths;
         let (n, m) = (widths[0], widths[widths.len() - 1]);
-        let inputs = InputFamily {
-            size: n,
-            anisotropy: p.anisotropy,
-            rotation: 1.0,
-        }
-        .draw(&mut stream(seed, "closed loop inputs"))?;
-        let target =
-            gaussian_matrix(m, n, &mut stream(seed, "closed loop target")) / (n as f64).sqrt();
+        let inputs = InputFamily { size: n, anisotropy: p.anisotropy, rotation: 1.0 }
+            .draw(&mut stream(seed, "closed loop inputs"))?;
+        let target = gaussian_matrix(m, n, &mut stream(seed, "closed loop target")) / (n as f64).sqrt();
         let mut rng = stream(seed, "closed loop start");
         let mut weights: Vec<DMatrix<f64>> = widths
             .windows(2)
@@ -92,11 +82,7 @@ impl ClosedLoopSimulation {
             .collect();
         let mut data = LabelNoise::new(&inputs.root_matrix, false, &target, 0.0, WARM_START_BATCH);
         let config = OptimizerConfig::new(p.warm_start_rule);
-        let config = if p.warm_start_rule == Rule::Sgd {
-            config.with_momentum(0.0)
-        } else {
-            config
-        };
+        let config = if p.warm_start_rule == Rule::Sgd { config.with_momentum(0.0) } else { config };
         let mut states = optimizers(config, &weights)?;
         let mut passes = Passes::new(&weights, WARM_START_BATCH);
         with_vector_units(|| {
@@ -108,11 +94,7 @@ impl ClosedLoopSimulation {
                 }
             }
         });
-        Ok(Start {
-            root: inputs.root_matrix,
-            target,
-            weights,
-        })
+        Ok(Start { root: inputs.root_matrix, target, weights })
     }
 
     /// Pretrains from the seed's warm start with `rule` and finetunes with every optimizer on every task.
@@ -130,30 +112,18 @@ impl ClosedLoopSimulation {
         for activation in hidden {
             let s = activation * activation.transpose();
             mass += off_diagonal_mass(&from_nalgebra(&s)) / hidden.len() as f64;
-            participation +=
-                participation_ratio(s.diagonal().iter().copied()) / hidden.len() as f64;
+            participation += participation_ratio(s.diagonal().iter().copied()) / hidden.len() as f64;
         }
         let mut tasks = Tasks::new(self, &weights, &start.root)?;
         let mut rng = stream(seed, "closed loop tasks");
-        let mut forgetting: Vec<(Rule, Vec<f64>)> = p
-            .finetune
-            .rates
-            .keys()
-            .map(|&rule| (rule, Vec::new()))
-            .collect();
+        let mut forgetting: Vec<(Rule, Vec<f64>)> = p.finetune.rates.keys().map(|&rule| (rule, Vec::new())).collect();
         for _ in 0..p.tasks {
             tasks.draw(&weights, &mut rng);
             for (rule, values) in &mut forgetting {
                 values.push(tasks.least_forgetting(&weights, *rule));
             }
         }
-        Ok(Checkpoint {
-            rule,
-            error,
-            off_diagonal_mass: mass,
-            participation_ratio: participation,
-            forgetting,
-        })
+        Ok(Checkpoint { rule, error, off_diagonal_mass: mass, participation_ratio: participation, forgetting })
     }
 
     fn pretrain(&self, seed: u64, start: &Start, rule: Rule) -> Result<Vec<DMatrix<f64>>> {
@@ -162,11 +132,7 @@ impl ClosedLoopSimulation {
         let mut weights = start.weights.clone();
         let mut data = LabelNoise::new(&start.root, false, &start.target, p.label_noise, p.batch);
         let config = OptimizerConfig::new(rule);
-        let config = if rule == Rule::Sgd {
-            config.with_momentum(0.0)
-        } else {
-            config
-        };
+        let config = if rule == Rule::Sgd { config.with_momentum(0.0) } else { config };
         let mut states = optimizers(config, &weights)?;
         let mut passes = Passes::new(&weights, p.batch);
         let mut rng = stream(seed, "closed loop pretraining");
@@ -206,11 +172,7 @@ struct Tasks<'a> {
 }
 
 impl<'a> Tasks<'a> {
-    fn new(
-        simulation: &'a ClosedLoopSimulation,
-        weights: &[DMatrix<f64>],
-        root: &DMatrix<f64>,
-    ) -> Result<Self> {
+    fn new(simulation: &'a ClosedLoopSimulation, weights: &[DMatrix<f64>], root: &DMatrix<f64>) -> Result<Self> {
         let p = &simulation.params;
         let states = p
             .finetune
@@ -300,11 +262,7 @@ impl<'a> Tasks<'a> {
             self.passes.backward(&self.weights, p.first_tuned_layer);
             let left = 1.0 - step as f64 / steps as f64;
             for (layer, state) in (p.first_tuned_layer..).zip(states.iter_mut()) {
-                state.step(
-                    &mut self.weights[layer],
-                    &self.passes.gradients[layer],
-                    rate * left,
-                );
+                state.step(&mut self.weights[layer], &self.passes.gradients[layer], rate * left);
             }
         }
         least
@@ -319,15 +277,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn params() -> ClosedLoopParams {
-        let grid = |low, high| RateGrid {
-            low,
-            high,
-            count: 6,
-        };
-        let phase = |learning_rate, steps| Phase {
-            learning_rate,
-            steps,
-        };
+        let grid = |low, high| RateGrid { low, high, count: 6 };
+        let phase = |learning_rate, steps| Phase { learning_rate, steps };
         ClosedLoopParams {
             anisotropy: 1.0,
             widths: vec![8, 12, 8],
@@ -335,10 +286,7 @@ mod tests {
             label_noise: 1.0,
             warm_start_rule: Rule::Sgd,
             warm_start: phase(0.02, 3000),
-            pretraining: BTreeMap::from([
-                (Rule::Adam, phase(0.004, 20_000)),
-                (Rule::Muon, phase(0.005, 8_000)),
-            ]),
+            pretraining: BTreeMap::from([(Rule::Adam, phase(0.004, 20_000)), (Rule::Muon, phase(0.005, 8_000))]),
             cooldown: 0.25,
             first_tuned_layer: 1,
             samples: 3,
@@ -350,10 +298,7 @@ mod tests {
                 momentum: 0.9,
                 second_moment_decay: 0.95,
                 share: 0.1,
-                rates: BTreeMap::from([
-                    (Rule::Adam, grid(0.001, 0.2)),
-                    (Rule::Muon, grid(0.003, 0.5)),
-                ]),
+                rates: BTreeMap::from([(Rule::Adam, grid(0.001, 0.2)), (Rule::Muon, grid(0.003, 0.5))]),
             },
         }
     }
@@ -361,10 +306,7 @@ mod tests {
     #[test]
     fn adam_checkpoints_are_nearer_to_the_neuron_basis_and_matching_helps_them() {
         let result = params().check().unwrap().run(|| ()).unwrap();
-        let (adam, muon) = (
-            result.off_diagonal_mass(Rule::Adam).mean,
-            result.off_diagonal_mass(Rule::Muon).mean,
-        );
+        let (adam, muon) = (result.off_diagonal_mass(Rule::Adam).mean, result.off_diagonal_mass(Rule::Muon).mean);
         assert!(adam < 0.75 * muon, "off-diagonal mass {adam} and {muon}");
         assert!(result.pretraining_error(Rule::Adam).mean < 0.1);
         assert!(result.pretraining_error(Rule::Muon).mean < 0.1);
@@ -378,9 +320,7 @@ mod tests {
         p.widths = vec![6, 7, 7, 6];
         p.seeds = 2;
         p.tasks = 1;
-        p.pretraining
-            .values_mut()
-            .for_each(|phase| phase.steps = 300);
+        p.pretraining.values_mut().for_each(|phase| phase.steps = 300);
         let simulation = p.check().unwrap();
         let with = |threads| {
             rayon::ThreadPoolBuilder::new()

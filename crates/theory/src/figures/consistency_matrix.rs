@@ -53,10 +53,7 @@ impl Preset {
     /// The preset of that size.
     pub fn new(size: Size) -> Self {
         let quick = size == Size::Quick;
-        let phase = |learning_rate, steps| Phase {
-            learning_rate,
-            steps,
-        };
+        let phase = |learning_rate, steps| Phase { learning_rate, steps };
         let rules = [Rule::Sgd, Rule::Adam, Rule::Muon];
         let finetune = FinetuneParams {
             steps: 300,
@@ -105,11 +102,7 @@ impl Preset {
         };
         use Network::{Deep, TwoLayer};
         let settings = if quick {
-            vec![
-                setting(TwoLayer, 1.0, 4, 1),
-                setting(TwoLayer, 0.0, 4, 1),
-                setting(Deep, 1.0, 4, 1),
-            ]
+            vec![setting(TwoLayer, 1.0, 4, 1), setting(TwoLayer, 0.0, 4, 1), setting(Deep, 1.0, 4, 1)]
         } else {
             let mut settings = Vec::new();
             for anisotropy in [0.0, 0.5, 1.0] {
@@ -118,21 +111,14 @@ impl Preset {
                     settings.push(setting(TwoLayer, anisotropy, samples, 0));
                 }
             }
-            settings.push(Setting {
-                label_noise: 0.3,
-                ..setting(TwoLayer, 1.0, 4, 1)
-            });
+            settings.push(Setting { label_noise: 0.3, ..setting(TwoLayer, 1.0, 4, 1) });
             for (anisotropy, samples) in [(0.5, 4), (1.0, 4), (1.0, 16), (1.5, 16), (1.0, 48)] {
                 settings.push(setting(Deep, anisotropy, samples, 1));
             }
             settings.push(setting(Deep, 1.0, 4, 0));
             settings
         };
-        Self {
-            two_layer,
-            deep,
-            settings,
-        }
+        Self { two_layer, deep, settings }
     }
 
     /// The loop of one setting.
@@ -175,27 +161,11 @@ impl Setting {
 /// If a parameter is out of range, or a decomposition does not converge.
 pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
     not_empty("settings", &preset.settings)?;
-    let simulations = preset
-        .settings
-        .iter()
-        .map(|setting| preset.closed_loop(setting).check())
-        .collect::<Result<Vec<_>>>()?;
-    let results = simulations
-        .iter()
-        .map(|simulation| simulation.run(&done))
-        .collect::<Result<Vec<_>>>()?;
-    let mut matrix = Table::new(
-        "consistency-matrix",
-        &[
-            "setting",
-            "pretrained",
-            "finetuned",
-            "forgetting",
-            "low",
-            "high",
-            "n",
-        ],
-    );
+    let simulations =
+        preset.settings.iter().map(|setting| preset.closed_loop(setting).check()).collect::<Result<Vec<_>>>()?;
+    let results = simulations.iter().map(|simulation| simulation.run(&done)).collect::<Result<Vec<_>>>()?;
+    let mut matrix =
+        Table::new("consistency-matrix", &["setting", "pretrained", "finetuned", "forgetting", "low", "high", "n"]);
     let mut checkpoints = Table::new(
         "consistency-matrix-checkpoints",
         &[
@@ -212,10 +182,7 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
             "n",
         ],
     );
-    let mut index = Table::new(
-        "consistency-matrix-index",
-        &["setting", "index", "low", "high", "n"],
-    );
+    let mut index = Table::new("consistency-matrix-index", &["setting", "index", "low", "high", "n"]);
     let mut findings = Vec::new();
     for ((setting, simulation), result) in preset.settings.iter().zip(&simulations).zip(&results) {
         let name = setting.describe();
@@ -223,11 +190,7 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
         for &pretrained in params.pretraining.keys() {
             for &finetuned in params.finetune.rates.keys() {
                 let forgetting = result.forgetting(pretrained, finetuned);
-                let mut row = vec![
-                    name.as_str().into(),
-                    pretrained.name().into(),
-                    finetuned.name().into(),
-                ];
+                let mut row = vec![name.as_str().into(), pretrained.name().into(), finetuned.name().into()];
                 row.extend(with_interval(forgetting));
                 row.push(forgetting.n.into());
                 matrix.push(row);
@@ -249,20 +212,14 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
         for (checkpoint, other) in [(Rule::Adam, Rule::Muon), (Rule::Muon, Rule::Adam)] {
             findings.push(Finding {
                 claim: "C3".into(),
-                statement: format!(
-                    "From {checkpoint}'s checkpoint {checkpoint} forgets less than {other}"
-                ),
+                statement: format!("From {checkpoint}'s checkpoint {checkpoint} forgets less than {other}"),
                 setting: name.clone(),
                 unit: "log ratio of forgetting".into(),
                 samples: result.log_ratios(checkpoint, other, checkpoint),
             });
         }
     }
-    Ok(FigureData {
-        name: "consistency-matrix".into(),
-        tables: vec![matrix, checkpoints, index],
-        findings,
-    })
+    Ok(FigureData { name: "consistency-matrix".into(), tables: vec![matrix, checkpoints, index], findings })
 }
 
 fn checkpoint_row(name: &str, rule: Rule, result: &ClosedLoopResult) -> Vec<super::Value> {
@@ -300,17 +257,8 @@ mod tests {
     fn every_setting_has_its_matrix_and_its_findings() {
         let data = run(&tiny(), || ()).unwrap();
         assert_eq!(data.table("consistency-matrix").unwrap().rows.len(), 18);
-        assert_eq!(
-            data.table("consistency-matrix-checkpoints")
-                .unwrap()
-                .rows
-                .len(),
-            6
-        );
-        assert_eq!(
-            data.table("consistency-matrix-index").unwrap().rows.len(),
-            2
-        );
+        assert_eq!(data.table("consistency-matrix-checkpoints").unwrap().rows.len(), 6);
+        assert_eq!(data.table("consistency-matrix-index").unwrap().rows.len(), 2);
         assert_eq!(data.findings.len(), 6);
     }
 

@@ -50,11 +50,7 @@ impl Preset {
         not_empty("active", &self.active)?;
         for &active in &self.active {
             if active == 0 || active > self.inputs {
-                return Err(crate::error::parameter(
-                    "active",
-                    active,
-                    format!("from 1 to the {} inputs", self.inputs),
-                ));
+                return Err(crate::error::parameter("active", active, format!("from 1 to the {} inputs", self.inputs)));
             }
         }
         Ok(())
@@ -62,11 +58,8 @@ impl Preset {
 }
 
 /// The optimizers compared, by the norm under which each is steepest descent.
-const UPDATES: [(&str, Norm); 3] = [
-    ("normalised-sgd", Norm::Frobenius),
-    ("sign", Norm::LargestEntry),
-    ("muon", Norm::Spectral),
-];
+const UPDATES: [(&str, Norm); 3] =
+    [("normalised-sgd", Norm::Frobenius), ("sign", Norm::LargestEntry), ("muon", Norm::Spectral)];
 
 /// The norms in which the worst case is taken.
 const CASES: [(&str, Norm); 4] = [
@@ -100,24 +93,10 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
             Ok(readings)
         })
         .collect::<Result<Vec<_>>>()?;
-    let over = |reading: &dyn Fn(&Readings) -> f64| {
-        Estimate::of(&seeds.iter().map(reading).collect::<Vec<_>>())
-    };
-    let mut worst = Table::new(
-        "geometry",
-        &["optimizer", "worst_case", "over_least", "low", "high", "n"],
-    );
-    let mut change = Table::new(
-        "geometry-activations",
-        &[
-            "optimizer",
-            "active_coordinates",
-            "output_change",
-            "low",
-            "high",
-            "n",
-        ],
-    );
+    let over = |reading: &dyn Fn(&Readings) -> f64| Estimate::of(&seeds.iter().map(reading).collect::<Vec<_>>());
+    let mut worst = Table::new("geometry", &["optimizer", "worst_case", "over_least", "low", "high", "n"]);
+    let mut change =
+        Table::new("geometry-activations", &["optimizer", "active_coordinates", "output_change", "low", "high", "n"]);
     for (u, (update, _)) in UPDATES.iter().enumerate() {
         for (c, (case, _)) in CASES.iter().enumerate() {
             let mut row = vec![(*update).into(), (*case).into()];
@@ -132,10 +111,7 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
             change.push(row);
         }
     }
-    let mut search = Table::new(
-        "geometry-search",
-        &["worst_case", "excess_of_best_found", "low", "high", "n"],
-    );
+    let mut search = Table::new("geometry-search", &["worst_case", "excess_of_best_found", "low", "high", "n"]);
     for (c, (case, _)) in CASES.iter().enumerate() {
         let mut row = vec![(*case).into()];
         row.extend(with_interval(over(&|r| r.search[c])));
@@ -172,11 +148,7 @@ fn read(preset: &Preset, seed: u64) -> Result<Readings> {
     let activations = gaussian_array(preset.inputs, preset.samples, &mut rng);
     let gradient = errors.dot(&activations.t());
     let probes = gaussian_array(preset.inputs, 64, &mut rng);
-    let mut readings = Readings {
-        worst: Vec::new(),
-        change: Vec::new(),
-        search: Vec::new(),
-    };
+    let mut readings = Readings { worst: Vec::new(), change: Vec::new(), search: Vec::new() };
     for (_, norm) in UPDATES {
         let update = minimax_update(norm, &gradient, 1.0)?.update;
         let worst = CASES
@@ -218,11 +190,7 @@ mod tests {
 
     #[test]
     fn each_optimizer_is_best_in_its_own_worst_case_and_no_search_beats_it() {
-        let preset = Preset {
-            seeds: 3,
-            search_steps: 100,
-            ..Preset::new(Size::Quick)
-        };
+        let preset = Preset { seeds: 3, search_steps: 100, ..Preset::new(Size::Quick) };
         let data = run(&preset, || ()).unwrap();
         let number = |v: &Value| match v {
             Value::Number(x) => *x,
@@ -232,50 +200,19 @@ mod tests {
             let own = (row[0] == "sign".into() && row[1] == "1 -> inf".into())
                 || (row[0] == "muon".into() && row[1] == "2 -> 2".into());
             let over = number(&row[2]);
-            assert!(
-                if own {
-                    (over - 1.0).abs() < 1e-9
-                } else {
-                    over > 1.0 + 1e-6
-                },
-                "{row:?}"
-            );
+            assert!(if own { (over - 1.0).abs() < 1e-9 } else { over > 1.0 + 1e-6 }, "{row:?}");
         }
         for row in &data.table("geometry-search").unwrap().rows {
             assert!(number(&row[1]) >= -1e-9);
         }
-        assert!(
-            data.findings
-                .iter()
-                .all(|f| f.samples.iter().all(|&x| x > 0.0))
-        );
+        assert!(data.findings.iter().all(|f| f.samples.iter().all(|&x| x > 0.0)));
     }
 
     #[test]
     fn bad_presets_are_refused() {
         let good = Preset::new(Size::Quick);
-        assert!(
-            run(
-                &Preset {
-                    seeds: 0,
-                    ..good.clone()
-                },
-                || ()
-            )
-            .is_err()
-        );
-        let message = run(
-            &Preset {
-                active: vec![33],
-                ..good
-            },
-            || (),
-        )
-        .unwrap_err()
-        .to_string();
-        assert_eq!(
-            message,
-            "active: found 33, expected from 1 to the 32 inputs"
-        );
+        assert!(run(&Preset { seeds: 0, ..good.clone() }, || ()).is_err());
+        let message = run(&Preset { active: vec![33], ..good }, || ()).unwrap_err().to_string();
+        assert_eq!(message, "active: found 33, expected from 1 to the 32 inputs");
     }
 }

@@ -24,15 +24,7 @@ impl Preset {
         let rules: &[Rule] = if quick {
             &[Rule::Sgd, Rule::Adam, Rule::Muon]
         } else {
-            &[
-                Rule::Sgd,
-                Rule::Sign,
-                Rule::Adam,
-                Rule::Lion,
-                Rule::Muon,
-                Rule::ShampooQuarter,
-                Rule::NaturalGradient,
-            ]
+            &[Rule::Sgd, Rule::Sign, Rule::Adam, Rule::Lion, Rule::Muon, Rule::ShampooQuarter, Rule::NaturalGradient]
         };
         let width = if quick { 24 } else { 32 };
         Self {
@@ -40,20 +32,12 @@ impl Preset {
                 inputs: width,
                 outputs: width,
                 anisotropies: vec![0.0, 0.5, 1.0],
-                rotations: if quick {
-                    vec![0.0, 0.2, 0.5, 1.0]
-                } else {
-                    vec![0.0, 0.1, 0.2, 0.5, 1.0]
-                },
+                rotations: if quick { vec![0.0, 0.2, 0.5, 1.0] } else { vec![0.0, 0.1, 0.2, 0.5, 1.0] },
                 samples: vec![4, 32, 128],
                 teachers: if quick {
                     vec![Teacher::Linear]
                 } else {
-                    vec![
-                        Teacher::Linear,
-                        Teacher::LowRank { rank: 1 },
-                        Teacher::RandomLabels,
-                    ]
+                    vec![Teacher::Linear, Teacher::LowRank { rank: 1 }, Teacher::RandomLabels]
                 },
                 seeds: if quick { 5 } else { 6 },
                 finetune: FinetuneParams {
@@ -84,38 +68,19 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
     let results = preset.grid.clone().check()?.run(done)?;
     Ok(FigureData {
         name: "phase-diagram".into(),
-        tables: vec![
-            ratio_table(&results),
-            forgetting_table(&results),
-            tie_table(&preset.grid, &results),
-        ],
+        tables: vec![ratio_table(&results), forgetting_table(&results), tie_table(&preset.grid, &results)],
         findings: findings(&results),
     })
 }
 
 fn cell_values(cell: &PhaseCell) -> Vec<Value> {
-    vec![
-        teacher_name(cell.teacher).into(),
-        cell.anisotropy.into(),
-        cell.samples.into(),
-        cell.rotation.into(),
-    ]
+    vec![teacher_name(cell.teacher).into(), cell.anisotropy.into(), cell.samples.into(), cell.rotation.into()]
 }
 
 fn ratio_table(results: &[CellResult]) -> Table {
     let mut table = Table::new(
         "phase-diagram",
-        &[
-            "teacher",
-            "anisotropy",
-            "samples",
-            "rotation",
-            "off_diagonal_mass",
-            "adam_over_muon",
-            "low",
-            "high",
-            "n",
-        ],
+        &["teacher", "anisotropy", "samples", "rotation", "off_diagonal_mass", "adam_over_muon", "low", "high", "n"],
     );
     for result in results {
         let ratio = result.ratio(Rule::Adam, Rule::Muon);
@@ -147,12 +112,8 @@ fn forgetting_table(results: &[CellResult]) -> Table {
     );
     for result in results {
         for (rule, values) in &result.forgetting {
-            let learned: Vec<(f64, f64)> = values
-                .iter()
-                .zip(&result.oracle)
-                .filter(|(v, _)| v.is_finite())
-                .map(|(&v, &o)| (v, v / o))
-                .collect();
+            let learned: Vec<(f64, f64)> =
+                values.iter().zip(&result.oracle).filter(|(v, _)| v.is_finite()).map(|(&v, &o)| (v, v / o)).collect();
             let forgetting: Vec<f64> = learned.iter().map(|x| x.0).collect();
             let over: Vec<f64> = learned.iter().map(|x| x.1).collect();
             let mut row = cell_values(&result.cell);
@@ -167,10 +128,7 @@ fn forgetting_table(results: &[CellResult]) -> Table {
 }
 
 fn tie_table(grid: &PhaseParams, results: &[CellResult]) -> Table {
-    let mut table = Table::new(
-        "phase-diagram-ties",
-        &["teacher", "anisotropy", "samples", "rotation_of_tie"],
-    );
+    let mut table = Table::new("phase-diagram-ties", &["teacher", "anisotropy", "samples", "rotation_of_tie"]);
     for row in results.chunks(grid.rotations.len()) {
         let mut row: Vec<&CellResult> = row.iter().collect();
         row.sort_by(|a, b| a.cell.rotation.total_cmp(&b.cell.rotation));
@@ -185,10 +143,7 @@ fn tie_table(grid: &PhaseParams, results: &[CellResult]) -> Table {
 /// Statements about the most anisotropic activations with the fewest samples, for each teacher.
 fn findings(results: &[CellResult]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let most = results
-        .iter()
-        .map(|r| r.cell.anisotropy)
-        .fold(0.0, f64::max);
+    let most = results.iter().map(|r| r.cell.anisotropy).fold(0.0, f64::max);
     let fewest = results.iter().map(|r| r.cell.samples).min().unwrap_or(0);
     let mut teachers: Vec<Teacher> = Vec::new();
     for result in results {
@@ -208,30 +163,15 @@ fn findings(results: &[CellResult]) -> Vec<Finding> {
         let (Some(aligned), Some(rotated)) = (at(0.0), at(1.0)) else {
             continue;
         };
-        let (aligned, rotated) = (
-            aligned.log_ratios(Rule::Adam, Rule::Muon),
-            rotated.log_ratios(Rule::Adam, Rule::Muon),
-        );
-        let turned: Vec<f64> = aligned
-            .iter()
-            .zip(&rotated)
-            .filter_map(|(a, r)| Some((*r)? - (*a)?))
-            .collect();
+        let (aligned, rotated) =
+            (aligned.log_ratios(Rule::Adam, Rule::Muon), rotated.log_ratios(Rule::Adam, Rule::Muon));
+        let turned: Vec<f64> = aligned.iter().zip(&rotated).filter_map(|(a, r)| Some((*r)? - (*a)?)).collect();
         let adam: Vec<f64> = aligned.iter().flatten().map(|x| -x).collect();
         let muon: Vec<f64> = rotated.iter().flatten().copied().collect();
         for (statement, samples) in [
-            (
-                "Turning the activations' axes away from the coordinates favours Muon's update",
-                turned,
-            ),
-            (
-                "With axis-aligned activations Adam's update forgets less than Muon's",
-                adam,
-            ),
-            (
-                "With randomly turned activations Muon's update forgets less than Adam's",
-                muon,
-            ),
+            ("Turning the activations' axes away from the coordinates favours Muon's update", turned),
+            ("With axis-aligned activations Adam's update forgets less than Muon's", adam),
+            ("With randomly turned activations Muon's update forgets less than Adam's", muon),
         ] {
             findings.push(Finding {
                 claim: "C3".into(),
@@ -266,17 +206,10 @@ mod tests {
     fn tables_cover_the_grid_and_findings_name_their_setting() {
         let data = run(&tiny(), || ()).unwrap();
         assert_eq!(data.table("phase-diagram").unwrap().rows.len(), 6);
-        assert_eq!(
-            data.table("phase-diagram-forgetting").unwrap().rows.len(),
-            18
-        );
+        assert_eq!(data.table("phase-diagram-forgetting").unwrap().rows.len(), 18);
         assert_eq!(data.table("phase-diagram-ties").unwrap().rows.len(), 3);
         assert_eq!(data.findings.len(), 3);
-        assert!(
-            data.findings[0]
-                .setting
-                .contains("anisotropy 1, 4 samples, linear")
-        );
+        assert!(data.findings[0].setting.contains("anisotropy 1, 4 samples, linear"));
     }
 
     #[test]
@@ -284,10 +217,7 @@ mod tests {
         for size in [Size::Quick, Size::Standard] {
             let preset = Preset::new(size);
             let mut value = serde_json::to_value(&preset).unwrap();
-            assert_eq!(
-                serde_json::from_value::<Preset>(value.clone()).unwrap(),
-                preset
-            );
+            assert_eq!(serde_json::from_value::<Preset>(value.clone()).unwrap(), preset);
             value["grid"]["finetune"]["step"] = 3.into();
             assert!(serde_json::from_value::<Preset>(value).is_err());
         }

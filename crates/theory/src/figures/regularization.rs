@@ -10,8 +10,8 @@ use crate::inputs::InputFamily;
 use crate::optimizers::{OptimizerConfig, Rule};
 use crate::random::{gaussian_array, stream};
 use crate::regularization::{
-    DiagonalParams, DiagonalReading, Functional, ResponseParams, Shape, Snapshot, Trajectory,
-    TwoLayerFunctional, TwoLayerParams, closed_form_minimum, minimise_on_manifold, noise_response,
+    DiagonalParams, DiagonalReading, Functional, ResponseParams, Shape, Snapshot, Trajectory, TwoLayerFunctional,
+    TwoLayerParams, closed_form_minimum, minimise_on_manifold, noise_response,
 };
 use crate::statistics::Estimate;
 
@@ -96,26 +96,13 @@ pub struct Preset {
 impl Preset {
     /// The preset of that size.
     pub fn new(size: Size) -> Self {
-        let run = |rule, momentum, learning_rate, steps| Run {
-            rule,
-            momentum,
-            learning_rate,
-            steps,
-        };
-        let diagonal = |rule, shape, learning_rate| DiagonalRun {
-            rule,
-            shape,
-            learning_rate,
-        };
+        let run = |rule, momentum, learning_rate, steps| Run { rule, momentum, learning_rate, steps };
+        let diagonal = |rule, shape, learning_rate| DiagonalRun { rule, shape, learning_rate };
         let quick = size == Size::Quick;
         let mut responses = Vec::new();
         for (outputs, inputs) in [(4, 4), (4, 16), (4, 64), (16, 4), (16, 16)] {
             for momentum in [0.0, 0.9] {
-                responses.push(ResponseCell {
-                    outputs,
-                    inputs,
-                    momentum,
-                });
+                responses.push(ResponseCell { outputs, inputs, momentum });
             }
         }
         Self {
@@ -137,10 +124,7 @@ impl Preset {
             separation_inputs: 32,
             separation_hidden: 12,
             separation_outputs: 4,
-            separation_runs: vec![
-                run(Rule::Sgd, 0.0, 0.005, 150_000),
-                run(Rule::Muon, 0.9, 0.002, 150_000),
-            ],
+            separation_runs: vec![run(Rule::Sgd, 0.0, 0.005, 150_000), run(Rule::Muon, 0.9, 0.002, 150_000)],
             responses,
             response_steps: if quick { 60_000 } else { 600_000 },
             diagonal_features: 40,
@@ -194,11 +178,7 @@ impl Preset {
 }
 
 fn isotropic(size: usize) -> InputFamily {
-    InputFamily {
-        size,
-        anisotropy: 0.0,
-        rotation: 0.0,
-    }
+    InputFamily { size, anisotropy: 0.0, rotation: 0.0 }
 }
 
 /// Runs the figure; `done` is called once for each finished run of a seed.
@@ -207,18 +187,8 @@ fn isotropic(size: usize) -> InputFamily {
 /// If a parameter is out of range, or a decomposition does not converge.
 pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
     preset.check()?;
-    let table_runs = simulate(
-        &preset.runs,
-        preset.seeds,
-        |r| preset.table_params(r),
-        &done,
-    )?;
-    let separation = simulate(
-        &preset.separation_runs,
-        preset.seeds,
-        |r| preset.separation_params(r),
-        &done,
-    )?;
+    let table_runs = simulate(&preset.runs, preset.seeds, |r| preset.table_params(r), &done)?;
+    let separation = simulate(&preset.separation_runs, preset.seeds, |r| preset.separation_params(r), &done)?;
     let predicted = predicted_layer_ratios(preset)?;
     let mut findings = concentration_findings(&preset.runs, &table_runs);
     findings.extend(separation_findings(&preset.separation_runs, &separation));
@@ -242,10 +212,7 @@ fn simulate(
     params: impl Fn(&Run) -> TwoLayerParams,
     done: &(impl Fn() + Sync),
 ) -> Result<Vec<Vec<Trajectory>>> {
-    let simulations = runs
-        .iter()
-        .map(|r| params(r).check())
-        .collect::<Result<Vec<_>>>()?;
+    let simulations = runs.iter().map(|r| params(r).check()).collect::<Result<Vec<_>>>()?;
     let flat = (0..runs.len() * seeds)
         .into_par_iter()
         .map(|index| {
@@ -260,11 +227,7 @@ fn simulate(
 /// Mean over the later half of a run's snapshots, in which it fluctuates about its end.
 fn settled(trajectory: &Trajectory, reading: impl Fn(&Snapshot) -> f64) -> f64 {
     let half = &trajectory.snapshots[trajectory.snapshots.len().div_ceil(2)..];
-    let half = if half.is_empty() {
-        &trajectory.snapshots[..]
-    } else {
-        half
-    };
+    let half = if half.is_empty() { &trajectory.snapshots[..] } else { half };
     half.iter().map(reading).sum::<f64>() / half.len() as f64
 }
 
@@ -285,20 +248,8 @@ const READINGS: [Reading; 10] = [
 ];
 
 fn functional_table(name: &str, runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Table {
-    let mut table = Table::new(
-        name,
-        &[
-            "optimizer",
-            "momentum",
-            "reading",
-            "start",
-            "end",
-            "low",
-            "high",
-            "least",
-            "n",
-        ],
-    );
+    let mut table =
+        Table::new(name, &["optimizer", "momentum", "reading", "start", "end", "low", "high", "least", "n"]);
     for (run, seeds) in runs.iter().zip(trajectories) {
         for (name, reading) in READINGS {
             let start = Estimate::of(&each(seeds, |t| reading(&t.snapshots[0])));
@@ -342,16 +293,8 @@ fn trajectory_table(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Table {
         // A diverged run stops early: only what all seeds have is averaged.
         let length = seeds.iter().map(|t| t.snapshots.len()).min().unwrap_or(0);
         for index in 0..length {
-            let mut row = vec![
-                run.rule.name().into(),
-                run.momentum.into(),
-                seeds[0].snapshots[index].step.into(),
-            ];
-            row.extend(
-                READINGS
-                    .iter()
-                    .map(|(_, reading)| mean(seeds, |t| reading(&t.snapshots[index])).into()),
-            );
+            let mut row = vec![run.rule.name().into(), run.momentum.into(), seeds[0].snapshots[index].step.into()];
+            row.extend(READINGS.iter().map(|(_, reading)| mean(seeds, |t| reading(&t.snapshots[index])).into()));
             table.push(row);
         }
     }
@@ -367,11 +310,7 @@ fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
     };
     let simulation = preset.separation_params(first).check()?;
     let mut ratios = Vec::new();
-    for which in [
-        Functional::Sgd,
-        Functional::FullWhitening,
-        Functional::DualNorm,
-    ] {
+    for which in [Functional::Sgd, Functional::FullWhitening, Functional::DualNorm] {
         let values = (0..TARGETS)
             .map(|seed| {
                 let (inputs, target) = simulation.target(seed)?;
@@ -383,10 +322,8 @@ fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
                 let svd = crate::linalg::svd(&target)?;
                 let frame = gaussian_array(m + 2, m, &mut stream(seed, "minimisation"));
                 let frame = crate::linalg::polar_factor(&frame)?;
-                let w1 = (&frame * &svd.s.mapv(f64::sqrt)).dot(&svd.vt)
-                    * (n as f64 / m as f64).powf(0.25);
-                let w2 = (&svd.u * &svd.s.mapv(f64::sqrt)).dot(&frame.t())
-                    / (n as f64 / m as f64).powf(0.25);
+                let w1 = (&frame * &svd.s.mapv(f64::sqrt)).dot(&svd.vt) * (n as f64 / m as f64).powf(0.25);
+                let w2 = (&svd.u * &svd.s.mapv(f64::sqrt)).dot(&frame.t()) / (n as f64 / m as f64).powf(0.25);
                 let functional = TwoLayerFunctional::new(which, &inputs, m);
                 let (_, w1, w2) = minimise_on_manifold(&functional, &w1, &w2, 300)?;
                 let norm = |w: &ndarray::Array2<f64>| w.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -398,15 +335,8 @@ fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
     Ok(ratios)
 }
 
-fn separation_table(
-    runs: &[Run],
-    trajectories: &[Vec<Trajectory>],
-    predicted: &[(Functional, f64)],
-) -> Table {
-    let mut table = Table::new(
-        "regularization-separation",
-        &["source", "reading", "start", "end", "low", "high", "n"],
-    );
+fn separation_table(runs: &[Run], trajectories: &[Vec<Trajectory>], predicted: &[(Functional, f64)]) -> Table {
+    let mut table = Table::new("regularization-separation", &["source", "reading", "start", "end", "low", "high", "n"]);
     for (which, ratio) in predicted {
         table.push(vec![
             format!("minimiser of {}", which.name()).into(),
@@ -450,11 +380,8 @@ fn response_table(preset: &Preset) -> Result<Table> {
         ],
     );
     // Eigenvalues over one decade and a half on either side.
-    let spectrum = |n: usize| -> Vec<f64> {
-        (0..n)
-            .map(|k| 10f64.powf(-1.5 * k as f64 / (n.max(2) - 1) as f64))
-            .collect()
-    };
+    let spectrum =
+        |n: usize| -> Vec<f64> { (0..n).map(|k| 10f64.powf(-1.5 * k as f64 / (n.max(2) - 1) as f64)).collect() };
     let rows = preset
         .responses
         .par_iter()
@@ -498,10 +425,8 @@ fn diagonal_table(preset: &Preset, done: &(impl Fn() + Sync)) -> Result<Table> {
         ("recovery_error", |r| r.recovery_error),
         ("training_error", |r| r.training_error),
     ];
-    let mut table = Table::new(
-        "regularization-diagonal",
-        &["optimizer", "shape", "reading", "mean", "low", "high", "n"],
-    );
+    let mut table =
+        Table::new("regularization-diagonal", &["optimizer", "shape", "reading", "mean", "low", "high", "n"]);
     for run in &preset.diagonal_runs {
         let simulation = DiagonalParams {
             features: preset.diagonal_features,
@@ -546,40 +471,21 @@ fn diagonal_table(preset: &Preset, done: &(impl Fn() + Sync)) -> Result<Table> {
 }
 
 /// Log ratio of a settled reading between two runs, one a seed.
-fn log_ratios(
-    numerator: &[Trajectory],
-    denominator: &[Trajectory],
-    reading: fn(&Snapshot) -> f64,
-) -> Vec<f64> {
-    numerator
-        .iter()
-        .zip(denominator)
-        .map(|(a, b)| (settled(a, reading) / settled(b, reading)).ln())
-        .collect()
+fn log_ratios(numerator: &[Trajectory], denominator: &[Trajectory], reading: fn(&Snapshot) -> f64) -> Vec<f64> {
+    numerator.iter().zip(denominator).map(|(a, b)| (settled(a, reading) / settled(b, reading)).ln()).collect()
 }
 
 fn concentration_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec<Finding> {
     let find = |rule| {
-        runs.iter()
-            .position(|r| r.rule == rule && (r.momentum > 0.0 || rule == Rule::Sgd))
-            .map(|i| &trajectories[i])
+        runs.iter().position(|r| r.rule == rule && (r.momentum > 0.0 || rule == Rule::Sgd)).map(|i| &trajectories[i])
     };
     let (Some(adam), Some(muon)) = (find(Rule::Adam), find(Rule::Muon)) else {
         return Vec::new();
     };
     let statements: [(&str, fn(&Snapshot) -> f64); 3] = [
-        (
-            "Adam's noise leaves fewer active hidden units than Muon's",
-            |s| s.participation_ratio,
-        ),
-        (
-            "Adam's noise lowers the basis-dependent functional further than Muon's",
-            |s| s.adam,
-        ),
-        (
-            "Adam's hidden second moment is nearer to diagonal than Muon's",
-            |s| s.off_diagonal_mass,
-        ),
+        ("Adam's noise leaves fewer active hidden units than Muon's", |s| s.participation_ratio),
+        ("Adam's noise lowers the basis-dependent functional further than Muon's", |s| s.adam),
+        ("Adam's hidden second moment is nearer to diagonal than Muon's", |s| s.off_diagonal_mass),
     ];
     statements
         .into_iter()
@@ -599,9 +505,7 @@ fn separation_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec<Fi
     };
     let muon = &trajectories[index];
     let change = |reading: fn(&Snapshot) -> f64| -> Vec<f64> {
-        each(muon, |t| {
-            (reading(t.last()) / reading(&t.snapshots[0])).ln()
-        })
+        each(muon, |t| (reading(t.last()) / reading(&t.snapshots[0])).ln())
     };
     let falls = change(|s| s.dual_norm).into_iter().map(|x| -x).collect();
     [
@@ -609,10 +513,7 @@ fn separation_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec<Fi
             "From the full-whitening functional's minimum Muon's noise raises that functional",
             change(|s| s.full_whitening),
         ),
-        (
-            "From the full-whitening functional's minimum Muon's noise lowers the expected dual norm",
-            falls,
-        ),
+        ("From the full-whitening functional's minimum Muon's noise lowers the expected dual norm", falls),
     ]
     .into_iter()
     .map(|(statement, samples)| Finding {
@@ -665,14 +566,9 @@ mod tests {
     fn presets_survive_a_file_and_refuse_unknown_keys() {
         let preset = Preset::new(Size::Standard);
         let mut value = serde_json::to_value(&preset).unwrap();
-        assert_eq!(
-            serde_json::from_value::<Preset>(value.clone()).unwrap(),
-            preset
-        );
+        assert_eq!(serde_json::from_value::<Preset>(value.clone()).unwrap(), preset);
         value["sedes"] = 3.into();
-        let message = serde_json::from_value::<Preset>(value)
-            .unwrap_err()
-            .to_string();
+        let message = serde_json::from_value::<Preset>(value).unwrap_err().to_string();
         assert!(message.contains("sedes"), "{message}");
     }
 

@@ -56,11 +56,7 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(name: &str, columns: &[&str]) -> Self {
-        Self {
-            name: name.to_owned(),
-            columns: columns.iter().map(|&c| c.to_owned()).collect(),
-            rows: Vec::new(),
-        }
+        Self { name: name.to_owned(), columns: columns.iter().map(|&c| c.to_owned()).collect(), rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -99,11 +95,7 @@ impl Table {
 
 /// The three values that an estimate takes in a table: mean, lower and upper end.
 pub(super) fn with_interval(estimate: Estimate) -> [Value; 3] {
-    [
-        estimate.mean.into(),
-        estimate.low.into(),
-        estimate.high.into(),
-    ]
+    [estimate.mean.into(), estimate.low.into(), estimate.high.into()]
 }
 
 /// One measured statement, for the scorecard.

@@ -25,17 +25,10 @@ pub fn minimax_update(norm: Norm, gradient: &Array2<f64>, gain: f64) -> Result<W
     positive("gain", gain)?;
     let dual = norm.dual().value(gradient)?;
     if dual == 0.0 {
-        return Err(parameter(
-            "gradient",
-            "all zeros",
-            "a gradient that is not zero",
-        ));
+        return Err(parameter("gradient", "all zeros", "a gradient that is not zero"));
     }
     let value = gain / dual;
-    Ok(WorstCase {
-        update: norm.oracle(gradient)? * value,
-        value,
-    })
+    Ok(WorstCase { update: norm.oracle(gradient)? * value, value })
 }
 
 /// Looks for an update with the same gain <G, D> as `start` and a smaller norm, by `iterations` projected subgradient steps
@@ -52,10 +45,7 @@ pub fn search_for_better(
     let squared = inner(gradient, gradient);
     positive("squared gradient", squared)?;
     let mut current = start.clone();
-    let mut best = WorstCase {
-        value: norm.value(start)?,
-        update: start.clone(),
-    };
+    let mut best = WorstCase { value: norm.value(start)?, update: start.clone() };
     let size = Norm::Frobenius.value(start)?;
     for iteration in 0..iterations {
         // A subgradient of the norm at D is the oracle of its dual there.
@@ -69,10 +59,7 @@ pub fn search_for_better(
         current -= &(slope * (step / length));
         let value = norm.value(&current)?;
         if value < best.value {
-            best = WorstCase {
-                value,
-                update: current.clone(),
-            };
+            best = WorstCase { value, update: current.clone() };
         }
     }
     Ok(best)
@@ -96,18 +83,12 @@ mod tests {
                 assert!(found.value >= least.value * (1.0 - 1e-10), "{norm:?}");
                 let random = gaussian_array(4, 6, &mut rng);
                 let gained = inner(&gradient, &random);
-                let random =
-                    &random + &(&gradient * ((1.0 - gained) / inner(&gradient, &gradient)));
+                let random = &random + &(&gradient * ((1.0 - gained) / inner(&gradient, &gradient)));
                 let found = search_for_better(norm, &gradient, &random, 1500).unwrap();
                 assert!((inner(&gradient, &found.update) - 1.0).abs() < 1e-9);
                 assert!(found.value >= least.value * (1.0 - 1e-10), "{norm:?}");
                 // The search is worth something: it comes near the bound from afar.
-                assert!(
-                    found.value < 1.3 * least.value,
-                    "{norm:?}: {} of {}",
-                    found.value,
-                    least.value
-                );
+                assert!(found.value < 1.3 * least.value, "{norm:?}: {} of {}", found.value, least.value);
             }
         }
     }
@@ -117,19 +98,10 @@ mod tests {
         let gradient = gaussian_array(5, 4, &mut stream(9, "minimax"));
         // Over |x|_1 <= 1 the worst activation of any update is a coordinate vector; over |x|_2 <= 1 a singular vector.
         let sign = minimax_update(Norm::LargestEntry, &gradient, 1.0).unwrap();
-        let worst = (0..4).map(|j| {
-            sign.update
-                .column(j)
-                .iter()
-                .fold(0.0, |m, x| f64::max(m, x.abs()))
-        });
+        let worst = (0..4).map(|j| sign.update.column(j).iter().fold(0.0, |m, x| f64::max(m, x.abs())));
         assert!((worst.fold(0.0, f64::max) - sign.value).abs() < 1e-12);
         let polar = minimax_update(Norm::Spectral, &gradient, 1.0).unwrap();
-        let v = crate::linalg::svd(&polar.update)
-            .unwrap()
-            .vt
-            .row(0)
-            .to_owned();
+        let v = crate::linalg::svd(&polar.update).unwrap().vt.row(0).to_owned();
         let image = polar.update.dot(&v);
         assert!((image.dot(&image).sqrt() - polar.value).abs() < 1e-12);
     }

@@ -156,11 +156,7 @@ impl Norm {
     pub fn value(self, a: &Array2<f64>) -> Result<f64> {
         check(a)?;
         if let Some((along, of_lane, of_lanes)) = self.mixed() {
-            let lanes: ndarray::Array1<f64> = a
-                .lanes(along)
-                .into_iter()
-                .map(|lane| of_lane.value(lane))
-                .collect();
+            let lanes: ndarray::Array1<f64> = a.lanes(along).into_iter().map(|lane| of_lane.value(lane)).collect();
             return Ok(of_lanes.value(lanes.view()));
         }
         Ok(match self {
@@ -197,34 +193,16 @@ impl Norm {
 }
 
 fn check(a: &Array2<f64>) -> Result<()> {
-    if a.iter().all(|x| x.is_finite()) {
-        Ok(())
-    } else {
-        Err(TheoryError::NotFinite { what: "matrix" })
-    }
+    if a.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(TheoryError::NotFinite { what: "matrix" }) }
 }
 
 /// The oracle of a norm that is made of its lanes: lane by lane where the outer norm is the maximum, in the best lane alone
 /// where it is the sum.
-fn mixed_oracle(
-    g: &Array2<f64>,
-    along: Axis,
-    of_lane: VectorNorm,
-    of_lanes: VectorNorm,
-) -> Array2<f64> {
-    let gains: Vec<f64> = g
-        .lanes(along)
-        .into_iter()
-        .map(|lane| of_lane.dual().value(lane))
-        .collect();
+fn mixed_oracle(g: &Array2<f64>, along: Axis, of_lane: VectorNorm, of_lanes: VectorNorm) -> Array2<f64> {
+    let gains: Vec<f64> = g.lanes(along).into_iter().map(|lane| of_lane.dual().value(lane)).collect();
     let best = first_largest(&gains);
     let mut d = Array2::zeros(g.dim());
-    for (index, (mut out, lane)) in d
-        .lanes_mut(along)
-        .into_iter()
-        .zip(g.lanes(along))
-        .enumerate()
-    {
+    for (index, (mut out, lane)) in d.lanes_mut(along).into_iter().zip(g.lanes(along)).enumerate() {
         if of_lanes == VectorNorm::One && index != best {
             continue;
         }
@@ -321,9 +299,6 @@ mod tests {
         let bad = Array2::from_elem((2, 2), f64::NAN);
         assert!(Norm::LargestEntry.value(&bad).is_err());
         assert!(Norm::Spectral.oracle(&bad).is_err());
-        assert_eq!(
-            Norm::Nuclear.oracle(&Array2::zeros((2, 3))).unwrap(),
-            Array2::<f64>::zeros((2, 3))
-        );
+        assert_eq!(Norm::Nuclear.oracle(&Array2::zeros((2, 3))).unwrap(), Array2::<f64>::zeros((2, 3)));
     }
 }

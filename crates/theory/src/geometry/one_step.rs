@@ -67,9 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn vector(n: usize, seed: u64, name: &str) -> Array1<f64> {
-        gaussian_array(1, n, &mut stream(seed, name))
-            .row(0)
-            .to_owned()
+        gaussian_array(1, n, &mut stream(seed, name)).row(0).to_owned()
     }
 
     fn close(a: &Array1<f64>, b: &Array1<f64>) -> bool {
@@ -81,10 +79,7 @@ mod tests {
         let mut w = Array2::zeros((y.len(), x.len()));
         let steps = 4000;
         for step in 0..steps {
-            let sample = OneSample {
-                d: w.dot(x) - y,
-                x: x.clone(),
-            };
+            let sample = OneSample { d: w.dot(x) - y, x: x.clone() };
             let d = norm.oracle(&sample.gradient()).unwrap();
             w -= &(d * (0.004 * (1.0 - step as f64 / steps as f64)));
         }
@@ -130,22 +125,10 @@ mod tests {
     fn descent_from_zero_ends_at_the_closed_forms() {
         let x = vector(6, 1, "x");
         let y = Array1::from_vec(vec![0.8, -0.8, 0.8]);
-        let gap = |a: Array2<f64>, b: Array2<f64>| {
-            (a - b).iter().fold(0.0, |m, x: &f64| f64::max(m, x.abs()))
-        };
-        assert!(
-            gap(
-                descend(Norm::LargestEntry, &x, &y),
-                interpolator_of_sign_descent(&x, &y)
-            ) < 1e-4
-        );
+        let gap = |a: Array2<f64>, b: Array2<f64>| (a - b).iter().fold(0.0, |m, x: &f64| f64::max(m, x.abs()));
+        assert!(gap(descend(Norm::LargestEntry, &x, &y), interpolator_of_sign_descent(&x, &y)) < 1e-4);
         let y = vector(3, 2, "y");
-        assert!(
-            gap(
-                descend(Norm::Spectral, &x, &y),
-                interpolator_of_muon(&x, &y)
-            ) < 1e-4
-        );
+        assert!(gap(descend(Norm::Spectral, &x, &y), interpolator_of_muon(&x, &y)) < 1e-4);
     }
 
     #[test]
@@ -154,10 +137,7 @@ mod tests {
         let q = random_orthogonal(5, &mut stream(3, "q")).unwrap();
         let turned = q.dot(&x);
         let gap = |f: fn(&Array1<f64>, &Array1<f64>) -> Array2<f64>| {
-            (f(&turned, &y) - f(&x, &y).dot(&q.t()))
-                .iter()
-                .map(|e| e * e)
-                .sum::<f64>()
+            (f(&turned, &y) - f(&x, &y).dot(&q.t())).iter().map(|e| e * e).sum::<f64>()
         };
         assert!(gap(interpolator_of_muon) < 1e-20);
         assert!(gap(interpolator_of_sign_descent) > 1e-3);

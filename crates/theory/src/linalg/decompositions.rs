@@ -30,18 +30,11 @@ pub struct SymmetricEigen {
 }
 
 fn check_finite(what: &'static str, a: &Array2<f64>) -> Result<()> {
-    if a.iter().all(|x| x.is_finite()) {
-        Ok(())
-    } else {
-        Err(TheoryError::NotFinite { what })
-    }
+    if a.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(TheoryError::NotFinite { what }) }
 }
 
 fn failed(what: &'static str) -> impl Fn(ndarray_linalg::error::LinalgError) -> TheoryError {
-    move |error| TheoryError::Decomposition {
-        what,
-        cause: error.to_string(),
-    }
+    move |error| TheoryError::Decomposition { what, cause: error.to_string() }
 }
 
 /// Thin singular value decomposition of an m x n matrix.
@@ -54,10 +47,7 @@ pub fn svd(a: &Array2<f64>) -> Result<Svd> {
     let (u, s, vt) = a.svddc(JobSvd::Some).map_err(failed(WHAT))?;
     match (u, vt) {
         (Some(u), Some(vt)) => Ok(Svd { u, s, vt }),
-        _ => Err(TheoryError::Decomposition {
-            what: WHAT,
-            cause: "no singular vectors were returned".into(),
-        }),
+        _ => Err(TheoryError::Decomposition { what: WHAT, cause: "no singular vectors were returned".into() }),
     }
 }
 
@@ -173,16 +163,8 @@ mod tests {
         let a = gaussian_array(6, 2, &mut rng).dot(&gaussian_array(2, 5, &mut rng));
         let p = polar_factor(&a).unwrap();
         let squared = (&p * &p).sum();
-        assert!(
-            (squared - 2.0).abs() < 1e-12,
-            "two unit singular values, found {squared}"
-        );
-        assert!(
-            distance(
-                &polar_factor(&Array2::zeros((3, 2))).unwrap(),
-                &Array2::zeros((3, 2))
-            ) == 0.0
-        );
+        assert!((squared - 2.0).abs() < 1e-12, "two unit singular values, found {squared}");
+        assert!(distance(&polar_factor(&Array2::zeros((3, 2))).unwrap(), &Array2::zeros((3, 2))) == 0.0);
     }
 
     #[test]
@@ -206,9 +188,7 @@ mod tests {
     fn bad_matrices_are_refused_in_one_line() {
         let message = svd(&array![[1.0, f64::NAN]]).unwrap_err().to_string();
         assert!(message.contains("not finite") && !message.contains('\n'));
-        let message = symmetric_eigen(&Array2::zeros((2, 3)))
-            .unwrap_err()
-            .to_string();
+        let message = symmetric_eigen(&Array2::zeros((2, 3))).unwrap_err().to_string();
         assert!(message.contains("2 x 3"), "{message}");
     }
 }

@@ -9,8 +9,7 @@ pub mod newton_schulz;
 pub mod polar;
 
 pub use decompositions::{
-    Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, spectral_power, svd,
-    symmetric_eigen,
+    Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, spectral_power, svd, symmetric_eigen,
 };
 pub(crate) use decompositions::{from_nalgebra, to_nalgebra};
 

@@ -60,13 +60,7 @@ impl NewtonSchulzWorkspace {
     /// # Panics
     /// If a shape is not the workspace's.
     #[inline(always)]
-    pub fn iterate(
-        &mut self,
-        g: &DMatrix<f64>,
-        polynomial: Polynomial,
-        steps: usize,
-        out: &mut DMatrix<f64>,
-    ) {
+    pub fn iterate(&mut self, g: &DMatrix<f64>, polynomial: Polynomial, steps: usize, out: &mut DMatrix<f64>) {
         out.copy_from(g);
         let norm = squared_norm(g).sqrt();
         if norm == 0.0 {
@@ -128,12 +122,7 @@ mod tests {
     #[test]
     fn a_zero_gradient_stays_zero() {
         let mut out = DMatrix::from_element(2, 3, 1.0);
-        NewtonSchulzWorkspace::new(2, 3).iterate(
-            &DMatrix::zeros(2, 3),
-            Polynomial::KellerJordan,
-            5,
-            &mut out,
-        );
+        NewtonSchulzWorkspace::new(2, 3).iterate(&DMatrix::zeros(2, 3), Polynomial::KellerJordan, 5, &mut out);
         assert_eq!(out, DMatrix::zeros(2, 3));
     }
 }

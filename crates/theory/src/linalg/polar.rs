@@ -57,8 +57,7 @@ impl PolarWorkspace {
     pub fn polar(&mut self, g: &DMatrix<f64>, out: &mut DMatrix<f64>) {
         self.decompose(g);
         let short = self.squared.len();
-        let threshold =
-            self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE);
+        let threshold = self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE);
         let long = self.rotated.nrows();
         let (rotated, v) = (self.rotated.as_mut_slice(), self.v.as_slice());
         // tall is no longer needed: it takes the tall polar factor.
@@ -71,11 +70,7 @@ impl PolarWorkspace {
             let column = &rotated[p * long..(p + 1) * long];
             let scale = 1.0 / squared.sqrt();
             for j in 0..short {
-                axpy(
-                    scale * v[p * short + j],
-                    column,
-                    &mut tall[j * long..(j + 1) * long],
-                );
+                axpy(scale * v[p * short + j], column, &mut tall[j * long..(j + 1) * long]);
             }
         }
         if self.wide {
@@ -105,12 +100,8 @@ impl PolarWorkspace {
     pub fn symmetric_power(&mut self, s: &DMatrix<f64>, power: f64, out: &mut DMatrix<f64>) {
         self.decompose(s);
         let n = self.squared.len();
-        assert!(
-            self.rotated.is_square() && out.shape() == (n, n),
-            "a square matrix"
-        );
-        let threshold =
-            self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE);
+        assert!(self.rotated.is_square() && out.shape() == (n, n), "a square matrix");
+        let threshold = self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE);
         let v = self.v.as_slice();
         let out = out.as_mut_slice();
         out.fill(0.0);
@@ -176,12 +167,7 @@ impl PolarWorkspace {
                     squared[p] -= tangent * inner;
                     squared[q] += tangent * inner;
                     let (left, right) = v.split_at_mut(q * short);
-                    rotate(
-                        cos,
-                        sin,
-                        &mut left[p * short..(p + 1) * short],
-                        &mut right[..short],
-                    );
+                    rotate(cos, sin, &mut left[p * short..(p + 1) * short], &mut right[..short]);
                 }
             }
             if cosine_seen <= LAST_SWEEP_COSINE || sweep + 1 == MAX_SWEEPS {
@@ -297,10 +283,7 @@ mod tests {
         for power in [-0.5, -0.25, 0.5, 1.0] {
             workspace.symmetric_power(&s, power, &mut out);
             let expected = crate::linalg::spectral_power(&from_nalgebra(&s), power).unwrap();
-            assert!(
-                (&out - to_nalgebra(&expected)).norm() < 1e-10,
-                "power {power}"
-            );
+            assert!((&out - to_nalgebra(&expected)).norm() < 1e-10, "power {power}");
         }
     }
 

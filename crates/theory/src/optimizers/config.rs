@@ -92,11 +92,7 @@ pub struct OptimizerConfig {
 impl OptimizerConfig {
     /// `rule` with momentum 0.9 and second-moment decay 0.99.
     pub fn new(rule: Rule) -> Self {
-        Self {
-            rule,
-            momentum: 0.9,
-            second_moment_decay: 0.99,
-        }
+        Self { rule, momentum: 0.9, second_moment_decay: 0.99 }
     }
 
     /// The same with another momentum.
@@ -106,10 +102,7 @@ impl OptimizerConfig {
 
     /// The same with another second-moment decay.
     pub fn with_second_moment_decay(self, second_moment_decay: f64) -> Self {
-        Self {
-            second_moment_decay,
-            ..self
-        }
+        Self { second_moment_decay, ..self }
     }
 
     /// Checks both decay rates.

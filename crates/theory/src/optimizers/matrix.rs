@@ -33,12 +33,7 @@ enum RuleState {
     SecondMoments(DMatrix<f64>),
     Polar(Box<PolarWorkspace>),
     NewtonSchulz(Box<NewtonSchulzWorkspace>),
-    Shampoo {
-        left: Option<Box<Side>>,
-        right: Option<Box<Side>>,
-        power: f64,
-        product: DMatrix<f64>,
-    },
+    Shampoo { left: Option<Box<Side>>, right: Option<Box<Side>>, power: f64, product: DMatrix<f64> },
     Metric(DMatrix<f64>),
 }
 
@@ -68,8 +63,7 @@ impl Side {
         let correction = 1.0 / (1.0 - decay.powi(steps));
         self.gram.copy_from(&self.average);
         self.gram *= correction;
-        self.workspace
-            .symmetric_power(&self.gram, power, &mut self.root);
+        self.workspace.symmetric_power(&self.gram, power, &mut self.root);
     }
 }
 
@@ -92,9 +86,7 @@ impl MatrixOptimizer {
             Rule::Sgd | Rule::NormalisedSgd | Rule::Sign | Rule::Lion => RuleState::None,
             Rule::Adam => RuleState::SecondMoments(DMatrix::zeros(rows, cols)),
             Rule::Muon => RuleState::Polar(Box::new(PolarWorkspace::new(rows, cols))),
-            Rule::MuonNewtonSchulz => {
-                RuleState::NewtonSchulz(Box::new(NewtonSchulzWorkspace::new(rows, cols)))
-            }
+            Rule::MuonNewtonSchulz => RuleState::NewtonSchulz(Box::new(NewtonSchulzWorkspace::new(rows, cols))),
             Rule::ShampooOneSidedHalf => shampoo(rows <= cols, rows > cols, -0.5),
             Rule::ShampooOneSidedQuarter => shampoo(rows <= cols, rows > cols, -0.25),
             Rule::ShampooQuarter => shampoo(true, true, -0.25),
@@ -154,18 +146,9 @@ impl MatrixOptimizer {
     pub fn direction(&mut self, gradient: &DMatrix<f64>) -> &DMatrix<f64> {
         assert_eq!(gradient.shape(), self.average.shape(), "gradient's shape");
         self.steps += 1;
-        let OptimizerConfig {
-            rule,
-            momentum,
-            second_moment_decay,
-        } = self.config;
+        let OptimizerConfig { rule, momentum, second_moment_decay } = self.config;
         if rule == Rule::Lion {
-            for ((d, m), &g) in self
-                .direction
-                .iter_mut()
-                .zip(self.average.iter_mut())
-                .zip(gradient.iter())
-            {
+            for ((d, m), &g) in self.direction.iter_mut().zip(self.average.iter_mut()).zip(gradient.iter()) {
                 *d = sign(momentum * *m + (1.0 - momentum) * g);
                 *m = second_moment_decay * *m + (1.0 - second_moment_decay) * g;
             }
@@ -185,30 +168,16 @@ impl MatrixOptimizer {
             RuleState::SecondMoments(second) => {
                 let correction = 1.0 / (1.0 - second_moment_decay.powi(self.steps));
                 let (m, v) = (self.corrected.as_slice(), second.as_mut_slice());
-                for (((d, v), &m), &g) in direction
-                    .as_mut_slice()
-                    .iter_mut()
-                    .zip(v)
-                    .zip(m)
-                    .zip(gradient.as_slice())
-                {
+                for (((d, v), &m), &g) in direction.as_mut_slice().iter_mut().zip(v).zip(m).zip(gradient.as_slice()) {
                     *v = second_moment_decay * *v + (1.0 - second_moment_decay) * g * g;
                     *d = m / ((correction * *v).sqrt() + ADAM_EPSILON);
                 }
             }
             RuleState::Polar(workspace) => workspace.polar(&self.corrected, direction),
-            RuleState::NewtonSchulz(workspace) => workspace.iterate(
-                &self.corrected,
-                Polynomial::KellerJordan,
-                NEWTON_SCHULZ_STEPS,
-                direction,
-            ),
-            RuleState::Shampoo {
-                left,
-                right,
-                power,
-                product: half_way,
-            } => {
+            RuleState::NewtonSchulz(workspace) => {
+                workspace.iterate(&self.corrected, Polynomial::KellerJordan, NEWTON_SCHULZ_STEPS, direction)
+            }
+            RuleState::Shampoo { left, right, power, product: half_way } => {
                 half_way.copy_from(&self.corrected);
                 if let Some(left) = left {
                     product_transposed(1.0, gradient, gradient, &mut left.gram);
@@ -249,12 +218,7 @@ impl MatrixOptimizer {
     /// # Panics
     /// If a shape is not this state's.
     #[inline(always)]
-    pub fn step(
-        &mut self,
-        weights: &mut DMatrix<f64>,
-        gradient: &DMatrix<f64>,
-        learning_rate: f64,
-    ) {
+    pub fn step(&mut self, weights: &mut DMatrix<f64>, gradient: &DMatrix<f64>, learning_rate: f64) {
         let direction = self.direction(gradient);
         for (w, &d) in weights.as_mut_slice().iter_mut().zip(direction.as_slice()) {
             *w -= learning_rate * d;
@@ -289,12 +253,7 @@ mod tests {
     use crate::random::{gaussian_matrix, stream};
 
     fn optimizer(rule: Rule, momentum: f64, rows: usize, cols: usize) -> MatrixOptimizer {
-        MatrixOptimizer::new(
-            OptimizerConfig::new(rule).with_momentum(momentum),
-            rows,
-            cols,
-        )
-        .unwrap()
+        MatrixOptimizer::new(OptimizerConfig::new(rule).with_momentum(momentum), rows, cols).unwrap()
     }
 
     #[test]
@@ -324,10 +283,7 @@ mod tests {
         assert!((direction(Rule::Sgd) - &g).norm() < 1e-14);
         assert!((direction(Rule::NormalisedSgd) - &g / g.norm()).norm() < 1e-14);
         for rule in [Rule::Sign, Rule::Adam, Rule::Lion] {
-            assert!(
-                (direction(rule) - g.map(f64::signum)).norm() < 1e-9,
-                "{rule}"
-            );
+            assert!((direction(rule) - g.map(f64::signum)).norm() < 1e-9, "{rule}");
         }
         // With one gradient seen, Shampoo's L^(-1/2) G and L^(-1/4) G R^(-1/4) are its polar factor.
         let polar = direction(Rule::Muon);
@@ -340,16 +296,9 @@ mod tests {
     #[test]
     fn adam_follows_its_recursion_over_several_steps() {
         let mut rng = stream(3, "test");
-        let mut state = MatrixOptimizer::new(
-            OptimizerConfig {
-                rule: Rule::Adam,
-                momentum: 0.8,
-                second_moment_decay: 0.95,
-            },
-            2,
-            2,
-        )
-        .unwrap();
+        let mut state =
+            MatrixOptimizer::new(OptimizerConfig { rule: Rule::Adam, momentum: 0.8, second_moment_decay: 0.95 }, 2, 2)
+                .unwrap();
         let (mut m, mut v) = (0.0, 0.0);
         for t in 1..=5 {
             let g = gaussian_matrix(2, 2, &mut rng);
@@ -372,9 +321,8 @@ mod tests {
             right = 0.99 * right + 0.01 * g.transpose() * &g;
             last.copy_from(state.direction(&g));
             let correction = 1.0 - 0.99f64.powi(t);
-            let root = |s: &DMatrix<f64>| {
-                to_nalgebra(&spectral_power(&from_nalgebra(&(s / correction)), -0.5).unwrap())
-            };
+            let root =
+                |s: &DMatrix<f64>| to_nalgebra(&spectral_power(&from_nalgebra(&(s / correction)), -0.5).unwrap());
             if t == 40 {
                 assert!((&last - root(&left) * g * root(&right)).norm() < 1e-9);
             }
@@ -385,15 +333,9 @@ mod tests {
     fn natural_gradient_multiplies_the_inverse_metric() {
         let g = gaussian_matrix(2, 3, &mut stream(5, "test"));
         let inverse = DMatrix::from_diagonal(&nalgebra::DVector::from_vec(vec![1.0, 0.5, 0.1]));
-        let mut state = optimizer(Rule::NaturalGradient, 0.0, 2, 3)
-            .with_metric(&inverse)
-            .unwrap();
+        let mut state = optimizer(Rule::NaturalGradient, 0.0, 2, 3).with_metric(&inverse).unwrap();
         assert!((state.direction(&g) - &g * &inverse).norm() < 1e-14);
-        assert!(
-            optimizer(Rule::NaturalGradient, 0.0, 2, 3)
-                .with_metric(&DMatrix::zeros(2, 2))
-                .is_err()
-        );
+        assert!(optimizer(Rule::NaturalGradient, 0.0, 2, 3).with_metric(&DMatrix::zeros(2, 2)).is_err());
     }
 
     #[test]
@@ -404,11 +346,7 @@ mod tests {
             let mut state = optimizer(rule, 0.9, 3, 4);
             let mut run = || {
                 state.reset();
-                gradients
-                    .iter()
-                    .map(|g| state.direction(g).clone())
-                    .last()
-                    .unwrap()
+                gradients.iter().map(|g| state.direction(g).clone()).last().unwrap()
             };
             let first = run();
             assert!((run() - first).norm() < 1e-9, "{rule}");
@@ -418,16 +356,10 @@ mod tests {
     #[test]
     fn bad_constants_are_refused() {
         for (momentum, decay) in [(1.0, 0.9), (-0.1, 0.9), (0.9, f64::NAN), (0.9, 1.5)] {
-            let config = OptimizerConfig {
-                rule: Rule::Adam,
-                momentum,
-                second_moment_decay: decay,
-            };
+            let config = OptimizerConfig { rule: Rule::Adam, momentum, second_moment_decay: decay };
             assert!(MatrixOptimizer::new(config, 2, 2).is_err());
         }
-        let message = MatrixOptimizer::new(OptimizerConfig::new(Rule::Sgd), 0, 2)
-            .unwrap_err()
-            .to_string();
+        let message = MatrixOptimizer::new(OptimizerConfig::new(Rule::Sgd), 0, 2).unwrap_err().to_string();
         assert_eq!(message, "rows: found 0, expected at least 1");
     }
 }

@@ -91,11 +91,7 @@ impl DiagonalParams {
             ("batch", self.batch, self.samples, "samples"),
         ] {
             if value > most {
-                return Err(parameter(
-                    field,
-                    value,
-                    format!("at most the {most} {what}"),
-                ));
+                return Err(parameter(field, value, format!("at most the {most} {what}")));
             }
         }
         at_least("sparsity", self.sparsity, 1)?;
@@ -128,16 +124,10 @@ impl DiagonalSimulation {
             .collect();
         let labels: Vec<f64> = x.column_iter().map(|c| dot(c.as_slice(), &truth)).collect();
         let config = match (p.optimizer.rule, p.shape) {
-            (Rule::Muon, Shape::Diagonal) => OptimizerConfig {
-                rule: Rule::Sign,
-                ..p.optimizer
-            },
+            (Rule::Muon, Shape::Diagonal) => OptimizerConfig { rule: Rule::Sign, ..p.optimizer },
             _ => p.optimizer,
         };
-        let mut states = [
-            MatrixOptimizer::new(config, 1, d)?,
-            MatrixOptimizer::new(config, 1, d)?,
-        ];
+        let mut states = [MatrixOptimizer::new(config, 1, d)?, MatrixOptimizer::new(config, 1, d)?];
         let mut u = DMatrix::from_element(1, d, p.start);
         let mut v = DMatrix::zeros(1, d);
         let (mut gu, mut gv) = (DMatrix::zeros(1, d), DMatrix::zeros(1, d));
@@ -173,13 +163,9 @@ impl DiagonalSimulation {
             }
         });
         let beta: Vec<f64> = u.iter().zip(v.iter()).map(|(u, v)| u * v).collect();
-        let sum =
-            |f: &dyn Fn(f64) -> f64, values: &[f64]| values.iter().map(|&x| f(x)).sum::<f64>();
+        let sum = |f: &dyn Fn(f64) -> f64, values: &[f64]| values.iter().map(|&x| f(x)).sum::<f64>();
         let missed: Vec<f64> = beta.iter().zip(&truth).map(|(a, b)| a - b).collect();
-        let wrong: Vec<f64> = x
-            .column_iter()
-            .map(|c| dot(c.as_slice(), &missed))
-            .collect();
+        let wrong: Vec<f64> = x.column_iter().map(|c| dot(c.as_slice(), &missed)).collect();
         Ok(DiagonalReading {
             sgd: u.norm_squared() + v.norm_squared(),
             adam: sum(&f64::abs, u.as_slice()) + sum(&f64::abs, v.as_slice()),
@@ -213,31 +199,15 @@ mod tests {
 
     #[test]
     fn muon_on_a_diagonal_matrix_is_sign_descent_and_on_a_row_normalised_sgd() {
-        let run = |rule, shape| {
-            params(rule, shape, 0.001, 300)
-                .check()
-                .unwrap()
-                .run(1)
-                .unwrap()
-        };
-        assert_eq!(
-            run(Rule::Muon, Shape::Diagonal),
-            run(Rule::Sign, Shape::Row)
-        );
-        let (muon, normalised) = (
-            run(Rule::Muon, Shape::Row),
-            run(Rule::NormalisedSgd, Shape::Row),
-        );
+        let run = |rule, shape| params(rule, shape, 0.001, 300).check().unwrap().run(1).unwrap();
+        assert_eq!(run(Rule::Muon, Shape::Diagonal), run(Rule::Sign, Shape::Row));
+        let (muon, normalised) = (run(Rule::Muon, Shape::Row), run(Rule::NormalisedSgd, Shape::Row));
         assert!((muon.sgd - normalised.sgd).abs() < 1e-9 * muon.sgd);
     }
 
     #[test]
     fn functionals_bound_their_minima_at_the_same_product() {
-        let reading = params(Rule::Adam, Shape::Row, 0.002, 2000)
-            .check()
-            .unwrap()
-            .run(2)
-            .unwrap();
+        let reading = params(Rule::Adam, Shape::Row, 0.002, 2000).check().unwrap().run(2).unwrap();
         assert!(reading.sgd >= reading.l1 - 1e-12);
         assert!(reading.adam >= reading.half_norm - 1e-12);
     }
@@ -247,26 +217,11 @@ mod tests {
         let good = || params(Rule::Sgd, Shape::Row, 0.01, 10);
         assert!(good().check().is_ok());
         for bad in [
-            DiagonalParams {
-                features: 0,
-                ..good()
-            },
-            DiagonalParams {
-                sparsity: 31,
-                ..good()
-            },
-            DiagonalParams {
-                batch: 16,
-                ..good()
-            },
-            DiagonalParams {
-                start: f64::NAN,
-                ..good()
-            },
-            DiagonalParams {
-                label_noise: -0.1,
-                ..good()
-            },
+            DiagonalParams { features: 0, ..good() },
+            DiagonalParams { sparsity: 31, ..good() },
+            DiagonalParams { batch: 16, ..good() },
+            DiagonalParams { start: f64::NAN, ..good() },
+            DiagonalParams { label_noise: -0.1, ..good() },
         ] {
             assert!(bad.check().is_err());
         }

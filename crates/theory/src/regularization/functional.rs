@@ -65,9 +65,7 @@ impl TwoLayerFunctional {
         let n = covariance.nrows();
         let draws = if which == Functional::DualNorm {
             let mut rng = stream(0, "dual norm draws");
-            (0..DUAL_NORM_DRAWS)
-                .map(|_| gaussian_array(outputs, n, &mut rng).dot(&inputs.root))
-                .collect()
+            (0..DUAL_NORM_DRAWS).map(|_| gaussian_array(outputs, n, &mut rng).dot(&inputs.root)).collect()
         } else {
             Vec::new()
         };
@@ -91,10 +89,7 @@ impl TwoLayerFunctional {
 
     /// The same with the lengths in Adam's functional rounded off at zero, which lets descent pass its kinks.
     pub(super) fn smoothed(&self, smoothing: f64) -> Self {
-        Self {
-            smoothing,
-            ..self.clone()
-        }
+        Self { smoothing, ..self.clone() }
     }
 
     /// Euclidean lengths of the rows (along axis 1) or columns (along axis 0).
@@ -141,8 +136,7 @@ impl TwoLayerFunctional {
                     + self.diagonal_roots * self.lengths(w2, Axis(0)).iter().sum::<f64>()
             }
             Functional::FullWhitening => {
-                m * singular_values(&hidden)?.sum()
-                    + self.trace_of_root * singular_values(w2)?.sum()
+                m * singular_values(&hidden)?.sum() + self.trace_of_root * singular_values(w2)?.sum()
             }
             Functional::DualNorm => {
                 let mut sum = 0.0;
@@ -159,35 +153,26 @@ impl TwoLayerFunctional {
     ///
     /// # Errors
     /// As for [`Self::value`].
-    pub fn gradient(
-        &self,
-        w1: &Array2<f64>,
-        w2: &Array2<f64>,
-    ) -> Result<(Array2<f64>, Array2<f64>)> {
+    pub fn gradient(&self, w1: &Array2<f64>, w2: &Array2<f64>) -> Result<(Array2<f64>, Array2<f64>)> {
         self.check(w1, w2)?;
         let m = self.outputs as f64;
         let hidden = w1.dot(&self.root);
         Ok(match self.which {
-            Functional::Sgd => (
-                w1.dot(&self.covariance) * (2.0 * m),
-                w2 * (2.0 * self.trace),
-            ),
+            Functional::Sgd => (w1.dot(&self.covariance) * (2.0 * m), w2 * (2.0 * self.trace)),
             Functional::Adam => {
                 let mut g1 = w1.dot(&self.covariance) * m;
                 for (mut row, length) in g1.outer_iter_mut().zip(self.lengths(&hidden, Axis(1))) {
                     row *= inverse(length);
                 }
                 let mut g2 = w2 * self.diagonal_roots;
-                for (mut column, length) in g2.axis_iter_mut(Axis(1)).zip(self.lengths(w2, Axis(0)))
-                {
+                for (mut column, length) in g2.axis_iter_mut(Axis(1)).zip(self.lengths(w2, Axis(0))) {
                     column *= inverse(length);
                 }
                 (g1, g2)
             }
-            Functional::FullWhitening => (
-                polar_factor(&hidden)?.dot(&self.root) * m,
-                polar_factor(w2)? * self.trace_of_root,
-            ),
+            Functional::FullWhitening => {
+                (polar_factor(&hidden)?.dot(&self.root) * m, polar_factor(w2)? * self.trace_of_root)
+            }
             Functional::DualNorm => {
                 let (mut g1, mut g2) = (Array2::zeros(w1.dim()), Array2::zeros(w2.dim()));
                 for z in &self.draws {
@@ -209,10 +194,7 @@ impl TwoLayerFunctional {
 /// If S is not square or not finite.
 pub fn whitening_and_diagonal_traces(s: &Array2<f64>) -> Result<(f64, f64)> {
     let root = spectral_power(s, 0.5)?;
-    Ok((
-        root.diag().sum(),
-        s.diag().iter().map(|x| x.max(0.0).sqrt()).sum(),
-    ))
+    Ok((root.diag().sum(), s.diag().iter().map(|x| x.max(0.0).sqrt()).sum()))
 }
 
 fn squared(a: &Array2<f64>) -> f64 {
@@ -232,16 +214,8 @@ mod tests {
 
     fn setting(anisotropy: f64, seed: u64) -> (Inputs, Array2<f64>, Array2<f64>) {
         let mut rng = stream(seed, "functional test");
-        let family = InputFamily {
-            size: 4,
-            anisotropy,
-            rotation: 0.7,
-        };
-        (
-            family.draw(&mut rng).unwrap(),
-            gaussian_array(5, 4, &mut rng),
-            gaussian_array(3, 5, &mut rng),
-        )
+        let family = InputFamily { size: 4, anisotropy, rotation: 0.7 };
+        (family.draw(&mut rng).unwrap(), gaussian_array(5, 4, &mut rng), gaussian_array(3, 5, &mut rng))
     }
 
     #[test]
@@ -255,25 +229,17 @@ mod tests {
                 let (mut up, mut down) = (w1.clone(), w1.clone());
                 up[index] += step;
                 down[index] -= step;
-                let slope = (functional.value(&up, &w2).unwrap()
-                    - functional.value(&down, &w2).unwrap())
-                    / (2.0 * step);
-                assert!(
-                    (slope - g).abs() < 1e-5 * (1.0 + g.abs()),
-                    "{which:?} W1 {index:?}: {slope} {g}"
-                );
+                let slope =
+                    (functional.value(&up, &w2).unwrap() - functional.value(&down, &w2).unwrap()) / (2.0 * step);
+                assert!((slope - g).abs() < 1e-5 * (1.0 + g.abs()), "{which:?} W1 {index:?}: {slope} {g}");
             }
             for (index, &g) in g2.indexed_iter() {
                 let (mut up, mut down) = (w2.clone(), w2.clone());
                 up[index] += step;
                 down[index] -= step;
-                let slope = (functional.value(&w1, &up).unwrap()
-                    - functional.value(&w1, &down).unwrap())
-                    / (2.0 * step);
-                assert!(
-                    (slope - g).abs() < 1e-5 * (1.0 + g.abs()),
-                    "{which:?} W2 {index:?}: {slope} {g}"
-                );
+                let slope =
+                    (functional.value(&w1, &up).unwrap() - functional.value(&w1, &down).unwrap()) / (2.0 * step);
+                assert!((slope - g).abs() < 1e-5 * (1.0 + g.abs()), "{which:?} W2 {index:?}: {slope} {g}");
             }
         }
     }

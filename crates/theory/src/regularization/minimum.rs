@@ -33,11 +33,7 @@ pub struct Minimum {
 ///
 /// # Errors
 /// If A does not fit the inputs or is not finite.
-pub fn closed_form_minimum(
-    which: Functional,
-    inputs: &Inputs,
-    target: &Array2<f64>,
-) -> Result<Option<Minimum>> {
+pub fn closed_form_minimum(which: Functional, inputs: &Inputs, target: &Array2<f64>) -> Result<Option<Minimum>> {
     if target.ncols() != inputs.root.nrows() {
         return Err(TheoryError::Shape {
             what: "target",
@@ -51,20 +47,13 @@ pub fn closed_form_minimum(
     let half_power_sum: f64 = s.iter().map(|s| s.sqrt()).sum();
     let (weight, sum) = match which {
         Functional::Sgd => (inputs.covariance.diag().sum(), s.sum()),
-        Functional::Adam => (
-            inputs.covariance.diag().iter().map(|x| x.sqrt()).sum(),
-            half_power_sum,
-        ),
+        Functional::Adam => (inputs.covariance.diag().iter().map(|x| x.sqrt()).sum(), half_power_sum),
         Functional::FullWhitening => (inputs.root.diag().sum(), half_power_sum),
         Functional::DualNorm => return Ok(None),
     };
     Ok(Some(Minimum {
         value: 2.0 * (m * weight).sqrt() * sum,
-        layer_ratio: if which == Functional::Sgd {
-            (weight / m).sqrt()
-        } else {
-            weight / m
-        },
+        layer_ratio: if which == Functional::Sgd { (weight / m).sqrt() } else { weight / m },
         exponent: 0.5,
     }))
 }
@@ -143,12 +132,7 @@ fn descend(
 }
 
 /// (M W1, W2 M^(-1)) for M = I - eta D; nothing if M is singular.
-fn act(
-    w1: &Array2<f64>,
-    w2: &Array2<f64>,
-    slope: &Array2<f64>,
-    eta: f64,
-) -> Option<(Array2<f64>, Array2<f64>)> {
+fn act(w1: &Array2<f64>, w2: &Array2<f64>, slope: &Array2<f64>, eta: f64) -> Option<(Array2<f64>, Array2<f64>)> {
     let h = w1.nrows();
     let m = DMatrix::identity(h, h) - eta * to_nalgebra(slope);
     let inverse = from_nalgebra(&m.try_inverse()?);
@@ -163,17 +147,9 @@ mod tests {
 
     fn start(anisotropy: f64, seed: u64) -> (Inputs, Array2<f64>, Array2<f64>) {
         let mut rng = stream(seed, "minimum test");
-        let family = InputFamily {
-            size: 4,
-            anisotropy,
-            rotation: 1.0,
-        };
+        let family = InputFamily { size: 4, anisotropy, rotation: 1.0 };
         let inputs = family.draw(&mut rng).unwrap();
-        (
-            inputs,
-            gaussian_array(8, 4, &mut rng) * 0.7,
-            gaussian_array(3, 8, &mut rng) * 0.4,
-        )
+        (inputs, gaussian_array(8, 4, &mut rng) * 0.7, gaussian_array(3, 8, &mut rng) * 0.4)
     }
 
     #[test]
@@ -182,25 +158,15 @@ mod tests {
             for which in [Functional::Sgd, Functional::Adam, Functional::FullWhitening] {
                 let (inputs, w1, w2) = start(anisotropy, 1);
                 let target = w2.dot(&w1);
-                let expected = closed_form_minimum(which, &inputs, &target)
-                    .unwrap()
-                    .unwrap()
-                    .value;
+                let expected = closed_form_minimum(which, &inputs, &target).unwrap().unwrap().value;
                 let functional = TwoLayerFunctional::new(which, &inputs, 3);
-                let (found, end1, end2) =
-                    minimise_on_manifold(&functional, &w1, &w2, 3000).unwrap();
+                let (found, end1, end2) = minimise_on_manifold(&functional, &w1, &w2, 3000).unwrap();
                 let gap = &end2.dot(&end1) - &target;
                 assert!(gap.iter().all(|x| x.abs() < 1e-7), "left the manifold");
-                assert!(
-                    found > expected * (1.0 - 1e-9),
-                    "{which:?}: {found} below {expected}"
-                );
+                assert!(found > expected * (1.0 - 1e-9), "{which:?}: {found} below {expected}");
                 // The non-smooth functionals are approached slowly.
                 let slack = if which == Functional::Sgd { 1e-3 } else { 0.03 };
-                assert!(
-                    found < expected * (1.0 + slack),
-                    "{which:?}: {found} above {expected}"
-                );
+                assert!(found < expected * (1.0 + slack), "{which:?}: {found} above {expected}");
             }
         }
     }
@@ -211,14 +177,10 @@ mod tests {
         let target = w2.dot(&w1);
         let svd = crate::linalg::svd(&target.dot(&inputs.root)).unwrap();
         for which in [Functional::Sgd, Functional::Adam, Functional::FullWhitening] {
-            let minimum = closed_form_minimum(which, &inputs, &target)
-                .unwrap()
-                .unwrap();
+            let minimum = closed_form_minimum(which, &inputs, &target).unwrap().unwrap();
             // Units along the singular vectors, W1 C^(1/2) = diag(sqrt(ratio s)) V^T.
             let gains = svd.s.mapv(|s| (minimum.layer_ratio * s).sqrt());
-            let first = (&svd.vt.t() * &gains)
-                .reversed_axes()
-                .dot(&inputs.inverse_root);
+            let first = (&svd.vt.t() * &gains).reversed_axes().dot(&inputs.inverse_root);
             let second = &svd.u * &svd.s.mapv(|s| (s / minimum.layer_ratio).sqrt());
             let functional = TwoLayerFunctional::new(which, &inputs, 3);
             let value = functional.value(&first, &second).unwrap();

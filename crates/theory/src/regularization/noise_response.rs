@@ -108,21 +108,13 @@ pub fn noise_response(params: &ResponseParams, seed: u64) -> Result<NoiseRespons
     });
     let steps = (params.blocks * params.block_steps) as f64;
     let averaged = (1.0 - params.momentum) / (1.0 + params.momentum);
-    let gain = DMatrix::from_fn(m, n, |i, j| {
-        inner[(i, j)] / steps / (averaged * curvature[(i, j)])
-    });
+    let gain = DMatrix::from_fn(m, n, |i, j| inner[(i, j)] / steps / (averaged * curvature[(i, j)]));
     let diffusion = squares / steps;
-    let fluctuation = DMatrix::from_fn(m, n, |i, j| {
-        0.5 * diffusion[(i, j)] / (gain[(i, j)] * curvature[(i, j)])
-    });
+    let fluctuation = DMatrix::from_fn(m, n, |i, j| 0.5 * diffusion[(i, j)] / (gain[(i, j)] * curvature[(i, j)]));
     let log = |f: &dyn Fn(usize, usize) -> f64| DMatrix::from_fn(m, n, |i, j| f(i, j).ln());
     let x = log(&|i, j| fluctuation[(i, j)]);
-    let by_row: Vec<(f64, f64)> = (0..m)
-        .map(|i| (params.output[i].ln(), x.row(i).mean()))
-        .collect();
-    let by_column: Vec<(f64, f64)> = (0..n)
-        .map(|j| (params.input[j].ln(), x.column(j).mean()))
-        .collect();
+    let by_row: Vec<(f64, f64)> = (0..m).map(|i| (params.output[i].ln(), x.row(i).mean())).collect();
+    let by_column: Vec<(f64, f64)> = (0..n).map(|j| (params.input[j].ln(), x.column(j).mean())).collect();
     let spread = |a: DMatrix<f64>| a.variance().sqrt();
     Ok(NoiseResponse {
         output_exponent: -super::two_layer::slope(&by_row),
@@ -136,9 +128,7 @@ pub fn noise_response(params: &ResponseParams, seed: u64) -> Result<NoiseRespons
 }
 
 fn rows(a: &DMatrix<f64>) -> Vec<Vec<f64>> {
-    a.row_iter()
-        .map(|row| row.iter().copied().collect())
-        .collect()
+    a.row_iter().map(|row| row.iter().copied().collect()).collect()
 }
 
 #[cfg(test)]
@@ -151,9 +141,7 @@ mod tests {
             output: geometric(m),
             input: if n > 20 {
                 // Many equal directions: a fat layer in which N N^T concentrates.
-                (0..n)
-                    .map(|j| if j % 2 == 0 { 1.0 } else { 0.25 })
-                    .collect()
+                (0..n).map(|j| if j % 2 == 0 { 1.0 } else { 0.25 }).collect()
             } else {
                 geometric(n)
             },
@@ -168,10 +156,7 @@ mod tests {
     #[test]
     fn sgd_and_sign_descent_descend_their_dual_norms_exactly() {
         let sgd = measure(Rule::Sgd, 3, 4, 0.0);
-        assert!(
-            sgd.output_exponent.abs() < 0.05 && sgd.input_exponent.abs() < 0.05,
-            "{sgd:?}"
-        );
+        assert!(sgd.output_exponent.abs() < 0.05 && sgd.input_exponent.abs() < 0.05, "{sgd:?}");
         let sign = measure(Rule::Sign, 3, 4, 0.0);
         assert!((sign.output_exponent - 0.5).abs() < 0.04, "{sign:?}");
         assert!((sign.input_exponent - 0.5).abs() < 0.04, "{sign:?}");
@@ -181,11 +166,7 @@ mod tests {
     #[test]
     fn muon_on_a_fat_layer_whitens_the_shorter_side_only() {
         let muon = measure(Rule::Muon, 3, 40, 0.0);
-        assert!(
-            (muon.output_exponent - 0.5).abs() < 0.05,
-            "{}",
-            muon.output_exponent
-        );
+        assert!((muon.output_exponent - 0.5).abs() < 0.05, "{}", muon.output_exponent);
         assert!(muon.input_exponent.abs() < 0.1, "{}", muon.input_exponent);
         assert!(muon.departure_from_dual_norm < 0.5 * muon.departure_from_full_whitening);
     }
@@ -202,22 +183,10 @@ mod tests {
         };
         assert!(noise_response(&good, 1).is_ok());
         for bad in [
-            ResponseParams {
-                output: vec![],
-                ..good.clone()
-            },
-            ResponseParams {
-                input: vec![0.0],
-                ..good.clone()
-            },
-            ResponseParams {
-                momentum: 1.0,
-                ..good.clone()
-            },
-            ResponseParams {
-                blocks: 1,
-                ..good.clone()
-            },
+            ResponseParams { output: vec![], ..good.clone() },
+            ResponseParams { input: vec![0.0], ..good.clone() },
+            ResponseParams { momentum: 1.0, ..good.clone() },
+            ResponseParams { blocks: 1, ..good.clone() },
         ] {
             assert!(noise_response(&bad, 1).is_err());
         }

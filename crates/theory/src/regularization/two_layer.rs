@@ -115,11 +115,7 @@ impl TwoLayerParams {
         at_least("steps", self.steps, 1)?;
         at_least("records", self.records, 1)?;
         if self.records > self.steps {
-            return Err(parameter(
-                "records",
-                self.records,
-                format!("at most the {} steps", self.steps),
-            ));
+            return Err(parameter("records", self.records, format!("at most the {} steps", self.steps)));
         }
         not_negative("label_noise", self.label_noise)?;
         positive("learning_rate", self.learning_rate)?;
@@ -175,22 +171,14 @@ impl TwoLayerSimulation {
         let mut diverged = false;
         let cooldown_steps = p.cooldown * p.steps as f64;
         for record in 0..p.records {
-            let (from, to) = (
-                record * p.steps / p.records,
-                (record + 1) * p.steps / p.records,
-            );
+            let (from, to) = (record * p.steps / p.records, (record + 1) * p.steps / p.records);
             let mut advance = |rng: &mut ChaCha8Rng| {
                 for step in from..to {
                     let left = (p.steps - step) as f64;
-                    let rate = if left < cooldown_steps {
-                        p.learning_rate * left / cooldown_steps
-                    } else {
-                        p.learning_rate
-                    };
+                    let rate =
+                        if left < cooldown_steps { p.learning_rate * left / cooldown_steps } else { p.learning_rate };
                     data.gradients(&weights, &mut passes, rng);
-                    for ((state, w), g) in
-                        states.iter_mut().zip(&mut weights).zip(&passes.gradients)
-                    {
+                    for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
                         state.step(w, g, rate);
                     }
                 }
@@ -248,24 +236,17 @@ impl TwoLayerSimulation {
             }
             Some(which) => {
                 // SGD's and the full-whitening minimisers: gains sqrt(ratio s), in a random hidden frame.
-                let ratio = closed_form_minimum(which, &inputs, &target)?
-                    .map_or(1.0, |minimum| minimum.layer_ratio);
+                let ratio = closed_form_minimum(which, &inputs, &target)?.map_or(1.0, |minimum| minimum.layer_ratio);
                 let svd = svd(&target.dot(&inputs.root))?;
                 let rank = svd.s.len();
                 let frame = random_orthogonal(p.hidden, &mut rng)?;
                 let frame = frame.slice(ndarray::s![.., ..rank]);
-                let first = (&frame * &svd.s.mapv(|s| (ratio * s).sqrt()))
-                    .dot(&svd.vt)
-                    .dot(&inputs.inverse_root);
+                let first = (&frame * &svd.s.mapv(|s| (ratio * s).sqrt())).dot(&svd.vt).dot(&inputs.inverse_root);
                 let second = (&svd.u * &svd.s.mapv(|s| (s / ratio).sqrt())).dot(&frame.t());
                 vec![to_nalgebra(&first), to_nalgebra(&second)]
             }
         };
-        Ok(Setting {
-            inputs,
-            target,
-            weights,
-        })
+        Ok(Setting { inputs, target, weights })
     }
 }
 
@@ -307,12 +288,7 @@ impl Watch {
             .outer_iter()
             .zip(&svd.s)
             .filter(|(_, s)| **s > 1e-9 * svd.s[0])
-            .map(|(v, &s)| {
-                (
-                    nalgebra::DVector::from_iterator(v.len(), v.iter().copied()),
-                    s,
-                )
-            })
+            .map(|(v, &s)| (nalgebra::DVector::from_iterator(v.len(), v.iter().copied()), s))
             .collect();
         let mut minima = [0.0; 3];
         for (minimum, which) in minima.iter_mut().zip(Functional::ALL) {
@@ -342,11 +318,7 @@ impl Watch {
         let roots: f64 = mean_squares.iter().map(|x| x.sqrt()).sum();
         let squares: f64 = mean_squares.iter().sum();
         let nuclear = crate::linalg::singular_values(&from_nalgebra(&hidden))?.sum();
-        let gains: Vec<(f64, f64)> = self
-            .directions
-            .iter()
-            .map(|(v, s)| (s.ln(), (&hidden * v).norm().ln()))
-            .collect();
+        let gains: Vec<(f64, f64)> = self.directions.iter().map(|(v, s)| (s.ln(), (&hidden * v).norm().ln())).collect();
         Ok(Snapshot {
             step,
             sgd: values[0],
@@ -367,12 +339,9 @@ impl Watch {
 /// Least-squares slope of y over x; NaN for fewer than two points.
 pub(super) fn slope(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
-    let (mx, my) = points
-        .iter()
-        .fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-    let (covariance, variance) = points.iter().fold((0.0, 0.0), |(c, v), (x, y)| {
-        (c + (x - mx) * (y - my), v + (x - mx).powi(2))
-    });
+    let (mx, my) = points.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let (covariance, variance) =
+        points.iter().fold((0.0, 0.0), |(c, v), (x, y)| (c + (x - mx) * (y - my), v + (x - mx).powi(2)));
     covariance / variance
 }
 
@@ -383,11 +352,7 @@ mod tests {
 
     fn params(rule: Rule, learning_rate: f64, steps: usize) -> TwoLayerParams {
         TwoLayerParams {
-            inputs: InputFamily {
-                size: 6,
-                anisotropy: 0.0,
-                rotation: 0.0,
-            },
+            inputs: InputFamily { size: 6, anisotropy: 0.0, rotation: 0.0 },
             hidden: 12,
             outputs: 3,
             batch: 4,
@@ -405,13 +370,7 @@ mod tests {
     #[test]
     fn adam_concentrates_the_hidden_units_and_the_others_do_not() {
         for seed in [1, 2] {
-            let run = |rule, rate, steps| {
-                params(rule, rate, steps)
-                    .check()
-                    .unwrap()
-                    .run(seed)
-                    .unwrap()
-            };
+            let run = |rule, rate, steps| params(rule, rate, steps).check().unwrap().run(seed).unwrap();
             let sgd = run(Rule::Sgd, 0.01, 100_000);
             let adam = run(Rule::Adam, 0.003, 60_000);
             let muon = run(Rule::Muon, 0.005, 40_000);
@@ -437,19 +396,14 @@ mod tests {
     fn starts_interpolate_and_prescribed_starts_are_minima() {
         let random = params(Rule::Sgd, 0.01, 2).check().unwrap().run(1).unwrap();
         assert!(random.snapshots[0].error < 1e-8);
-        for (which, value, minimum) in [(Functional::Sgd, 0, 0), (Functional::FullWhitening, 2, 2)]
-        {
+        for (which, value, minimum) in [(Functional::Sgd, 0, 0), (Functional::FullWhitening, 2, 2)] {
             let mut p = params(Rule::Sgd, 1e-6, 2);
             p.start = Some(which);
             p.inputs.anisotropy = 0.5;
             let run = p.check().unwrap().run(1).unwrap();
             let first = &run.snapshots[0];
             let values = [first.sgd, first.adam, first.full_whitening];
-            let minima = [
-                run.minimum_sgd,
-                run.minimum_adam,
-                run.minimum_full_whitening,
-            ];
+            let minima = [run.minimum_sgd, run.minimum_adam, run.minimum_full_whitening];
             assert!((values[value] / minima[minimum] - 1.0).abs() < 1e-9);
             assert!(first.error < 1e-9 && (first.exponent - 0.5).abs() < 1e-9);
         }
@@ -467,11 +421,7 @@ mod tests {
 
     #[test]
     fn a_diverging_run_is_an_outcome() {
-        let run = params(Rule::Sgd, 10.0, 1000)
-            .check()
-            .unwrap()
-            .run(1)
-            .unwrap();
+        let run = params(Rule::Sgd, 10.0, 1000).check().unwrap().run(1).unwrap();
         assert!(run.diverged);
     }
 
@@ -494,10 +444,7 @@ mod tests {
             let mut p = params(Rule::Sgd, 0.01, 10);
             change(&mut p);
             let message = p.check().unwrap_err().to_string();
-            assert!(
-                message.starts_with(field) && !message.contains('\n'),
-                "{message}"
-            );
+            assert!(message.starts_with(field) && !message.contains('\n'), "{message}");
         }
     }
 }

@@ -36,11 +36,7 @@ impl RateGrid {
         positive("rates.high", self.high)?;
         at_least("rates.count", self.count, 1)?;
         if self.high < self.low {
-            return Err(parameter(
-                "rates.high",
-                self.high,
-                format!("at least rates.low = {}", self.low),
-            ));
+            return Err(parameter("rates.high", self.high, format!("at least rates.low = {}", self.low)));
         }
         Ok(())
     }
@@ -129,11 +125,7 @@ impl<'a> Finetuner<'a> {
     /// If the rule has no learning rates.
     pub fn least_forgetting(&mut self, rule: Rule) -> Result<f64> {
         let Some(grid) = self.params.rates.get(&rule).copied() else {
-            return Err(parameter(
-                "rates",
-                "no entry",
-                format!("learning rates for {rule}"),
-            ));
+            return Err(parameter("rates", "no entry", format!("learning rates for {rule}")));
         };
         let config = OptimizerConfig {
             rule,
@@ -185,11 +177,7 @@ mod tests {
     use crate::structured::{TaskFamily, Teacher, oracle_forgetting};
 
     fn params() -> FinetuneParams {
-        let grid = |low, high| RateGrid {
-            low,
-            high,
-            count: 6,
-        };
+        let grid = |low, high| RateGrid { low, high, count: 6 };
         FinetuneParams {
             steps: 150,
             momentum: 0.9,
@@ -210,11 +198,7 @@ mod tests {
         let p = params();
         for seed in 0..4 {
             let task = TaskFamily {
-                inputs: InputFamily {
-                    size: 12,
-                    anisotropy: 1.0,
-                    rotation: 0.5,
-                },
+                inputs: InputFamily { size: 12, anisotropy: 1.0, rotation: 0.5 },
                 outputs: 8,
                 samples: 4,
                 teacher: Teacher::Linear,
@@ -226,10 +210,7 @@ mod tests {
             for &rule in p.rates.keys() {
                 let found = finetuner.least_forgetting(rule).unwrap();
                 assert!(found.is_finite(), "{rule} did not learn");
-                assert!(
-                    found >= oracle * (1.0 - 1e-9),
-                    "{rule}: {found} below {oracle}"
-                );
+                assert!(found >= oracle * (1.0 - 1e-9), "{rule}: {found} below {oracle}");
             }
             let natural = finetuner.least_forgetting(Rule::NaturalGradient).unwrap();
             assert!(natural < 1.35 * oracle, "{natural} against {oracle}");
@@ -238,13 +219,7 @@ mod tests {
 
     #[test]
     fn grids_span_their_ends() {
-        let rates: Vec<f64> = RateGrid {
-            low: 0.01,
-            high: 1.0,
-            count: 3,
-        }
-        .rates()
-        .collect();
+        let rates: Vec<f64> = RateGrid { low: 0.01, high: 1.0, count: 3 }.rates().collect();
         for (found, expected) in rates.iter().zip([0.01, 0.1, 1.0]) {
             assert!((found / expected - 1.0).abs() < 1e-12);
         }
@@ -259,14 +234,7 @@ mod tests {
             ("share", |p| p.share = 1.0),
             ("rates", |p| p.rates.clear()),
             ("rates.high", |p| {
-                p.rates.insert(
-                    Rule::Sgd,
-                    RateGrid {
-                        low: 1.0,
-                        high: 0.1,
-                        count: 3,
-                    },
-                );
+                p.rates.insert(Rule::Sgd, RateGrid { low: 1.0, high: 0.1, count: 3 });
             }),
         ];
         for (field, change) in changes {

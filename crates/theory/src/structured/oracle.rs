@@ -19,27 +19,14 @@ pub fn oracle_forgetting(task: &Task, share: f64) -> Result<(f64, Array2<f64>)> 
     let Svd { u, s, vt } = svd(&task.inputs.inverse_root.dot(&task.x))?;
     let coordinates = task.y.dot(&vt.t());
     let total: f64 = task.y.iter().map(|y| y * y).sum();
-    let mass: Vec<f64> = coordinates
-        .columns()
-        .into_iter()
-        .map(|c| c.iter().map(|y| y * y).sum())
-        .collect();
+    let mass: Vec<f64> = coordinates.columns().into_iter().map(|c| c.iter().map(|y| y * y).sum()).collect();
     let outside = total - mass.iter().sum::<f64>();
     let residual = |lambda: f64| {
-        outside.max(0.0)
-            + mass
-                .iter()
-                .zip(&s)
-                .map(|(m, z)| m * (lambda / (z * z + lambda)).powi(2))
-                .sum::<f64>()
+        outside.max(0.0) + mass.iter().zip(&s).map(|(m, z)| m * (lambda / (z * z + lambda)).powi(2)).sum::<f64>()
     };
     let (mut low, mut high) = (0.0, 1e12 * (1.0 + s[0] * s[0]));
     for _ in 0..300 {
-        let middle = if low == 0.0 {
-            high * 1e-3
-        } else {
-            f64::sqrt(low * high)
-        };
+        let middle = if low == 0.0 { high * 1e-3 } else { f64::sqrt(low * high) };
         if middle < 1e-14 * s[0] * s[0] {
             break;
         }
@@ -49,13 +36,7 @@ pub fn oracle_forgetting(task: &Task, share: f64) -> Result<(f64, Array2<f64>)> 
             high = middle;
         }
     }
-    let weights = s.mapv(|z| {
-        if z > 1e-12 * s[0] {
-            z / (z * z + low)
-        } else {
-            0.0
-        }
-    });
+    let weights = s.mapv(|z| if z > 1e-12 * s[0] { z / (z * z + low) } else { 0.0 });
     let v = (&coordinates * &weights).dot(&u.t());
     let forgetting = v.iter().map(|x| x * x).sum::<f64>();
     let n = task.x.ncols() as f64;
@@ -71,11 +52,7 @@ mod tests {
 
     fn task(samples: usize, seed: u64) -> Task {
         TaskFamily {
-            inputs: InputFamily {
-                size: 6,
-                anisotropy: 1.0,
-                rotation: 0.5,
-            },
+            inputs: InputFamily { size: 6, anisotropy: 1.0, rotation: 0.5 },
             outputs: 4,
             samples,
             teacher: Teacher::RandomLabels,
@@ -91,16 +68,9 @@ mod tests {
             let task = task(3, seed);
             let (least, update) = oracle_forgetting(&task, share).unwrap();
             let total: f64 = task.y.iter().map(|y| y * y).sum();
-            let loss = |dw: &Array2<f64>| {
-                (dw.dot(&task.x) - &task.y)
-                    .iter()
-                    .map(|e| e * e)
-                    .sum::<f64>()
-                    / total
-            };
-            let forgetting = |dw: &Array2<f64>| {
-                dw.dot(&task.inputs.root).iter().map(|x| x * x).sum::<f64>() * 3.0 / total
-            };
+            let loss = |dw: &Array2<f64>| (dw.dot(&task.x) - &task.y).iter().map(|e| e * e).sum::<f64>() / total;
+            let forgetting =
+                |dw: &Array2<f64>| dw.dot(&task.inputs.root).iter().map(|x| x * x).sum::<f64>() * 3.0 / total;
             assert!((loss(&update) - share).abs() < 1e-9);
             assert!((forgetting(&update) / least - 1.0).abs() < 1e-9);
             let mut rng = stream(seed, "neighbours");

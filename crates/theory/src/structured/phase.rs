@@ -69,10 +69,7 @@ pub struct CellResult {
 impl CellResult {
     /// Forgetting of `rule`, one a seed; empty if it took no part.
     pub fn of(&self, rule: Rule) -> &[f64] {
-        self.forgetting
-            .iter()
-            .find(|(r, _)| *r == rule)
-            .map_or(&[], |(_, values)| values)
+        self.forgetting.iter().find(|(r, _)| *r == rule).map_or(&[], |(_, values)| values)
     }
 
     /// Logarithm of the ratio of two optimizers' forgetting, one a seed; nothing for a seed in which one did not learn.
@@ -86,11 +83,7 @@ impl CellResult {
 
     /// Geometric mean of the ratio of two optimizers' forgetting, paired by seed, over seeds in which both learned.
     pub fn ratio(&self, numerator: Rule, denominator: Rule) -> Estimate {
-        let logs: Vec<f64> = self
-            .log_ratios(numerator, denominator)
-            .into_iter()
-            .flatten()
-            .collect();
+        let logs: Vec<f64> = self.log_ratios(numerator, denominator).into_iter().flatten().collect();
         Estimate::of(&logs).exp()
     }
 }
@@ -129,12 +122,7 @@ impl PhaseSimulation {
             for &anisotropy in &p.anisotropies {
                 for &samples in &p.samples {
                     for &rotation in &p.rotations {
-                        cells.push(PhaseCell {
-                            teacher,
-                            anisotropy,
-                            samples,
-                            rotation,
-                        });
+                        cells.push(PhaseCell { teacher, anisotropy, samples, rotation });
                     }
                 }
             }
@@ -144,11 +132,7 @@ impl PhaseSimulation {
 
     fn family(&self, cell: &PhaseCell) -> TaskFamily {
         TaskFamily {
-            inputs: InputFamily {
-                size: self.params.inputs,
-                anisotropy: cell.anisotropy,
-                rotation: cell.rotation,
-            },
+            inputs: InputFamily { size: self.params.inputs, anisotropy: cell.anisotropy, rotation: cell.rotation },
             outputs: self.params.outputs,
             samples: cell.samples,
             teacher: cell.teacher,
@@ -168,21 +152,14 @@ impl PhaseSimulation {
         let runs: Vec<(f64, f64, Vec<f64>)> = (0..cells.len() * seeds)
             .into_par_iter()
             .map(|index| {
-                let task = self
-                    .family(&cells[index / seeds])
-                    .draw(&mut stream((index % seeds) as u64, "phase diagram"))?;
+                let task =
+                    self.family(&cells[index / seeds]).draw(&mut stream((index % seeds) as u64, "phase diagram"))?;
                 let (oracle, _) = oracle_forgetting(&task, self.params.finetune.share)?;
                 let mut finetuner = Finetuner::new(&self.params.finetune, &task)?;
-                let forgetting = rules
-                    .iter()
-                    .map(|&rule| finetuner.least_forgetting(rule))
-                    .collect::<Result<Vec<f64>>>()?;
+                let forgetting =
+                    rules.iter().map(|&rule| finetuner.least_forgetting(rule)).collect::<Result<Vec<f64>>>()?;
                 done();
-                Ok((
-                    off_diagonal_mass(&task.inputs.covariance),
-                    oracle,
-                    forgetting,
-                ))
+                Ok((off_diagonal_mass(&task.inputs.covariance), oracle, forgetting))
             })
             .collect::<Result<_>>()?;
         Ok(cells
@@ -205,10 +182,8 @@ impl PhaseSimulation {
 /// The rotation at which the ratio crosses 1, by linear interpolation of its logarithm between the cells of one teacher,
 /// anisotropy and number of samples, given in ascending rotation; nothing if it stays on one side.
 pub fn tie_line(cells: &[&CellResult], numerator: Rule, denominator: Rule) -> Option<f64> {
-    let points: Vec<(f64, f64)> = cells
-        .iter()
-        .map(|c| (c.cell.rotation, c.ratio(numerator, denominator).mean.ln()))
-        .collect();
+    let points: Vec<(f64, f64)> =
+        cells.iter().map(|c| (c.cell.rotation, c.ratio(numerator, denominator).mean.ln())).collect();
     points.windows(2).find_map(|w| {
         let ((x0, y0), (x1, y1)) = (w[0], w[1]);
         (y0 * y1 <= 0.0 && y0 != y1).then(|| x0 - y0 * (x1 - x0) / (y1 - y0))
@@ -222,11 +197,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn params() -> PhaseParams {
-        let grid = |low, high| RateGrid {
-            low,
-            high,
-            count: 6,
-        };
+        let grid = |low, high| RateGrid { low, high, count: 6 };
         PhaseParams {
             inputs: 16,
             outputs: 16,
@@ -240,10 +211,7 @@ mod tests {
                 momentum: 0.9,
                 second_moment_decay: 0.95,
                 share: 0.1,
-                rates: BTreeMap::from([
-                    (Rule::Adam, grid(0.003, 0.3)),
-                    (Rule::Muon, grid(0.01, 1.0)),
-                ]),
+                rates: BTreeMap::from([(Rule::Adam, grid(0.003, 0.3)), (Rule::Muon, grid(0.01, 1.0))]),
             },
         }
     }
@@ -253,11 +221,7 @@ mod tests {
         let results = params().check().unwrap().run(|| ()).unwrap();
         let ratio = |i: usize| results[i].ratio(Rule::Adam, Rule::Muon);
         assert!(ratio(0).below(1.0), "aligned: {:?}", ratio(0));
-        assert!(
-            ratio(1).mean > 1.3 * ratio(0).mean,
-            "rotated: {:?}",
-            ratio(1)
-        );
+        assert!(ratio(1).mean > 1.3 * ratio(0).mean, "rotated: {:?}", ratio(1));
         let line = tie_line(&results.iter().collect::<Vec<_>>(), Rule::Adam, Rule::Muon);
         assert!(line.is_some_and(|t| (0.0..=1.0).contains(&t)), "{line:?}");
     }
@@ -277,34 +241,10 @@ mod tests {
 
     #[test]
     fn bad_grids_are_refused() {
-        assert!(
-            PhaseParams {
-                seeds: 0,
-                ..params()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            PhaseParams {
-                rotations: vec![2.0],
-                ..params()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            PhaseParams {
-                samples: vec![],
-                ..params()
-            }
-            .check()
-            .is_err()
-        );
-        let rank = PhaseParams {
-            teachers: vec![Teacher::LowRank { rank: 17 }],
-            ..params()
-        };
+        assert!(PhaseParams { seeds: 0, ..params() }.check().is_err());
+        assert!(PhaseParams { rotations: vec![2.0], ..params() }.check().is_err());
+        assert!(PhaseParams { samples: vec![], ..params() }.check().is_err());
+        let rank = PhaseParams { teachers: vec![Teacher::LowRank { rank: 17 }], ..params() };
         let message = rank.check().unwrap_err().to_string();
         assert_eq!(message, "teacher.rank: found 17, expected from 1 to 16");
     }

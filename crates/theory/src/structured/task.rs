@@ -95,24 +95,13 @@ mod tests {
     use crate::random::stream;
 
     fn family(teacher: Teacher) -> TaskFamily {
-        TaskFamily {
-            inputs: InputFamily {
-                size: 8,
-                anisotropy: 0.5,
-                rotation: 1.0,
-            },
-            outputs: 6,
-            samples: 20,
-            teacher,
-        }
+        TaskFamily { inputs: InputFamily { size: 8, anisotropy: 0.5, rotation: 1.0 }, outputs: 6, samples: 20, teacher }
     }
 
     #[test]
     fn low_rank_teachers_give_targets_of_their_rank() {
         for rank in [1, 3] {
-            let task = family(Teacher::LowRank { rank })
-                .draw(&mut stream(1, "test"))
-                .unwrap();
+            let task = family(Teacher::LowRank { rank }).draw(&mut stream(1, "test")).unwrap();
             let s = singular_values(&task.y).unwrap();
             assert!(s[rank - 1] > 1e-3 * s[0] && s[rank] < 1e-12 * s[0]);
         }
@@ -122,13 +111,6 @@ mod tests {
     fn bad_tasks_are_refused() {
         assert!(family(Teacher::LowRank { rank: 7 }).check().is_err());
         assert!(family(Teacher::LowRank { rank: 0 }).check().is_err());
-        assert!(
-            TaskFamily {
-                samples: 0,
-                ..family(Teacher::Linear)
-            }
-            .check()
-            .is_err()
-        );
+        assert!(TaskFamily { samples: 0, ..family(Teacher::Linear) }.check().is_err());
     }
 }

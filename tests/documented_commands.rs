@@ -61,7 +61,7 @@ struct Call {
     output: Option<String>,
 }
 
-/// Reads `cargo run ... --bin NAME -- ARGUMENTS` or `NAME ARGUMENTS`, either with `> FILE` behind it; `None` for any other program.
+/// Reads `cargo run ... --bin NAME -- ARGUMENTS`, `cargo run -p NAME -- ARGUMENTS` or `NAME ARGUMENTS`, either with `> FILE` behind it; `None` for any other program.
 fn call(text: &str) -> Option<Call> {
     let mut words: Vec<String> =
         text.split_whitespace().map(|word| word.trim_matches(['\'', '"']).to_string()).collect();
@@ -71,8 +71,10 @@ fn call(text: &str) -> Option<Call> {
     };
     let (binary, arguments) = if words.starts_with(&["cargo".into(), "run".into()]) {
         let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-        let named = words[..end].iter().position(|word| word == "--bin");
-        let binary = named.map_or("reproduce", |place| words[place + 1].as_str());
+        let after =
+            |flag: &str| words[..end].iter().position(|word| word == flag).and_then(|place| words.get(place + 1));
+        // A package with one binary gives it its own name; `cargo run` alone is the workspace's default.
+        let binary = after("--bin").or_else(|| after("-p")).map_or("reproduce", String::as_str);
         (binary.to_string(), words.get(end + 1..).unwrap_or_default().to_vec())
     } else {
         (words.first()?.clone(), words[1..].to_vec())
@@ -107,8 +109,11 @@ fn every_runnable_command_runs() {
         let folder = Folder::new();
         for command in shown.into_iter().filter(|command| command.run) {
             let place = format!("{}, line {}: `{}`", page.display(), command.line, command.text);
-            let call = call(&command.text)
-                .unwrap_or_else(|| panic!("{place}: not a binary of this project; mark the block `console,long`"));
+            let call = call(&command.text).unwrap_or_else(|| {
+                panic!(
+                    "{place}: no binary of this build; `cargo test` builds all, other programs belong in `console,long`"
+                )
+            });
             let ended =
                 Finished::of(Command::new(built(&call.binary)).args(&call.arguments).current_dir(folder.root()));
             assert_eq!(ended.code, Some(0), "{place}: {}", ended.stderr);
@@ -151,5 +156,6 @@ fn a_command_is_read_as_a_binary_of_this_build() {
     let shown = call("target/release/tradeoff --tasks 'math,code'").unwrap();
     assert_eq!((shown.binary.as_str(), shown.arguments), ("tradeoff", arguments(&["--tasks", "math,code"])));
     assert_eq!(call("cargo run --release").unwrap().binary, "reproduce");
+    assert_eq!(call("cargo run --release -p tradeoff -- --help").unwrap().arguments, ["--help"]);
     assert_eq!(call("cargo test"), None);
 }

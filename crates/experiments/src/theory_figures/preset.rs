@@ -29,7 +29,7 @@ impl FigureName {
     pub fn title(self) -> &'static str {
         match self {
             Self::Geometry => "Theory: the geometry of updates",
-            Self::Regularization => "Theory: what each optimizer's noise does to the activations",
+            Self::Regularization => "Theory: what the noise of each optimizer does to the activations",
             Self::PhaseDiagram => "Theory: the phase diagram of structured updates",
             Self::ConsistencyMatrix => "Theory: the consistency matrix of linear networks",
         }

@@ -11,7 +11,7 @@ use super::dense::{axpy, dot, product, product_transposed, transpose};
 
 /// No input needs as many sweeps as this; the bound only guards against a NaN.
 const MAX_SWEEPS: usize = 60;
-/// Once no pair of columns has a larger cosine, the sweep that saw it has brought them all to its square.
+/// Once no pair of columns has a larger cosine, the sweep that saw this has brought them all to its square.
 const LAST_SWEEP_COSINE: f64 = 1e-6;
 /// Calls between two re-orthogonalisations of V, whose rounding errors add up.
 const CALLS_BETWEEN_RESTARTS: u32 = 200;
@@ -134,7 +134,7 @@ impl PolarWorkspace {
         let columns = self.rotated.as_mut_slice();
         let v = self.v.as_mut_slice();
         let squared = &mut self.squared;
-        for sweep in 0..MAX_SWEEPS {
+        for _ in 0..MAX_SWEEPS {
             let mut largest = 0.0;
             for (j, length) in squared.iter_mut().enumerate() {
                 let column = &columns[j * long..(j + 1) * long];
@@ -142,7 +142,7 @@ impl PolarWorkspace {
                 largest = f64::max(largest, *length);
             }
             let threshold = largest * (RANK_TOLERANCE * RANK_TOLERANCE);
-            let mut cosine_seen = 0.0f64;
+            let mut oblique = false;
             for p in 0..short {
                 for q in p + 1..short {
                     if squared[p] <= threshold && squared[q] <= threshold {
@@ -151,16 +151,17 @@ impl PolarWorkspace {
                     let (left, right) = columns.split_at_mut(q * long);
                     let (a, b) = (&mut left[p * long..(p + 1) * long], &mut right[..long]);
                     let inner = dot(a, b);
-                    // Against a column that counts as zero the rotation must still remove what a large one left in it.
-                    let scale = (squared[p] * squared[q]).sqrt().max(threshold);
-                    if inner.abs() <= 1e-15 * scale {
+                    // Squares are compared, which spares roots. Against a column that counts as zero the rotation must still
+                    // remove what a large one left in it.
+                    let lengths = (squared[p] * squared[q]).max(threshold * threshold);
+                    if inner * inner <= (1e-15 * 1e-15) * lengths {
                         continue;
                     }
-                    if squared[p] > threshold && squared[q] > threshold {
-                        cosine_seen = cosine_seen.max(inner.abs() / scale);
-                    }
-                    let zeta = (squared[q] - squared[p]) / (2.0 * inner);
-                    let tangent = zeta.signum() / (zeta.abs() + (1.0 + zeta * zeta).sqrt());
+                    oblique |= inner * inner > LAST_SWEEP_COSINE * LAST_SWEEP_COSINE * lengths
+                        && squared[p].min(squared[q]) > threshold;
+                    let (difference, twice) = (squared[q] - squared[p], 2.0 * inner);
+                    let root = (difference * difference + twice * twice).sqrt();
+                    let tangent = twice.copysign(twice * difference) / (difference.abs() + root);
                     let cos = 1.0 / (1.0 + tangent * tangent).sqrt();
                     let sin = cos * tangent;
                     rotate(cos, sin, a, b);
@@ -170,7 +171,7 @@ impl PolarWorkspace {
                     rotate(cos, sin, &mut left[p * short..(p + 1) * short], &mut right[..short]);
                 }
             }
-            if cosine_seen <= LAST_SWEEP_COSINE || sweep + 1 == MAX_SWEEPS {
+            if !oblique {
                 break;
             }
         }

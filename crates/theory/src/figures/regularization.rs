@@ -487,11 +487,7 @@ fn concentration_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec
     let (Some(adam), Some(muon)) = (find(Rule::Adam), find(Rule::Muon)) else {
         return Vec::new();
     };
-<<<<<<< HEAD
     let statements: [Reading; 3] = [
-=======
-    let statements: [(&str, fn(&Snapshot) -> f64); 3] = [
->>>>>>> e2e
         ("Adam's noise leaves fewer active hidden units than Muon's", |s| s.participation_ratio),
         ("Adam's noise lowers the basis-dependent functional further than Muon's", |s| s.adam),
         ("Adam's hidden second moment is nearer to diagonal than Muon's", |s| s.off_diagonal_mass),

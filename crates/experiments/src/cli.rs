@@ -68,7 +68,7 @@ pub struct RunFlags {
     #[arg(long, value_enum)]
     pub state: Option<StateFlag>,
     /// Weight decay of finetuning [default: the preset's]
-    #[arg(long, value_name = "DECAY")]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
     /// Print the preset with all changes as TOML, and run nothing
     #[arg(long)]
@@ -169,12 +169,24 @@ pub fn run(flags: &RunFlags, experiment: impl FnOnce(&Options) -> Result<PathBuf
     Ok(())
 }
 
+/// The flags of a binary. A mistake in them is one line and exit code 2, as every other; `--help` and `--version` print and end.
+pub fn parse<F: clap::Parser>() -> F {
+    F::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            let text = error.to_string();
+            crate::console::say(text.lines().next().unwrap_or_default());
+            std::process::exit(2)
+        }
+        error.exit()
+    })
+}
+
 /// Ends a binary: an error is one line on standard error and exit code 2.
 pub fn finish(result: Result<(), ExperimentError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.to_string().replace('\n', " "));
+            crate::console::say(&format!("error: {}", error.to_string().replace('\n', " ")));
             ExitCode::from(2)
         }
     }

@@ -82,12 +82,16 @@ pub struct Finetuning<'a> {
 #[derive(Serialize)]
 struct MeasureConfig<'a> {
     task: &'a str,
+    examples: &'a str,
     evaluation: &'a EvaluationPreset,
 }
 
 #[derive(Serialize)]
 struct FinetuneConfig<'a> {
     task: &'a str,
+    examples: &'a str,
+    policy: String,
+    lora: Option<LoraConfig>,
     evaluation: &'a EvaluationPreset,
     method: &'a str,
     optimizer: &'static str,
@@ -132,7 +136,8 @@ impl Start<'_> {
     /// If the checkpoint or the store fails.
     pub fn losses(&self, store: &Store) -> Result<Losses> {
         let (preset, data) = (self.preset(), self.pretraining.data);
-        let config = MeasureConfig { task: self.task.name(), evaluation: &preset.evaluation };
+        let config =
+            MeasureConfig { task: self.task.name(), examples: self.task.fingerprint(), evaluation: &preset.evaluation };
         let input = self.pretraining.key()?;
         let key = StageKey::new("measure", MEASURE_SEMANTICS, &config, std::slice::from_ref(input.id()))?;
         let mut stage = match store.enter(&key)? {
@@ -177,6 +182,9 @@ impl Finetuning<'_> {
         let preset = self.start.preset();
         let config = FinetuneConfig {
             task: self.start.task.name(),
+            examples: self.start.task.fingerprint(),
+            policy: format!("{:?}", self.method.policy(self.rate, &preset.finetune)),
+            lora: self.method.lora_rank.map(LoraConfig::all),
             evaluation: &preset.evaluation,
             method: &self.method.name,
             optimizer: self.method.optimizer.as_str(),

@@ -16,6 +16,7 @@
 //! A new experiment is a module like [`tradeoff`], a thin binary in `src/bin`, and a line in `src/bin/reproduce.rs`.
 
 pub mod cli;
+pub mod console;
 pub mod corpus;
 pub mod error;
 pub mod figures;

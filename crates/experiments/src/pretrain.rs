@@ -60,6 +60,7 @@ pub struct Pretraining<'a> {
 #[derive(Serialize)]
 struct Config<'a> {
     checkpoint: &'a CheckpointPreset,
+    policy: String,
     model: &'a models::ModelConfig,
     pretrain: &'a PretrainPreset,
     held_out_windows: usize,
@@ -86,6 +87,7 @@ impl Pretraining<'_> {
     pub fn key(&self) -> Result<StageKey> {
         let config = Config {
             checkpoint: self.checkpoint,
+            policy: format!("{:?}", self.checkpoint.policy(&self.preset.pretrain)),
             model: &self.preset.model.config(&self.data.tokenizer),
             pretrain: &self.preset.pretrain,
             held_out_windows: self.preset.evaluation.pretrain_windows,

@@ -47,6 +47,8 @@ pub struct TaskData {
     name: String,
     train: Training,
     held_out: Vec<Batch>,
+    fingerprint: String,
+    left_out: usize,
     answers: Option<Answers>,
 }
 
@@ -77,19 +79,24 @@ impl TaskData {
             let held_out = PackedText::new(data.code_held_out.clone(), context, 0)?;
             let held_out = held_out.spread(preset.evaluation.task_windows, ROWS)?;
             let train = Training::Text(data.code_train.clone());
-            return Ok(Self { name, train, held_out, answers: None });
+            // The stage of the tokens stands in every key already.
+            let fingerprint = data.id.to_string();
+            return Ok(Self { name, train, held_out, fingerprint, left_out: 0, answers: None });
         }
         let generator = synthetic_lm::task(task)?;
         let evaluation = &preset.evaluation;
         let seed = seeds::stream(DATA_SEED, &format!("task {task}"));
         let split = generator.generate(seed, evaluation.train_examples, evaluation.task_examples)?;
         let tokenizer = data.tokenizer.clone();
+        let fingerprint = fingerprint(&split, &generator.parameters());
+        let all = split.train.len() + split.test.len();
         let (train, _) = fitting(&tokenizer, split.train, context)?;
         let (test, examples) = fitting(&tokenizer, split.test, context)?;
         let (train, test): (Arc<[Instruction]>, Arc<[Instruction]>) = (train.into(), test.into());
         let longest = train.iter().chain(test.iter()).map(|e| e.completion.len()).max().unwrap_or(1);
         Instructions::new(train.clone(), context, 0)?;
         let held_out = Instructions::new(test.clone(), context, 0)?.in_order(ROWS)?;
+        let left_out = all - train.len() - test.len();
         let decoded = evaluation.decoded.min(test.len());
         let answers = Answers {
             task: generator,
@@ -98,12 +105,22 @@ impl TaskData {
             limit: longest,
             tokenizer,
         };
-        Ok(Self { name, train: Training::Examples(train), held_out, answers: Some(answers) })
+        Ok(Self { name, train: Training::Examples(train), held_out, fingerprint, left_out, answers: Some(answers) })
     }
 
     /// The task as it was asked for.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Identifies the examples: a change of the generator is a change of this.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Examples that are longer than the context and therefore left out.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Tokens of all held-out rows.
@@ -147,6 +164,18 @@ impl TaskData {
         }
         Ok(Some(right as f64 / answers.examples.len() as f64))
     }
+}
+
+/// The SHA-256 of all examples and the task's parameters.
+fn fingerprint(split: &synthetic_lm::Split, parameters: &serde_json::Value) -> String {
+    let mut text = parameters.to_string();
+    for example in split.train.iter().chain(&split.test) {
+        for part in [&example.prompt, &example.completion, &example.answer] {
+            text.push('\0');
+            text.push_str(part);
+        }
+    }
+    crate::hash::sha256_hex(text.as_bytes())
 }
 
 /// The share of a task's examples that may be too long for the context; they are left out.

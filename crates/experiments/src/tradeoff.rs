@@ -47,6 +47,8 @@ pub(crate) struct Measured {
     pub(crate) statistics: TradeoffStatistics,
     /// The statistics of the ablation, if the preset has one.
     pub(crate) ablation: Option<TradeoffStatistics>,
+    /// The statistics of the control pairs, if the preset has some.
+    pub(crate) controls: Option<TradeoffStatistics>,
     /// Every pretraining that did not diverge: checkpoint, seed, result.
     pub(crate) pretrained: Vec<(String, u64, PretrainResult)>,
     pub(crate) baselines: Vec<(String, f64)>,
@@ -83,7 +85,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     preset.validate()?;
     let say = |line: &str| {
         if options.display != Display::Quiet {
-            eprintln!("{line}");
+            crate::console::say(line);
         }
     };
     let store = Store::open(&options.out)?;
@@ -100,6 +102,9 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     ));
     let tasks: Vec<TaskData> =
         preset.tasks.iter().map(|task| TaskData::prepare(task, preset, &data)).collect::<Result<_>>()?;
+    for task in tasks.iter().filter(|task| task.left_out() > 0) {
+        say(&format!("{}: {} examples are longer than the context and left out", task.name(), task.left_out()));
+    }
     describe_policies(preset, &data, &say)?;
 
     let (grid, kinds) = build_grid(options, &data, &tasks, &store);
@@ -126,13 +131,15 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     }
     let results = Results::from_rows(finetuned.iter().map(|(row, _)| row.clone()).collect())?;
     let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
-    let ablation = ablation(preset).map(|comparison| TradeoffStatistics::compute(&results, &comparison));
+    let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
+    let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
     let csv = report.join("results.csv");
     write_atomic(&csv, crate::stats::csv::write(&results).as_bytes())?;
     let measured = Measured {
         results,
         statistics,
         ablation,
+        controls,
         pretrained,
         baselines,
         finetuned,
@@ -156,7 +163,18 @@ fn single_thread<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
 /// The comparison that a preset's verdicts are about.
 pub fn comparison(preset: &Preset) -> Comparison {
     let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| !method.is_ablation()).collect();
-    compare(preset, &methods, preset.controls.iter().collect(), |optimizer| optimizer.as_str().into())
+    compare(preset, &methods, Vec::new(), |optimizer| optimizer.as_str().into())
+}
+
+/// The comparison of the control pairs, and of the pair itself beside them, by the methods that are run from every checkpoint: levels are set by the
+/// compared methods, so that only with the same methods a control is read at the same depth as the pair.
+pub fn controls(preset: &Preset) -> Option<Comparison> {
+    let common = |method: &&MethodPreset| {
+        !method.is_ablation() && (preset.control_methods.is_empty() || preset.control_methods.contains(&method.name))
+    };
+    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(common).collect();
+    let controls: Vec<&[String; 2]> = preset.controls.iter().collect();
+    (!controls.is_empty()).then(|| compare(preset, &methods, controls, |optimizer| optimizer.as_str().into()))
 }
 
 /// The comparison of the methods that train less than the preset's, if each matched optimizer has one.
@@ -228,8 +246,9 @@ fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
     let policy = preset.checkpoints[0].policy(&preset.pretrain);
     let mut optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
     let (sequences, context) = (preset.pretrain.sequences, preset.model.context);
-    let ids: Vec<u32> = (0..sequences * context).map(|i| (i % 251) as u32).collect();
-    let targets = ids.iter().map(|id| (id + 1) % 251).collect();
+    let vocabulary = data.tokenizer.vocabulary();
+    let ids: Vec<u32> = (0..sequences * context).map(|i| (i % vocabulary) as u32).collect();
+    let targets = ids.iter().map(|id| (id + 1) % vocabulary as u32).collect();
     let batch = [Batch::new(ids, targets, context)?];
     train_step(&mut network, &mut optimizer, &batch, Some(1.0), 1.0)?;
     let start = Instant::now();

@@ -22,8 +22,20 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     section.introduction = introduction(options);
     section.scorecard = statistics.scorecard.clone();
     section.controls = statistics.controls.clone();
+    if let Some(controls) = &measured.controls {
+        let methods: Vec<String> = controls.comparison.methods.iter().map(|name| display(name)).collect();
+        section.controls.extend(controls.scorecard.iter().cloned().map(|mut row| {
+            row.statement =
+                format!("The pair itself, at the levels of {} alone: {}", methods.join(" and "), row.statement);
+            row
+        }));
+        section.controls.extend(controls.controls.iter().cloned());
+    }
     if let Some(ablation) = &measured.ablation {
-        section.controls.extend(ablation.scorecard.iter().cloned());
+        section.controls.extend(ablation.scorecard.iter().cloned().map(|mut row| {
+            row.statement = format!("Training hidden matrices only: {}", row.statement);
+            row
+        }));
         section.tables.extend(tables::matched(ablation));
     }
     let along = along_runs(measured);

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{RunFlags, finish, run};
+use experiments::cli::{RunFlags, finish, parse, run};
 use experiments::error::Result;
 use experiments::theory_figures::{self, FigureName, TheoryOptions, TheoryPreset};
 use experiments::tradeoff::{self, Options};
 
 /// Reproduce the results: run every experiment and write one report. Ends with the report's path.
 ///
-/// The networks' part goes by the preset; the theory's figures belong to `quick` and `standard`. Run again with the same --out to go on where a run stopped; finished runs are never repeated.
+/// Run again with the same --out to go on where a run stopped: finished trainings are never repeated. The theory's simulations belong to the presets `quick` and `standard`; they take
+/// some minutes and run anew each time.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
@@ -22,9 +23,12 @@ struct Flags {
 /// Every experiment in turn; each adds its section to the one report.
 fn everything(options: &Options) -> Result<PathBuf> {
     let page = tradeoff::run(options)?;
-    // The simulations have presets of their own, by the same names; a user's preset is about networks alone.
-    let presets = FigureName::ALL.iter().map(|&figure| TheoryPreset::find(figure, &options.preset.name));
-    let Ok(presets) = presets.collect::<Result<Vec<_>>>() else { return Ok(page) };
+    // The simulations have presets of their own, by the same names; other presets are about networks alone.
+    let name = &options.preset.name;
+    if !["quick", "standard"].contains(&name.as_str()) {
+        return Ok(page);
+    }
+    let presets = FigureName::ALL.iter().map(|&figure| TheoryPreset::find(figure, name)).collect::<Result<_>>()?;
     theory_figures::run(&TheoryOptions {
         presets,
         out: options.out.clone(),
@@ -36,5 +40,5 @@ fn everything(options: &Options) -> Result<PathBuf> {
 
 fn main() -> ExitCode {
     experiments::memory::keep_freed_memory();
-    finish(run(&Flags::parse().run, everything))
+    finish(run(&parse::<Flags>().run, everything))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::finish;
+use experiments::cli::{finish, parse};
 use experiments::error::Result;
 use experiments::grid::Display;
 use experiments::theory_figures::{FigureName, TheoryOptions, TheoryPreset, run};
@@ -63,5 +63,5 @@ fn execute(flags: Flags) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    finish(execute(Flags::parse()))
+    finish(execute(parse()))
 }

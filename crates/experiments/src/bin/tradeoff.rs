@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{RunFlags, finish, run};
+use experiments::cli::{RunFlags, finish, parse, run};
 
 /// Pretrain with several optimizers, finetune each checkpoint with several methods at several learning rates, and compare forgetting at matched
 /// learning. Ends with the path of the report.
@@ -16,5 +16,5 @@ struct Flags {
 
 fn main() -> ExitCode {
     experiments::memory::keep_freed_memory();
-    finish(run(&Flags::parse().run, experiments::tradeoff::run))
+    finish(run(&parse::<Flags>().run, experiments::tradeoff::run))
 }

@@ -13,6 +13,9 @@ const HEAD: f64 = 34.0;
 /// No figure is narrower, whatever its title and legend.
 const LEAST_WIDTH: f64 = 620.0;
 
+/// x, y and the ends of the interval of y.
+pub type Point = (f64, f64, Option<(f64, f64)>);
+
 /// A named series of points, in ascending x, each with an interval or none.
 #[derive(Clone, Debug)]
 pub struct Series {
@@ -20,8 +23,8 @@ pub struct Series {
     pub label: String,
     /// What it looks like.
     pub style: Style,
-    /// x, y and the ends of the interval of y.
-    pub points: Vec<(f64, f64, Option<(f64, f64)>)>,
+    /// The points.
+    pub points: Vec<Point>,
 }
 
 /// One panel.

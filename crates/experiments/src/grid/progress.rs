@@ -76,7 +76,7 @@ impl Progress {
         let line = format!("[{number:>width$}/{jobs}] {label}: {summary} ({seconds:.1} s)");
         match &self.output {
             Output::Bar(bar) => bar.println(line),
-            Output::Lines => eprintln!("{line}"),
+            Output::Lines => crate::console::say(&line),
             Output::Quiet => {}
             #[cfg(test)]
             Output::Memory(lines) => lines.lock().unwrap().push(line),

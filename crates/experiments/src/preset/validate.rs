@@ -23,8 +23,11 @@ impl Preset {
             if method.rates.is_empty() {
                 return Err(ExperimentError::value(field, "none", "at least one learning rate"));
             }
-            for &rate in &method.rates {
+            for (i, &rate) in method.rates.iter().enumerate() {
                 positive(&field, rate)?;
+                if method.rates[..i].contains(&rate) {
+                    return Err(ExperimentError::value(field, format!("{rate} twice"), "distinct learning rates"));
+                }
             }
             if let Some(rank) = method.lora_rank {
                 if rank == 0 || rank > self.model.width {
@@ -118,9 +121,12 @@ impl Preset {
         {
             return Err(ExperimentError::value("control-methods", unknown, "a method of this preset"));
         }
+        if self.pair[0] == self.pair[1] {
+            return Err(ExperimentError::value("pair", &self.pair[0], "two different checkpoints"));
+        }
         for name in &self.pair {
             let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
-            if !self.methods.iter().any(|m| m.name == matched) {
+            if !self.methods.iter().any(|m| m.name == matched && m.optimizer.as_str() == matched && !m.is_ablation()) {
                 let expected = format!("a method `{matched}`, which matches checkpoint `{name}`");
                 return Err(ExperimentError::value("methods", "none of that name", expected));
             }

@@ -120,7 +120,8 @@ fn trajectories(table: &Table) -> (LinePanels, String, String) {
 
 /// One figure a teacher, one panel an anisotropy, one line a number of samples.
 fn phase_diagrams(table: &Table) -> Vec<(LinePanels, String, String)> {
-    let mut figures: Vec<(String, Vec<(f64, Vec<Series>)>)> = Vec::new();
+    type ByAnisotropy = Vec<(f64, Vec<Series>)>;
+    let mut figures: Vec<(String, ByAnisotropy)> = Vec::new();
     for [teacher, anisotropy, samples, rotation, ratio, low, high] in
         table.select(["teacher", "anisotropy", "samples", "rotation", "adam_over_muon", "low", "high"])
     {

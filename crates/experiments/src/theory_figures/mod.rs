@@ -57,7 +57,8 @@ pub fn run(options: &TheoryOptions) -> Result<PathBuf> {
         bar.finish_and_clear();
         write_section(preset, &data, options, clock.elapsed().as_secs_f64(), &report)?;
         if options.display != Display::Quiet {
-            eprintln!("theory {}: {} runs in {:.0} s", preset.name(), preset.runs(), clock.elapsed().as_secs_f64());
+            let seconds = clock.elapsed().as_secs_f64();
+            crate::console::say(&format!("theory {}: {} runs in {seconds:.0} s", preset.name(), preset.runs()));
         }
     }
     Ok(Report::read(&report)?.write(&report)?)

@@ -70,6 +70,7 @@ impl std::fmt::Display for FigureName {
 
 /// A figure with everything that decides its numbers.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful exist at a time")]
 pub enum TheoryPreset {
     /// Of `geometry`.
     Geometry(geometry::Preset),

@@ -38,7 +38,9 @@ fn with(arguments: Vec<String>, flag: &str, value: &str) -> Vec<String> {
 fn a_corpus_that_cannot_be_used_is_named_with_the_place_in_it() {
     let folder = Folder::with_finished_run();
     let tokenizer = tokenizer_of_the_finished_run();
-    let cases: [(&str, Option<&[u8]>, &[&str]); 9] = [
+    // A file's name, its content if it is there, and what the refusal names beside it.
+    type Case = (&'static str, Option<&'static [u8]>, &'static [&'static str]);
+    let cases: [Case; 9] = [
         ("missing.txt", None, &["No such file"]),
         ("empty.txt", Some(b""), &["the file is empty, expected text"]),
         ("blank.jsonl", Some(b"\n\n"), &["the file is empty, expected text"]),

@@ -5,12 +5,12 @@
 //!
 //! ```
 //! use theory::optimizers::{MatrixOptimizer, OptimizerConfig, Rule};
-//! use nalgebra::dmatrix;
+//! use nalgebra::DMatrix;
 //!
 //! let config = OptimizerConfig { rule: Rule::Muon, momentum: 0.0, second_moment_decay: 0.99 };
 //! let mut muon = MatrixOptimizer::new(config, 2, 2).unwrap();
-//! let mut weights = dmatrix![1.0, 0.0; 0.0, 1.0];
-//! muon.step(&mut weights, &dmatrix![5.0, 0.0; 0.0, 0.1], 0.25);
+//! let mut weights = DMatrix::<f64>::identity(2, 2);
+//! muon.step(&mut weights, &DMatrix::from_row_slice(2, 2, &[5.0, 0.0, 0.0, 0.1]), 0.25);
 //! // Muon moves every direction of the gradient by the same amount.
 //! assert!((weights[(0, 0)] - 0.75).abs() < 1e-12 && (weights[(1, 1)] - 0.75).abs() < 1e-12);
 //! ```

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, Error, InplaceOp1, Layout, Result, Tensor};
 
 use super::view::{tensor, values};
 
-/// x_i = tokens[ids_i] (+ positions[i mod time]): `[ids, features]` from `table` `[vocabulary, features]` and `positions` `[context, features]`.
+/// x_i = row ids_i of `table` (+ row i mod time of `positions`): `[ids, features]` from `table` `[vocabulary, features]` and `positions` `[context, features]`.
 ///
 /// # Errors
 /// If an id is not below the vocabulary's size or `time` is above the context.

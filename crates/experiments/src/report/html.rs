@@ -50,7 +50,7 @@ pub(super) fn page(report: &Report, svg: &impl Fn(&str) -> Result<String, Report
     body.push_str("<section id=\"scorecard\">\n<h2>Scorecard</h2>\n");
     let _ = writeln!(
         body,
-        "<p>Effects are means over pretraining seeds, oriented so that a positive one supports the claim, with \
+        "<p>Effects are means over seeds (of pretraining; of simulations in the rows marked theory), oriented so that a positive one supports the claim, with \
          paired t intervals at 95 %. <em>Reproduced</em>: the interval lies on the claimed side of zero; \
          <em>contradicted</em>: on the other; else <em>inconclusive</em>. A verdict needs at least {MIN_SEEDS} \
          seeds.</p>"

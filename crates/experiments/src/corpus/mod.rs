@@ -163,7 +163,7 @@ pub fn fingerprint(kinds: &[(&str, &[Document])]) -> String {
             }
         }
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::hash::hex(&hasher.finalize())
 }
 
 #[cfg(test)]

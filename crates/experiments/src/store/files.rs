@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::durable;
 use super::error::{IoContext, StoreError};
-use super::key::hex;
+use crate::hash::{hex, sha256_hex};
 
 /// Length and checksum of a stored file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(super) struct FileRecord {
 
 impl FileRecord {
     fn of_bytes(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
+        Self { bytes: bytes.len() as u64, sha256: sha256_hex(bytes) }
     }
 
     fn of(path: &Path) -> Result<Self, StoreError> {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::error::StoreError;
+use crate::hash::sha256_hex;
 
 /// The directory name of a stage: its kind and 16 hexadecimal digits, e.g. `finetune-3fa9c1d2e4b60718`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl StageKey {
         let whole = json!({
             "kind": kind, "semantics": semantics, "config": config, "inputs": inputs,
         });
-        let digest = hex(&Sha256::digest(canonical_json(&whole).as_bytes()));
+        let digest = sha256_hex(canonical_json(&whole).as_bytes());
         let id = StageId(format!("{kind}-{}", &digest[..16]));
         Ok(Self { id, kind: kind.to_string(), semantics, config, inputs: inputs.to_vec() })
     }
@@ -153,11 +153,6 @@ fn canonical_json(value: &Value) -> String {
     }
 }
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +178,7 @@ mod tests {
         assert_eq!(canonical, r#"{"a":{"name":"x\"y","seed":18446744073709551615},"b":[1,2.5,null]}"#);
         let key = StageKey::new("measure", 3, &config, &[]).unwrap();
         let text = format!(r#"{{"config":{canonical},"inputs":[],"kind":"measure","semantics":3}}"#);
-        let expected = hex(&Sha256::digest(text.as_bytes()));
+        let expected = sha256_hex(text.as_bytes());
         assert_eq!(key.id().as_str(), format!("measure-{}", &expected[..16]));
     }
 

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::durable::fault::{self, Fault};
 use super::*;
@@ -83,7 +82,7 @@ fn content(root: &Path) -> BTreeMap<String, String> {
                 folders.push(path);
             } else {
                 let bytes = fs::read(&path).unwrap();
-                let digest = key::hex(&Sha256::digest(&bytes));
+                let digest = crate::hash::sha256_hex(&bytes);
                 found.insert(name, format!("{} bytes, {}", bytes.len(), &digest[..16]));
             }
         }

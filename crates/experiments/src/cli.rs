@@ -55,6 +55,9 @@ pub struct RunFlags {
     /// Folder for the run store and the report; run again with the same folder to go on where a run stopped
     #[arg(long, default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
+    /// The finished.csv of an earlier report: what is in it is taken over, not computed again
+    #[arg(long, value_name = "FILE")]
+    pub finished: Option<PathBuf>,
     /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the documentation of the packages in Cargo.lock]
     #[arg(long, value_name = "FILE")]
     pub corpus: Option<PathBuf>,
@@ -125,6 +128,7 @@ impl RunFlags {
             preset: self.resolved_preset()?,
             text: TextSource { corpus: self.corpus.clone(), tokenizer: self.tokenizer.clone() },
             out: self.out.clone(),
+            finished: self.finished.clone(),
             jobs: self.jobs.unwrap_or(cores),
             snapshot_every,
             display: if self.quiet { Display::Quiet } else { Display::Auto },

@@ -14,6 +14,14 @@ pub enum ExperimentError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A file named on the command line cannot be read.
+    #[error("{}: {source}", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// A preset is not valid TOML, or has an unknown key or a value of the wrong type.
     #[error("{origin}, line {line}: {message}")]
     ParsePreset {

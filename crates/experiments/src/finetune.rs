@@ -55,8 +55,6 @@ pub struct FinetuneResult {
     pub end: Option<Losses>,
     /// Points along the run.
     pub along: Vec<Along>,
-    /// One line a group: which parameters went to which optimizer.
-    pub policy: Vec<String>,
 }
 
 /// A checkpoint and a task.
@@ -130,17 +128,24 @@ impl Start<'_> {
         })
     }
 
+    /// The stage's key.
+    ///
+    /// # Errors
+    /// If the configuration cannot be serialised.
+    pub fn key(&self) -> Result<StageKey> {
+        let evaluation = &self.preset().evaluation;
+        let config = MeasureConfig { task: self.task.name(), examples: self.task.fingerprint(), evaluation };
+        let input = self.pretraining.key()?;
+        Ok(StageKey::new("measure", MEASURE_SEMANTICS, &config, std::slice::from_ref(input.id()))?)
+    }
+
     /// The checkpoint's losses before any finetuning.
     ///
     /// # Errors
     /// If the checkpoint or the store fails.
     pub fn losses(&self, store: &Store) -> Result<Losses> {
         let (preset, data) = (self.preset(), self.pretraining.data);
-        let config =
-            MeasureConfig { task: self.task.name(), examples: self.task.fingerprint(), evaluation: &preset.evaluation };
-        let input = self.pretraining.key()?;
-        let key = StageKey::new("measure", MEASURE_SEMANTICS, &config, std::slice::from_ref(input.id()))?;
-        let mut stage = match store.enter(&key)? {
+        let mut stage = match store.enter(&self.key()?)? {
             StageState::Done(stage) => return Ok(stage.files().read_json("result.json")?),
             StageState::Fresh(stage) | StageState::Started(stage, _) => stage,
         };
@@ -232,7 +237,6 @@ impl Finetuning<'_> {
         let (preset, data) = (pretraining.preset, pretraining.data);
         let finetune = &preset.finetune;
         let (network, optimizer) = self.prepare(store)?;
-        let policy = optimizer.describe(network.parameters());
         let mut trained: Trained<Along> = Trained::new(network, optimizer);
         if let Some(snapshot) = snapshot {
             trained.restore(&snapshot)?;
@@ -263,7 +267,7 @@ impl Finetuning<'_> {
             // The last step may have been the one that made a loss infinite.
             false => Some(self.start.measure(&trained.model, &held_out)?).filter(Losses::are_finite),
         };
-        let result = FinetuneResult { end, along: trained.points, policy };
+        let result = FinetuneResult { end, along: trained.points };
         if finetune.keep_weights {
             trained.model.merge_lora()?;
             let files = stage.files();

@@ -21,6 +21,7 @@ pub mod corpus;
 pub mod error;
 pub mod figures;
 pub mod finetune;
+pub mod finished;
 pub mod grid;
 pub mod hash;
 pub mod memory;

@@ -28,8 +28,6 @@ pub struct PretrainResult {
     pub end: Option<CheckpointMeasures>,
     /// Training tokens seen and held-out loss along the way, as long as it was finite.
     pub curve: Vec<(f64, f64)>,
-    /// One line a group: which parameters went to which optimizer.
-    pub policy: Vec<String>,
 }
 
 /// Measurements of a checkpoint; all are finite, since JSON has no other numbers.
@@ -115,7 +113,6 @@ impl Pretraining<'_> {
         let mut network =
             Transformer::new(&model.config(&self.data.tokenizer), seeds::stream(self.seed, "initial weights"))?;
         let optimizer = Optimizer::new(network.parameters_mut(), &self.checkpoint.policy(pretrain))?;
-        let policy = optimizer.describe(network.parameters());
         let mut trained: Trained<(f64, f64)> = Trained::new(network, optimizer);
         let step_tokens = (pretrain.sequences * model.context) as u64;
         if let Some(snapshot) = snapshot {
@@ -148,7 +145,7 @@ impl Pretraining<'_> {
                 loss.is_finite().then_some(CheckpointMeasures { loss, weight_rms })
             }
         };
-        let result = PretrainResult { end, curve: trained.points, policy };
+        let result = PretrainResult { end, curve: trained.points };
         let files = stage.files();
         files.write_with(checkpoint::WEIGHTS, |path| checkpoint::save_weights(&trained.model, path))?;
         files.write(checkpoint::CONFIG, checkpoint::config_text(trained.model.config()).as_bytes())?;

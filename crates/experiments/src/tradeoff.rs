@@ -9,6 +9,7 @@ use models::{Batch, Transformer, train_step};
 
 use crate::error::Result;
 use crate::finetune::{FinetuneResult, Finetuning, Losses, Start};
+use crate::finished::{FINISHED, Finished};
 use crate::grid::{Display, Grid, JobContext, JobError, JobId, Outcome};
 use crate::ngram::NGram;
 use crate::preset::{MethodPreset, OptimizerName, Preset};
@@ -31,6 +32,8 @@ pub struct Options {
     pub text: TextSource,
     /// The folder for the run store and the report.
     pub out: PathBuf,
+    /// What an earlier run finished, as CSV.
+    pub finished: Option<PathBuf>,
     /// Runs at a time, each on one thread.
     pub jobs: NonZeroUsize,
     /// Time between the snapshots of a run in progress.
@@ -54,6 +57,8 @@ pub(crate) struct Measured {
     pub(crate) baselines: Vec<(String, f64)>,
     /// Every finetuning with its end point.
     pub(crate) finetuned: Vec<(EndPoint, FinetuneResult)>,
+    /// Which parameters went to which optimizer, for each checkpoint and method.
+    pub(crate) policies: Vec<(String, Vec<String>)>,
     pub(crate) corpus: String,
     pub(crate) seconds: f64,
 }
@@ -67,12 +72,12 @@ enum Output {
     Finetuned(Option<(EndPoint, FinetuneResult)>),
 }
 
-/// A job of the grid by what it computes.
+/// A job of the grid by what it computes: a checkpoint's name and seed or a label, and the stage's key.
 enum Kind {
     Baselines,
-    Pretraining(String, u64),
-    Measurement,
-    Finetuning,
+    Pretraining(String, u64, StageKey),
+    Measurement(String, StageKey),
+    Finetuning(String, StageKey),
 }
 
 /// Runs the experiment (or what is left of it), writes `report/`, and returns the path of its page.
@@ -105,9 +110,13 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     for task in tasks.iter().filter(|task| task.left_out() > 0) {
         say(&format!("{}: {} examples are longer than the context and left out", task.name(), task.left_out()));
     }
-    describe_policies(preset, &data, &say)?;
+    let policies = describe_policies(preset, &data, &say)?;
 
-    let (grid, kinds) = build_grid(options, &data, &tasks, &store);
+    let earlier = options.finished.as_deref().map(Finished::read).transpose()?.unwrap_or_default();
+    let Jobs { grid, kinds, taken, .. } = build_grid(options, &data, &tasks, &store, &earlier)?;
+    if let Some(path) = &options.finished {
+        say(&format!("{}: {taken} of its {} stages are taken over", path.display(), earlier.len()));
+    }
     let speed = single_thread(|| measure_speed(preset, &data))??;
     let budget = grid.tokens();
     let seconds = budget as f64 / speed / options.jobs.get() as f64;
@@ -121,14 +130,23 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     let outcomes = grid.run(options.jobs, options.display)?;
 
     let (mut pretrained, mut baselines, mut finetuned) = (Vec::new(), Vec::new(), Vec::new());
+    let mut finished = Finished::default();
     for (kind, outcome) in kinds.into_iter().zip(outcomes) {
         match (kind, outcome.value) {
-            (Kind::Pretraining(name, seed), Output::Pretrained(result)) => pretrained.push((name, seed, result)),
+            (Kind::Pretraining(name, seed, key), Output::Pretrained(result)) => {
+                finished.add(&key, format!("pretrain {name} seed {seed}"), &result)?;
+                pretrained.push((name, seed, result));
+            }
+            (Kind::Measurement(label, key), Output::Measured(Some(losses))) => finished.add(&key, label, &losses)?,
+            (Kind::Finetuning(label, key), Output::Finetuned(Some((end, result)))) => {
+                finished.add(&key, label, &result)?;
+                finetuned.push((end, result));
+            }
             (_, Output::Baselines(found)) => baselines = found,
-            (_, Output::Finetuned(Some(run))) => finetuned.push(run),
             _ => {}
         }
     }
+    write_atomic(&report.join(FINISHED), finished.write().as_bytes())?;
     let results = Results::from_rows(finetuned.iter().map(|(row, _)| row.clone()).collect())?;
     let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
     let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
@@ -143,6 +161,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
         pretrained,
         baselines,
         finetuned,
+        policies,
         corpus: data.description.clone(),
         seconds: started.elapsed().as_secs_f64(),
     };
@@ -208,21 +227,22 @@ fn compare(
     }
 }
 
-/// Prints, for every checkpoint and method, which parameters go to which optimizer.
-fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> Result<()> {
+/// Says, for every checkpoint and method, which parameters go to which optimizer; returns the same by what it is about.
+fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> Result<Vec<(String, Vec<String>)>> {
+    let mut policies = Vec::new();
     let network = Transformer::new(&preset.model.config(&data.tokenizer), 0)?;
     say(&format!(
         "network: {} parameters in {} tensors",
         network.parameters().count(false),
         network.parameters().len()
     ));
-    let show = |title: String, network: &Transformer, policy| -> Result<()> {
+    let mut show = |title: String, network: &Transformer, policy| -> Result<()> {
         let mut network = network.clone();
         let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
+        let lines = optimizer.describe(network.parameters());
         say(&title);
-        for line in optimizer.describe(network.parameters()) {
-            say(&format!("  {line}"));
-        }
+        lines.iter().for_each(|line| say(&format!("  {line}")));
+        policies.push((title, lines));
         Ok(())
     };
     for checkpoint in &preset.checkpoints {
@@ -237,7 +257,7 @@ fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> 
         let others = method.rates.len() - 1;
         show(format!("finetuning {} (and {others} other learning rates)", method.name), &network, policy)?;
     }
-    Ok(())
+    Ok(policies)
 }
 
 /// Training tokens per second of one job, from a few steps on made-up tokens.
@@ -259,72 +279,130 @@ fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
     Ok((steps * sequences * context) as f64 / start.elapsed().as_secs_f64())
 }
 
+/// The jobs of an experiment, in the order of the grid.
+struct Jobs<'a> {
+    grid: Grid<'a, Output>,
+    kinds: Vec<Kind>,
+    /// What an earlier run finished.
+    earlier: &'a Finished,
+    /// Stages that are taken over from it.
+    taken: usize,
+}
+
 /// Jobs for the baselines, every pretraining, every measurement of a checkpoint and every finetuning.
 fn build_grid<'a>(
     options: &'a Options,
     data: &'a TokenData,
     tasks: &'a [TaskData],
     store: &'a Store,
-) -> (Grid<'a, Output>, Vec<Kind>) {
+    earlier: &'a Finished,
+) -> Result<Jobs<'a>> {
     let Options { preset, snapshot_every, .. } = options;
-    let (mut grid, mut kinds) = (Grid::new(), Vec::new());
-    grid.add("n-gram baselines", data.prose_train.len() as u64 / 50, &[], move |_| {
+    let mut jobs = Jobs { grid: Grid::new(), kinds: Vec::new(), earlier, taken: 0 };
+    jobs.grid.add("n-gram baselines", data.prose_train.len() as u64 / 50, &[], move |_| {
         let found = baselines(preset, data, store)?;
         let summary = found.iter().map(|(name, loss)| format!("{name} {loss:.3}")).collect::<Vec<_>>().join(", ");
         Ok(Outcome { summary, value: Output::Baselines(found) })
     });
-    kinds.push(Kind::Baselines);
+    jobs.kinds.push(Kind::Baselines);
     for seed in 0..preset.seeds {
         for checkpoint in &preset.checkpoints {
             let pretraining = Pretraining { preset, checkpoint, seed, data, snapshot_every: *snapshot_every };
-            let pretrained = grid.add(pretraining.label(), pretraining.tokens(), &[], move |job| {
-                let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
-                let result = single_thread(|| pretraining.run(store, advance, skip))??;
-                let summary = match result.end {
-                    None => "diverged".into(),
-                    Some(end) => format!("held-out loss {:.3}", end.loss),
-                };
-                Ok(Outcome { summary, value: Output::Pretrained(result) })
-            });
-            kinds.push(Kind::Pretraining(checkpoint.name.clone(), seed));
-            for task in tasks {
-                add_task(&mut grid, &mut kinds, Start { pretraining, task }, pretrained, store);
-            }
+            jobs.add_pretraining(pretraining, tasks, store)?;
         }
+        // A run that is stopped then has whole seeds to show.
+        jobs.grid.next_round();
     }
-    (grid, kinds)
+    Ok(jobs)
 }
 
-fn add_task<'a>(
-    grid: &mut Grid<'a, Output>,
-    kinds: &mut Vec<Kind>,
-    start: Start<'a>,
-    pretrained: JobId,
-    store: &'a Store,
-) {
-    let diverged = move |job: &JobContext<'_, Output>| match job.output(pretrained) {
-        Output::Pretrained(result) => result.end.is_none(),
-        _ => true,
-    };
-    let measured = grid.add(start.label(), start.tokens(), &[pretrained], move |job| -> Result<_, JobError> {
-        if diverged(job) {
-            return Ok(Outcome { summary: "no checkpoint".into(), value: Output::Measured(None) });
+impl<'a> Jobs<'a> {
+    /// The result of a stage, if an earlier run finished it.
+    fn take<T: serde::de::DeserializeOwned>(&mut self, key: &StageKey) -> Option<T> {
+        let result = self.earlier.get(key);
+        self.taken += usize::from(result.is_some());
+        result
+    }
+
+    /// A pretraining and everything that starts from it.
+    fn add_pretraining(&mut self, pretraining: Pretraining<'a>, tasks: &'a [TaskData], store: &'a Store) -> Result<()> {
+        let starts: Vec<Start<'a>> = tasks.iter().map(|task| Start { pretraining, task }).collect();
+        let mut runs = Vec::new();
+        let mut complete = true;
+        for &start in &starts {
+            complete &= self.earlier.contains(&start.key()?);
+            for method in pretraining.preset.methods_from(&pretraining.checkpoint.name) {
+                for &rate in &method.rates {
+                    let run = Finetuning { start, method, rate };
+                    let key = run.key()?;
+                    complete &= self.earlier.contains(&key);
+                    runs.push((run, key));
+                }
+            }
         }
-        let losses = single_thread(|| start.losses(store))??;
-        let summary = format!("pretraining loss {:.3}, task loss {:.3}", losses.pretrain, losses.task);
-        Ok(Outcome { summary, value: Output::Measured(Some(losses)) })
-    });
-    kinds.push(Kind::Measurement);
-    let Pretraining { preset, checkpoint, .. } = start.pretraining;
-    for method in preset.methods_from(&checkpoint.name) {
-        for &rate in &method.rates {
-            let run = Finetuning { start, method, rate };
-            grid.add(run.label(), run.tokens(), &[measured], move |job| -> Result<_, JobError> {
+        let key = pretraining.key()?;
+        // The CSV holds no weights: whatever has still to start from this checkpoint needs it trained.
+        let known: Option<PretrainResult> = if complete { self.take(&key) } else { None };
+        let tokens = if known.is_some() { 0 } else { pretraining.tokens() };
+        let pretrained = self.grid.add(pretraining.label(), tokens, &[], move |job| {
+            let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
+            let result = match known {
+                Some(result) => result,
+                None => single_thread(|| pretraining.run(store, advance, skip))??,
+            };
+            let summary = match result.end {
+                None => "diverged".into(),
+                Some(end) => format!("held-out loss {:.3}", end.loss),
+            };
+            Ok(Outcome { summary, value: Output::Pretrained(result) })
+        });
+        self.kinds.push(Kind::Pretraining(pretraining.checkpoint.name.clone(), pretraining.seed, key));
+        for start in starts {
+            let of_this = runs.iter().filter(|(run, _)| std::ptr::eq(run.start.task, start.task)).cloned().collect();
+            self.add_task(start, of_this, pretrained, store)?;
+        }
+        Ok(())
+    }
+
+    /// The measurement of a checkpoint on a task, and the finetunings after it.
+    fn add_task(
+        &mut self,
+        start: Start<'a>,
+        runs: Vec<(Finetuning<'a>, StageKey)>,
+        pretrained: JobId,
+        store: &'a Store,
+    ) -> Result<()> {
+        let diverged = move |job: &JobContext<'_, Output>| match job.output(pretrained) {
+            Output::Pretrained(result) => result.end.is_none(),
+            _ => true,
+        };
+        let key = start.key()?;
+        let known: Option<Losses> = self.take(&key);
+        let tokens = if known.is_some() { 0 } else { start.tokens() };
+        let measured = self.grid.add(start.label(), tokens, &[pretrained], move |job| -> Result<_, JobError> {
+            if diverged(job) {
+                return Ok(Outcome { summary: "no checkpoint".into(), value: Output::Measured(None) });
+            }
+            let losses = match known {
+                Some(losses) => losses,
+                None => single_thread(|| start.losses(store))??,
+            };
+            let summary = format!("pretraining loss {:.3}, task loss {:.3}", losses.pretrain, losses.task);
+            Ok(Outcome { summary, value: Output::Measured(Some(losses)) })
+        });
+        self.kinds.push(Kind::Measurement(start.label(), key));
+        for (run, key) in runs {
+            let known: Option<FinetuneResult> = self.take(&key);
+            let tokens = if known.is_some() { 0 } else { run.tokens() };
+            self.grid.add(run.label(), tokens, &[measured], move |job| -> Result<_, JobError> {
                 let Output::Measured(Some(before)) = job.output(measured) else {
                     return Ok(Outcome { summary: "no checkpoint".into(), value: Output::Finetuned(None) });
                 };
                 let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
-                let result = single_thread(|| run.run(store, advance, skip))??;
+                let result = match known {
+                    Some(result) => result,
+                    None => single_thread(|| run.run(store, advance, skip))??,
+                };
                 let end = run.end_point(before, &result);
                 let summary = match end.diverged {
                     true => "diverged".into(),
@@ -332,8 +410,9 @@ fn add_task<'a>(
                 };
                 Ok(Outcome { summary, value: Output::Finetuned(Some((end, result))) })
             });
-            kinds.push(Kind::Finetuning);
+            self.kinds.push(Kind::Finetuning(run.label(), key));
         }
+        Ok(())
     }
 }
 

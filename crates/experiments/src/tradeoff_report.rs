@@ -82,8 +82,8 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     }
     section.provenance = provenance::lines(&options.command, measured.seconds);
     section.provenance.push(("text".into(), measured.corpus.clone()));
-    for (label, lines) in policies(measured) {
-        section.provenance.push((label, lines.join("; ")));
+    for (label, lines) in &measured.policies {
+        section.provenance.push((label.clone(), lines.join("; ")));
     }
     section.write(folder)?;
     Ok(Report::read(folder)?.write(folder)?)
@@ -203,16 +203,4 @@ fn exact_match(measured: &Measured) -> Option<Table> {
         rows,
         data: Some(RESULTS.into()),
     })
-}
-
-/// The parameter policy of each checkpoint and method, once.
-fn policies(measured: &Measured) -> BTreeMap<String, Vec<String>> {
-    let mut found = BTreeMap::new();
-    for (name, _, result) in &measured.pretrained {
-        found.entry(format!("pretraining {}", display(name))).or_insert_with(|| result.policy.clone());
-    }
-    for (end, result) in &measured.finetuned {
-        found.entry(format!("finetuning {}", display(&end.method))).or_insert_with(|| result.policy.clone());
-    }
-    found
 }

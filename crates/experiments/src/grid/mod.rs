@@ -87,6 +87,7 @@ type Work<'a, T> = Box<dyn FnOnce(&JobContext<'_, T>) -> Result<Outcome<T>, JobE
 
 struct Job<'a, T> {
     label: String,
+    round: usize,
     tokens: u64,
     after: Vec<usize>,
     work: Work<'a, T>,
@@ -95,11 +96,12 @@ struct Job<'a, T> {
 /// Jobs to be run, each after those that it depends on.
 pub struct Grid<'a, T> {
     jobs: Vec<Job<'a, T>>,
+    round: usize,
 }
 
 impl<T> Default for Grid<'_, T> {
     fn default() -> Self {
-        Self { jobs: Vec::new() }
+        Self { jobs: Vec::new(), round: 0 }
     }
 }
 
@@ -109,10 +111,17 @@ impl<'a, T: Send + Sync> Grid<'a, T> {
         Self::default()
     }
 
+    /// Puts the jobs added from now on behind all added before: a worker takes one of them only when none of the earlier rounds can start.
+    ///
+    /// So that a grid that is stopped has done some seeds to their end, and not the first half of every one.
+    pub fn next_round(&mut self) {
+        self.round += 1;
+    }
+
     /// Adds a job.
     ///
     /// - `label`: names it in lines and errors.
-    /// - `tokens`: its cost; jobs at the head of the longest chains of work are started first.
+    /// - `tokens`: its cost; of one round, jobs at the head of the longest chains of work are started first.
     /// - `after`: jobs that must be done before. Only jobs added earlier can be named, so that there
     ///   is always an order in which all can run.
     /// - `work`: runs once, on one of the workers.
@@ -130,6 +139,7 @@ impl<'a, T: Send + Sync> Grid<'a, T> {
         assert!(after.iter().all(|other| other.0 < id.0), "a dependency of another grid");
         self.jobs.push(Job {
             label: label.into(),
+            round: self.round,
             tokens,
             after: after.iter().map(|other| other.0).collect(),
             work: Box::new(work),

@@ -1,5 +1,6 @@
 //! Which job runs when.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +13,7 @@ use super::{GridError, Job, JobContext, Outcome, Work};
 /// A job without its closure.
 struct Plan {
     label: String,
+    round: usize,
     tokens: u64,
     after: Vec<usize>,
     /// Jobs that wait for this one.
@@ -20,12 +22,21 @@ struct Plan {
     chain: u64,
 }
 
+/// Earliest round first, then the longest chain, then the job added first.
+type Priority = (Reverse<usize>, u64, Reverse<usize>);
+
+impl Plan {
+    fn priority(&self, index: usize) -> Priority {
+        (Reverse(self.round), self.chain, Reverse(index))
+    }
+}
+
 struct State<'a, T> {
     work: Vec<Option<Work<'a, T>>>,
     /// Dependencies that are not done yet.
     waits_for: Vec<usize>,
-    /// Jobs that may start: longest chain first, then first added.
-    ready: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
+    /// Jobs that may start, the first of them on top.
+    ready: BinaryHeap<(Priority, usize)>,
     unfinished: usize,
     /// Job and error; of several the job added first.
     failure: Option<(usize, GridError)>,
@@ -43,7 +54,7 @@ pub(super) fn run<T: Send + Sync>(
     let mut ready = BinaryHeap::new();
     for (index, plan) in plans.iter().enumerate() {
         if plan.after.is_empty() {
-            ready.push((plan.chain, std::cmp::Reverse(index)));
+            ready.push((plan.priority(index), index));
         }
     }
     let unfinished = plans.len();
@@ -65,10 +76,10 @@ fn plan<T>(jobs: Vec<Job<'_, T>>) -> (Vec<Plan>, Vec<Option<Work<'_, T>>>) {
     let mut plans = Vec::with_capacity(jobs.len());
     let mut work = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let Job { label, tokens, mut after, work: closure } = job;
+        let Job { label, round, tokens, mut after, work: closure } = job;
         after.sort_unstable();
         after.dedup();
-        plans.push(Plan { label, tokens, after, before: Vec::new(), chain: tokens });
+        plans.push(Plan { label, round, tokens, after, before: Vec::new(), chain: tokens });
         work.push(Some(closure));
     }
     // Dependencies come earlier in the list, so that one pass from its end sees every chain whole.
@@ -116,7 +127,7 @@ fn worker<T: Send + Sync>(
                 for &next in &plan.before {
                     state.waits_for[next] -= 1;
                     if state.waits_for[next] == 0 {
-                        state.ready.push((plans[next].chain, std::cmp::Reverse(next)));
+                        state.ready.push((plans[next].priority(next), next));
                     }
                 }
             }
@@ -138,7 +149,7 @@ fn next_job<'a, T>(state: &Mutex<State<'a, T>>, changed: &Condvar) -> Option<(us
         if state.failure.is_some() || state.unfinished == 0 {
             return None;
         }
-        if let Some((_, std::cmp::Reverse(index))) = state.ready.pop() {
+        if let Some((_, index)) = state.ready.pop() {
             let work = state.work[index].take()?;
             return Some((index, work));
         }

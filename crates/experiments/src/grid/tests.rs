@@ -69,6 +69,25 @@ fn the_longest_chain_starts_first_and_ties_keep_their_order() {
 }
 
 #[test]
+fn a_later_round_starts_only_when_nothing_of_an_earlier_one_can() {
+    let started = Mutex::new(Vec::new());
+    let mut grid = Grid::new();
+    let job = |index: usize| {
+        let started = &started;
+        move |_: &JobContext<'_, ()>| {
+            started.lock().unwrap().push(index);
+            done(())
+        }
+    };
+    let first = grid.add("job 0", 1, &[], job(0));
+    grid.add("job 1", 1, &[first], job(1));
+    grid.next_round();
+    grid.add("job 2", 100, &[], job(2));
+    grid.run(workers(1), Display::Quiet).unwrap();
+    assert_eq!(*started.lock().unwrap(), [0, 1, 2]);
+}
+
+#[test]
 fn as_many_jobs_run_at_once_as_there_are_workers() {
     // Each job waits for the other two: with fewer than three threads this would not end.
     let barrier = Barrier::new(3);

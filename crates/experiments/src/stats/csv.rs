@@ -188,7 +188,7 @@ fn parse<T: std::str::FromStr>(
 }
 
 /// Splits text into records, each with the number of the line it starts on; blank lines are skipped.
-fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, CsvError> {
+pub(crate) fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, CsvError> {
     let mut records = Vec::new();
     let mut fields = Vec::new();
     let mut field = String::new();

@@ -37,5 +37,6 @@ pub mod tasks;
 pub mod theory_figures;
 pub mod tokens;
 pub mod tradeoff;
+pub mod train_bench;
 mod tradeoff_report;
 pub mod training;

@@ -31,6 +31,22 @@ impl<'a> Matrix<'a> {
         Self::strided(data, rows, columns, columns)
     }
 
+    /// Number of rows.
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Some of the rows; no value moves.
+    pub(crate) fn row_range(self, range: std::ops::Range<usize>) -> Self {
+        assert!(range.end <= self.rows, "rows exceed the matrix");
+        Self { data: &self.data[range.start * self.row_stride..], rows: range.len(), ..self }
+    }
+
+    /// Some of the columns; no value moves.
+    pub(crate) fn column_range(self, range: std::ops::Range<usize>) -> Self {
+        self.t().row_range(range).t()
+    }
+
     /// The transpose; no value moves.
     pub(crate) fn t(self) -> Self {
         Self {

@@ -47,13 +47,13 @@ pub struct Muon {
 }
 
 impl Default for Muon {
-    /// Momentum 0.95 with Nesterov, five Newton-Schulz steps, Moonlight's scale, no weight decay.
+    /// Momentum 0.95 with Nesterov, five Newton-Schulz steps (on the Gram matrix where that is cheaper), Moonlight's scale, no weight decay.
     fn default() -> Self {
         Self {
             momentum: 0.95,
             nesterov: true,
             weight_decay: 0.0,
-            orthogonalizer: Orthogonalizer::NewtonSchulz,
+            orthogonalizer: Orthogonalizer::GramNewtonSchulz,
             scale: MuonScale::MatchRms,
         }
     }

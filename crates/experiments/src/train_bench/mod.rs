@@ -1,0 +1,147 @@
+//! The speed of a training step, beside PyTorch's.
+//!
+//! Every measurement is a process of its own: ours is this binary again with the command `step`, PyTorch's a script that prints one JSON line. Rounds alternate between
+//! them, so that a machine that slows down slows down both; what is compared is the median over rounds.
+
+mod orthogonalizers;
+mod peer;
+mod step;
+mod table;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use orthogonalizers::orthogonalizers;
+pub use step::{measure, product_speed};
+pub use table::{BenchOptions, run};
+
+/// A network and a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// Blocks.
+    pub layers: usize,
+    /// Features of the residual stream.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Tokens of a sequence.
+    pub context: usize,
+    /// Sequences of a step.
+    pub batch: usize,
+    /// Vocabulary.
+    pub vocabulary: usize,
+    /// Threads of both programs.
+    pub threads: usize,
+    /// Steps to measure, after `warmup` others.
+    pub steps: usize,
+    /// Steps that are not measured.
+    pub warmup: usize,
+    /// Rounds: pairs of measurements.
+    pub rounds: usize,
+}
+
+/// The shapes of the table: a tiny network as in the presets, a small one, and GPT-2 small.
+pub const SHAPES: [Shape; 3] = [
+    Shape {
+        name: "tiny",
+        layers: 4,
+        width: 128,
+        heads: 4,
+        context: 128,
+        batch: 16,
+        vocabulary: 1024,
+        threads: 1,
+        steps: 15,
+        warmup: 3,
+        rounds: 5,
+    },
+    Shape {
+        name: "small",
+        layers: 6,
+        width: 256,
+        heads: 8,
+        context: 256,
+        batch: 8,
+        vocabulary: 4096,
+        threads: 2,
+        steps: 7,
+        warmup: 2,
+        rounds: 5,
+    },
+    Shape {
+        name: "gpt2-small",
+        layers: 12,
+        width: 768,
+        heads: 12,
+        context: 512,
+        batch: 2,
+        vocabulary: 50257,
+        threads: 2,
+        steps: 2,
+        warmup: 1,
+        rounds: 3,
+    },
+];
+
+impl Shape {
+    /// Tokens of a step.
+    pub fn tokens(&self) -> usize {
+        self.batch * self.context
+    }
+
+    /// Floating-point operations of the matrix products of one forward and backward: 6 for each weight of a product and token, and 6 T d for a token's
+    /// causal attention in each layer (scores and values, each T d forward over the causal half and twice that backward). What is computed twice counts once.
+    pub fn flops(&self) -> f64 {
+        let (layers, width, context) = (self.layers as f64, self.width as f64, self.context as f64);
+        let weights = 12.0 * layers * width * width + self.vocabulary as f64 * width;
+        self.tokens() as f64 * (6.0 * weights + 6.0 * layers * context * width)
+    }
+
+    /// Operations of five Newton-Schulz steps over the matrices inside the blocks, without use of symmetry.
+    pub fn newton_schulz_flops(&self) -> f64 {
+        let w = self.width as f64;
+        let of = |short: f64, long: f64| 5.0 * (4.0 * short * short * long + 2.0 * short.powi(3));
+        self.layers as f64 * (4.0 * of(w, w) + 2.0 * of(w, 4.0 * w))
+    }
+}
+
+/// The optimizer of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BenchOptimizer {
+    /// AdamW on everything.
+    Adamw,
+    /// Muon on the blocks' matrices, AdamW on the rest.
+    Muon,
+}
+
+impl BenchOptimizer {
+    /// The name that the peer script takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Adamw => "adamw",
+            Self::Muon => "muon",
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Median time of a step in milliseconds.
+    pub step_ms: f64,
+    /// Largest resident memory of the process in bytes, where the system tells it.
+    pub peak_bytes: Option<u64>,
+}
+
+/// How PyTorch is run.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// A Python with torch.
+    pub python: PathBuf,
+    /// The script.
+    pub script: PathBuf,
+}

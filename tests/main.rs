@@ -11,5 +11,6 @@ mod corpora;
 mod damage;
 mod diverged;
 mod documented_commands;
+mod finished;
 mod first_run;
 mod interrupted;

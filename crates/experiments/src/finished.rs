@@ -65,6 +65,11 @@ impl Finished {
         Ok(())
     }
 
+    /// Adds all stages of another.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.stages.extend(other.stages.iter().map(|(stage, line)| (stage.clone(), line.clone())));
+    }
+
     /// The result of a stage, if it is here and has this form.
     pub(crate) fn get<T: DeserializeOwned>(&self, key: &StageKey) -> Option<T> {
         let (_, json) = self.stages.get(key.id().as_str())?;

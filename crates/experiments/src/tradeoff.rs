@@ -44,6 +44,21 @@ pub struct Options {
     pub command: String,
 }
 
+/// What the stages of a grid led to.
+#[derive(Default)]
+pub(crate) struct Runs {
+    /// Every pretraining: checkpoint, seed, result.
+    pub(crate) pretrained: Vec<(String, u64, PretrainResult)>,
+    pub(crate) baselines: Vec<(String, f64)>,
+    /// Every finetuning with its end point.
+    pub(crate) finetuned: Vec<(EndPoint, FinetuneResult)>,
+    /// All of it, to be taken over by a later run.
+    pub(crate) finished: Finished,
+    /// Which parameters went to which optimizer, for each checkpoint and method.
+    pub(crate) policies: Vec<(String, Vec<String>)>,
+    pub(crate) corpus: String,
+}
+
 /// Everything that was measured.
 pub(crate) struct Measured {
     pub(crate) results: Results,
@@ -52,14 +67,7 @@ pub(crate) struct Measured {
     pub(crate) ablation: Option<TradeoffStatistics>,
     /// The statistics of the control pairs, if the preset has some.
     pub(crate) controls: Option<TradeoffStatistics>,
-    /// Every pretraining that did not diverge: checkpoint, seed, result.
-    pub(crate) pretrained: Vec<(String, u64, PretrainResult)>,
-    pub(crate) baselines: Vec<(String, f64)>,
-    /// Every finetuning with its end point.
-    pub(crate) finetuned: Vec<(EndPoint, FinetuneResult)>,
-    /// Which parameters went to which optimizer, for each checkpoint and method.
-    pub(crate) policies: Vec<(String, Vec<String>)>,
-    pub(crate) corpus: String,
+    pub(crate) runs: Runs,
     pub(crate) seconds: f64,
 }
 
@@ -87,6 +95,26 @@ enum Kind {
 pub fn run(options: &Options) -> Result<PathBuf> {
     let started = Instant::now();
     let preset = &options.preset;
+    let report = report_folder(&options.out)?;
+    let runs = run_stages(options)?;
+    write_atomic(&report.join(FINISHED), runs.finished.write().as_bytes())?;
+    let results = Results::from_rows(runs.finetuned.iter().map(|(row, _)| row.clone()).collect())?;
+    let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
+    let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
+    let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
+    let csv = report.join("results.csv");
+    write_atomic(&csv, crate::stats::csv::write(&results).as_bytes())?;
+    let seconds = started.elapsed().as_secs_f64();
+    let measured = Measured { results, statistics, ablation, controls, runs, seconds };
+    tradeoff_report::write(options, &measured, &report)
+}
+
+/// Every stage of a preset's grid, done or read from the store.
+///
+/// # Errors
+/// One line that says what was found and expected; what is finished stays in the run store.
+pub(crate) fn run_stages(options: &Options) -> Result<Runs> {
+    let preset = &options.preset;
     preset.validate()?;
     let say = |line: &str| {
         if options.display != Display::Quiet {
@@ -94,9 +122,6 @@ pub fn run(options: &Options) -> Result<PathBuf> {
         }
     };
     let store = Store::open(&options.out)?;
-    let report = options.out.join("report");
-    create_folder(&report.join(crate::report::FIGURES))?;
-
     let data = TokenData::prepare(&store, &options.text, preset)?;
     say(&data.description);
     say(&format!(
@@ -129,43 +154,32 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     ));
     let outcomes = grid.run(options.jobs, options.display)?;
 
-    let (mut pretrained, mut baselines, mut finetuned) = (Vec::new(), Vec::new(), Vec::new());
-    let mut finished = Finished::default();
+    let mut runs = Runs { policies, corpus: data.description.clone(), ..Runs::default() };
     for (kind, outcome) in kinds.into_iter().zip(outcomes) {
         match (kind, outcome.value) {
             (Kind::Pretraining(name, seed, key), Output::Pretrained(result)) => {
-                finished.add(&key, format!("pretrain {name} seed {seed}"), &result)?;
-                pretrained.push((name, seed, result));
+                runs.finished.add(&key, format!("pretrain {name} seed {seed}"), &result)?;
+                runs.pretrained.push((name, seed, result));
             }
-            (Kind::Measurement(label, key), Output::Measured(Some(losses))) => finished.add(&key, label, &losses)?,
+            (Kind::Measurement(label, key), Output::Measured(Some(losses))) => {
+                runs.finished.add(&key, label, &losses)?;
+            }
             (Kind::Finetuning(label, key), Output::Finetuned(Some((end, result)))) => {
-                finished.add(&key, label, &result)?;
-                finetuned.push((end, result));
+                runs.finished.add(&key, label, &result)?;
+                runs.finetuned.push((end, result));
             }
-            (_, Output::Baselines(found)) => baselines = found,
+            (_, Output::Baselines(found)) => runs.baselines = found,
             _ => {}
         }
     }
-    write_atomic(&report.join(FINISHED), finished.write().as_bytes())?;
-    let results = Results::from_rows(finetuned.iter().map(|(row, _)| row.clone()).collect())?;
-    let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
-    let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
-    let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
-    let csv = report.join("results.csv");
-    write_atomic(&csv, crate::stats::csv::write(&results).as_bytes())?;
-    let measured = Measured {
-        results,
-        statistics,
-        ablation,
-        controls,
-        pretrained,
-        baselines,
-        finetuned,
-        policies,
-        corpus: data.description.clone(),
-        seconds: started.elapsed().as_secs_f64(),
-    };
-    tradeoff_report::write(options, &measured, &report)
+    Ok(runs)
+}
+
+/// Makes the report's folders under `out`.
+pub(crate) fn report_folder(out: &Path) -> Result<PathBuf> {
+    let report = out.join("report");
+    create_folder(&report.join(crate::report::FIGURES))?;
+    Ok(report)
 }
 
 fn create_folder(path: &Path) -> Result<()> {

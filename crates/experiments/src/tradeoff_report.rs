@@ -67,7 +67,7 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     })?;
     add(&|| {
         let curves =
-            Curves::new("pretraining", "Pretraining: held-out loss", curves(measured), measured.baselines.clone());
+            Curves::new("pretraining", "Pretraining: held-out loss", curves(measured), measured.runs.baselines.clone());
         let caption =
             "Held-out loss during pretraining, a line for each seed, with n-gram baselines of the same tokens.";
         saved(&curves, &figures, caption.into())
@@ -75,14 +75,14 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     section.tables.splice(0..0, tables::matched(statistics));
     section.tables.push(tables::consistency(statistics));
     section.tables.push(tables::effects(statistics));
-    section.tables.push(tables::pretraining(&by_checkpoint(measured, |end| end.loss), &measured.baselines));
+    section.tables.push(tables::pretraining(&by_checkpoint(measured, |end| end.loss), &measured.runs.baselines));
     section.tables.push(weight_scale(measured));
     if let Some(table) = exact_match(measured) {
         section.tables.push(table);
     }
     section.provenance = provenance::lines(&options.command, measured.seconds);
-    section.provenance.push(("text".into(), measured.corpus.clone()));
-    for (label, lines) in &measured.policies {
+    section.provenance.push(("text".into(), measured.runs.corpus.clone()));
+    for (label, lines) in &measured.runs.policies {
         section.provenance.push((label.clone(), lines.join("; ")));
     }
     section.write(folder)?;
@@ -126,7 +126,7 @@ fn along_runs(measured: &Measured) -> Vec<AlongRun> {
             points: points.collect(),
         }
     };
-    measured.finetuned.iter().filter(|(end, _)| !end.diverged).map(run).collect()
+    measured.runs.finetuned.iter().filter(|(end, _)| !end.diverged).map(run).collect()
 }
 
 fn curves(measured: &Measured) -> Vec<Curve> {
@@ -135,13 +135,13 @@ fn curves(measured: &Measured) -> Vec<Curve> {
         seed: *seed,
         points: result.curve.clone(),
     };
-    measured.pretrained.iter().map(curve).collect()
+    measured.runs.pretrained.iter().map(curve).collect()
 }
 
 /// A number of every pretraining that did not diverge, by checkpoint in the preset's order.
 fn by_checkpoint(measured: &Measured, number: impl Fn(CheckpointMeasures) -> f64) -> Vec<(String, Vec<f64>)> {
     let mut found: Vec<(String, Vec<f64>)> = Vec::new();
-    for (name, end) in measured.pretrained.iter().filter_map(|(name, _, result)| Some((name, result.end?))) {
+    for (name, end) in measured.runs.pretrained.iter().filter_map(|(name, _, result)| Some((name, result.end?))) {
         match found.iter_mut().find(|(known, _)| *known == *name) {
             Some((_, numbers)) => numbers.push(number(end)),
             None => found.push((name.clone(), vec![number(end)])),

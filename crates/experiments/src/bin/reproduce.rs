@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use experiments::cli::{RunFlags, finish, parse, run};
 use experiments::error::Result;
+use experiments::optimizer_pairs::{self, PairsOptions, PairsPreset};
 use experiments::theory_figures::{self, FigureName, TheoryOptions, TheoryPreset};
 use experiments::tradeoff::{self, Options};
 
@@ -23,9 +24,23 @@ struct Flags {
 /// Every experiment in turn; each adds its section to the one report.
 fn everything(options: &Options) -> Result<PathBuf> {
     let page = tradeoff::run(options)?;
-    // The simulations have presets of their own, by the same names; other presets are about networks alone.
-    let name = &options.preset.name;
-    if !["quick", "standard"].contains(&name.as_str()) {
+    // The other experiments have presets of their own, by the same names; a user's preset is about the tradeoff alone.
+    let name = options.preset.name.as_str();
+    if !PairsPreset::names().contains(&name) {
+        return Ok(page);
+    }
+    let page = optimizer_pairs::run(&PairsOptions {
+        preset: PairsPreset { seeds: Some(options.preset.seeds), ..PairsPreset::find(name)? },
+        text: options.text.clone(),
+        out: options.out.clone(),
+        finished: options.finished.clone(),
+        jobs: options.jobs,
+        snapshot_every: options.snapshot_every,
+        display: options.display,
+        command: options.command.clone(),
+    })?;
+    // Simulations have no smaller form than `quick`.
+    if name == "smoke" {
         return Ok(page);
     }
     let presets = FigureName::ALL.iter().map(|&figure| TheoryPreset::find(figure, name)).collect::<Result<_>>()?;

@@ -217,6 +217,16 @@ pub struct MethodPreset {
     pub rates: Vec<f64>,
 }
 
+/// A preset from TOML; `origin` names the text in an error.
+pub(crate) fn parse_toml<P: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<P> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..start].matches('\n').count() + 1;
+        let message = error.message().replace('\n', ", ");
+        ExperimentError::ParsePreset { origin: origin.into(), line, message }
+    })
+}
+
 impl MethodPreset {
     /// Whether the method is compared in an ablation and not in the verdicts.
     pub fn is_ablation(&self) -> bool {
@@ -316,13 +326,13 @@ impl Preset {
     /// # Errors
     /// One line with file, line or field if it cannot be read or is not a preset.
     pub fn find(name: &str) -> Result<Self> {
-        let preset = match BUILT_IN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Self::parse(text, &format!("preset {name}"))?,
+        let preset: Self = match BUILT_IN.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => parse_toml(text, &format!("preset {name}"))?,
             None if name.ends_with(".toml") => {
                 let path = Path::new(name);
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
-                Self::parse(&text, name)?
+                parse_toml(&text, name)?
             }
             None => {
                 let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
@@ -332,15 +342,6 @@ impl Preset {
         };
         preset.validate()?;
         Ok(preset)
-    }
-
-    fn parse(text: &str, origin: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text[..start].matches('\n').count() + 1;
-            let message = error.message().replace('\n', ", ");
-            ExperimentError::ParsePreset { origin: origin.into(), line, message }
-        })
     }
 
     /// The preset as TOML, in a form that [`find`](Self::find) reads.

@@ -54,8 +54,14 @@ impl Peer {
     ///
     /// # Errors
     /// If Python cannot be started, the script fails, or prints something else.
-    pub(super) fn measure(&self, shape: &Shape, optimizer: BenchOptimizer, mode: Mode) -> Result<(Measurement, String)> {
-        let failed = |what: String| ExperimentError::value(self.script.display().to_string(), what, "a JSON line with step_ms");
+    pub(super) fn measure(
+        &self,
+        shape: &Shape,
+        optimizer: BenchOptimizer,
+        mode: Mode,
+    ) -> Result<(Measurement, String)> {
+        let failed =
+            |what: String| ExperimentError::value(self.script.display().to_string(), what, "a JSON line with step_ms");
         let mut command = Command::new(&self.python);
         command.arg("-c").arg(WRAPPER).arg(&self.script);
         let numbers = [
@@ -76,9 +82,8 @@ impl Peer {
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
             command.env(variable, shape.threads.to_string());
         }
-        let output = command
-            .output()
-            .map_err(|source| ExperimentError::ReadFile { path: self.python.clone(), source })?;
+        let output =
+            command.output().map_err(|source| ExperimentError::ReadFile { path: self.python.clone(), source })?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(failed(errors.lines().last().unwrap_or("an error without a message").into()));
@@ -100,7 +105,8 @@ mod tests {
 
     #[test]
     fn the_scripts_line_is_found_among_others() {
-        let (found, version) = parse("a warning\n{\"torch\": \"2.15.0\", \"step_ms\": 195.3, \"loss\": 5.2}\n512000\n").unwrap();
+        let (found, version) =
+            parse("a warning\n{\"torch\": \"2.15.0\", \"step_ms\": 195.3, \"loss\": 5.2}\n512000\n").unwrap();
         assert_eq!((found.step_ms, found.peak_bytes, version.as_str()), (195.3, Some(512_000 << 10), "2.15.0"));
         assert!(parse("no measurement\n").is_none());
     }

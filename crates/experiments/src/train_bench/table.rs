@@ -71,7 +71,8 @@ pub fn run(options: &BenchOptions) -> Result<()> {
             let mut theirs: BTreeMap<Mode, Vec<(Measurement, f64)>> = BTreeMap::new();
             for round in 0..rounds {
                 let own = own_step(&shape, optimizer)?;
-                let mut line = format!("{} {} round {}: {:.1} ms", shape.name, optimizer.as_str(), round + 1, own.step_ms);
+                let mut line =
+                    format!("{} {} round {}: {:.1} ms", shape.name, optimizer.as_str(), round + 1, own.step_ms);
                 for &mode in &modes {
                     // Compilation takes a minute each: these modes have half the rounds, one at the least.
                     if mode != Mode::Eager && round > rounds / 2 {
@@ -178,7 +179,9 @@ fn markdown(rows: &[Row]) -> String {
 }
 
 fn csv(rows: &[Row]) -> String {
-    let mut text = String::from("shape,threads,optimizer,program,step_ms,tokens_per_s,time_over_ours,product_share,peak_bytes,rounds\n");
+    let mut text = String::from(
+        "shape,threads,optimizer,program,step_ms,tokens_per_s,time_over_ours,product_share,peak_bytes,rounds\n",
+    );
     let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
     for row in rows {
         let _ = writeln!(

@@ -1,0 +1,65 @@
+//! Task loss and exact match against the size of the finetuning set, a panel for each task, a line for each pair of optimizers.
+
+use std::collections::BTreeSet;
+
+use super::statistics::{Chosen, Statistics};
+use crate::figures::theme::{self, Style};
+use crate::figures::{LinePanel, LinePanels, Series};
+use crate::stats::MeanInterval;
+use crate::stats::names::display;
+
+/// The held-out loss after finetuning.
+pub(super) fn loss(statistics: &Statistics, tasks: &[String]) -> LinePanels {
+    let title = "Finetuned with the optimizer of pretraining or the other: held-out loss";
+    panels(statistics, tasks, "optimizer-pairs-loss", title, "task loss (nats per token)", |chosen| Some(chosen.loss))
+}
+
+/// The share of right answers.
+pub(super) fn exact_match(statistics: &Statistics, tasks: &[String]) -> LinePanels {
+    let title = "Finetuned with the optimizer of pretraining or the other: right answers";
+    panels(statistics, tasks, "optimizer-pairs-answers", title, "exact match", |chosen| chosen.exact_match)
+}
+
+fn panels(
+    statistics: &Statistics,
+    tasks: &[String],
+    name: &str,
+    title: &str,
+    y: &str,
+    number: impl Fn(&Chosen) -> Option<f64>,
+) -> LinePanels {
+    let pairs: BTreeSet<(&String, &String)> =
+        statistics.settings.keys().map(|setting| (&setting.checkpoint, &setting.method)).collect();
+    let panel = |task: &String| {
+        let series = pairs.iter().filter_map(|&(checkpoint, method)| {
+            let of_pair = statistics.settings.iter().filter(|(setting, _)| {
+                (&setting.checkpoint, &setting.method, &setting.task) == (checkpoint, method, task)
+            });
+            let points: Vec<_> = of_pair
+                .filter_map(|(setting, chosen)| {
+                    let numbers: Option<Vec<f64>> = chosen.iter().map(&number).collect();
+                    let found = MeanInterval::arithmetic(&numbers?)?;
+                    Some(((setting.examples as f64).log10(), found.mean, found.bounds))
+                })
+                .collect();
+            let label = format!("{} -> {}", display(checkpoint), display(method));
+            (!points.is_empty()).then(|| Series { label, style: style(checkpoint, method), points })
+        });
+        LinePanel { title: task.clone(), y: y.into(), series: series.collect(), reference: None }
+    };
+    let panels: Vec<LinePanel> = tasks.iter().map(panel).filter(|panel| !panel.series.is_empty()).collect();
+    LinePanels {
+        name: name.into(),
+        title: title.into(),
+        x: "finetuning examples (log10)".into(),
+        columns: panels.len().clamp(1, 3),
+        panels,
+        logarithmic: false,
+    }
+}
+
+/// The colour of the checkpoint and the marker of the optimizer that finetunes it; dashed where they differ.
+fn style(checkpoint: &str, method: &str) -> Style {
+    let (own, other) = (theme::style(checkpoint), theme::style(method));
+    Style { marker: other.marker, dashed: own.dashed || own.color != other.color, ..own }
+}

@@ -14,3 +14,4 @@ mod documented_commands;
 mod finished;
 mod first_run;
 mod interrupted;
+mod optimizer_pairs;

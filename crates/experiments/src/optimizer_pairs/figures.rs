@@ -31,7 +31,9 @@ fn panels(
     let pairs: BTreeSet<(&String, &String)> =
         statistics.settings.keys().map(|setting| (&setting.checkpoint, &setting.method)).collect();
     let panel = |task: &String| {
-        let series = pairs.iter().filter_map(|&(checkpoint, method)| {
+        let series = pairs.iter().enumerate().filter_map(|(place, &(checkpoint, method))| {
+            // Beside each other, or the intervals would hide one another.
+            let aside = 0.02 * (place as f64 - (pairs.len() - 1) as f64 / 2.0);
             let of_pair = statistics.settings.iter().filter(|(setting, _)| {
                 (&setting.checkpoint, &setting.method, &setting.task) == (checkpoint, method, task)
             });
@@ -39,7 +41,7 @@ fn panels(
                 .filter_map(|(setting, chosen)| {
                     let numbers: Option<Vec<f64>> = chosen.iter().map(&number).collect();
                     let found = MeanInterval::arithmetic(&numbers?)?;
-                    Some(((setting.examples as f64).log10(), found.mean, found.bounds))
+                    Some(((setting.examples as f64).log10() + aside, found.mean, found.bounds))
                 })
                 .collect();
             let label = format!("{} -> {}", display(checkpoint), display(method));

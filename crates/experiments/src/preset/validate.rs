@@ -124,11 +124,15 @@ impl Preset {
         if self.pair[0] == self.pair[1] {
             return Err(ExperimentError::value("pair", &self.pair[0], "two different checkpoints"));
         }
-        for name in &self.pair {
+        for name in self.pair.iter().chain(self.controls.iter().flatten()) {
             let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
             if !self.methods.iter().any(|m| m.name == matched && m.optimizer.as_str() == matched && !m.is_ablation()) {
                 let expected = format!("a method `{matched}`, which matches checkpoint `{name}`");
                 return Err(ExperimentError::value("methods", "none of that name", expected));
+            }
+            if !self.methods_from(name).any(|method| method.name == matched) {
+                let expected = format!("`{matched}` among them, which matches checkpoint `{name}`");
+                return Err(ExperimentError::value("control-methods", self.control_methods.join(", "), expected));
             }
         }
         Ok(())

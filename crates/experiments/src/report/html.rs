@@ -90,7 +90,7 @@ fn section(
     }
     if !section.controls.is_empty() {
         body.push_str(
-            "<h3>Controls</h3>\n<p>The same statistics for other pairs of checkpoints. They tell what \
+            "<h3>Controls</h3>\n<p>Baselines, and the same statistics for other pairs of checkpoints. They tell what \
              the optimizer does from what the loss reached and the scale of the weights do; they are no \
              verdicts on a claim.</p>\n",
         );

@@ -110,6 +110,43 @@ pub(crate) fn product(
     }
 }
 
+/// `scale` * a b in a new vector, row after row; its memory is not zeroed first.
+fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, parallelism: Parallelism) -> Vec<f32> {
+    assert_eq!(a.columns, b.rows, "inner dimensions of a matrix product");
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    if m * n * k == 0 {
+        return vec![0.0; m * n];
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(m * n);
+    // SAFETY: the assert here and that in `Matrix::strided` keep every access inside its slice; `out` has room for m n values, none of which is read (the
+    // destination is not, by the flag) and all of which are written before `set_len`.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            0.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+        out.set_len(m * n);
+    }
+    out
+}
+
 vectorized! {
     /// Adds `row` to every row of `matrix`.
     fn add_to_rows(matrix: &mut [f32], row: &[f32]) {
@@ -159,17 +196,21 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, residual: Opti
     }
     let (x, w) = (values(x)?, values(weight)?);
     let bias = bias.map(values).transpose()?;
-    let mut y = match residual {
-        Some(residual) => values(residual)?.to_vec(),
-        None => vec![0.0; if bias.is_some() { tokens * outputs } else { 0 }],
-    };
-    if let Some(bias) = &bias {
-        add_to_rows(&mut y, bias);
-    }
-    let keep = if y.is_empty() { 0.0 } else { 1.0 };
-    y.resize(tokens * outputs, 0.0);
     let (x, w) = (Matrix::new(&x, tokens, inputs), Matrix::new(&w, outputs, inputs));
-    product(&mut y, outputs, keep, 1.0, x, w.t(), parallelism());
+    let mut y = match (residual, &bias) {
+        (None, None) => return tensor(new_product(1.0, x, w.t(), parallelism()), (tokens, outputs)),
+        (None, Some(bias)) => bias.repeat(tokens),
+        (Some(residual), None) => values(residual)?.to_vec(),
+        (Some(residual), Some(bias)) => {
+            let mut y = values(residual)?.to_vec();
+            add_to_rows(&mut y, bias);
+            y
+        }
+    };
+    if y.len() != tokens * outputs {
+        return Err(Error::Msg(format!("linear: found {} biases or residuals, expected {}", y.len(), tokens * outputs)));
+    }
+    product(&mut y, outputs, 1.0, 1.0, x, w.t(), parallelism());
     tensor(y, (tokens, outputs))
 }
 
@@ -184,7 +225,7 @@ pub fn input_gradient(pairs: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
         return Err(Error::Msg("input_gradient: no map given".into()));
     };
     let (tokens, inputs) = (first_dy.dim(0)?, first_weight.dim(1)?);
-    let mut dx = vec![0.0; tokens * inputs];
+    let mut dx: Vec<f32> = Vec::new();
     for (i, (dy, weight)) in pairs.iter().enumerate() {
         let (rows, outputs) = dims("input_gradient", dy)?;
         if rows != tokens || weight.dims() != [outputs, inputs] {
@@ -195,9 +236,11 @@ pub fn input_gradient(pairs: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
             )));
         }
         let (dy, w) = (values(dy)?, values(weight)?);
-        let keep = if i == 0 { 0.0 } else { 1.0 };
         let (dy, w) = (Matrix::new(&dy, tokens, outputs), Matrix::new(&w, outputs, inputs));
-        product(&mut dx, inputs, keep, 1.0, dy, w, parallelism());
+        match i {
+            0 => dx = new_product(1.0, dy, w, parallelism()),
+            _ => product(&mut dx, inputs, 1.0, 1.0, dy, w, parallelism()),
+        }
     }
     tensor(dx, (tokens, inputs))
 }
@@ -212,10 +255,8 @@ pub fn weight_gradient(dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         return Err(Error::Msg(format!("weight_gradient: found {rows} tokens, expected {tokens}")));
     }
     let (dy, x) = (values(dy)?, values(x)?);
-    let mut dw = vec![0.0; outputs * inputs];
     let (dy, x) = (Matrix::new(&dy, tokens, outputs), Matrix::new(&x, tokens, inputs));
-    product(&mut dw, inputs, 0.0, 1.0, dy.t(), x, parallelism());
-    tensor(dw, (outputs, inputs))
+    tensor(new_product(1.0, dy.t(), x, parallelism()), (outputs, inputs))
 }
 
 /// The gradient of a linear map's bias, the column sums of dy: `[outputs]`.

@@ -265,6 +265,7 @@ impl<'a> Tasks<'a> {
 mod tests {
     use super::*;
     use crate::closed_loop::Phase;
+    use crate::on_threads;
     use crate::structured::{FinetuneParams, RateGrid};
     use std::collections::BTreeMap;
 
@@ -314,13 +315,7 @@ mod tests {
         p.tasks = 1;
         p.pretraining.values_mut().for_each(|phase| phase.steps = 300);
         let simulation = p.check().unwrap();
-        let with = |threads| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap()
-                .install(|| simulation.run(|| ()).unwrap())
-        };
+        let with = |threads| on_threads(threads, || simulation.run(|| ()).unwrap());
         assert_eq!(with(1), with(3));
     }
 

@@ -83,12 +83,7 @@ pub fn product(a: &DMatrix<f64>, b: &DMatrix<f64>, out: &mut DMatrix<f64>) {
 pub fn transposed_product(a: &DMatrix<f64>, b: &DMatrix<f64>, out: &mut DMatrix<f64>) {
     let shape = (a.ncols(), a.nrows(), b.ncols());
     assert!(b.nrows() == shape.1 && out.shape() == (shape.0, shape.2), "shapes of A^T B");
-    Arch::new().dispatch(Product::Transposed {
-        shape,
-        a: a.as_slice(),
-        b: b.as_slice(),
-        out: out.as_mut_slice(),
-    });
+    Arch::new().dispatch(Product::Transposed { shape, a: a.as_slice(), b: b.as_slice(), out: out.as_mut_slice() });
 }
 
 /// out = scale A B^T.

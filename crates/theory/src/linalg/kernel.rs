@@ -8,7 +8,7 @@ use pulp::Simd;
 /// Columns of the result that are worked on together: as many sums stay in registers.
 const TILE: usize = 8;
 /// Longest inner dimension of which a transposed factor is packed at once.
-const PACKED: usize = 64;
+const PACKED: usize = 16;
 /// Lanes of the widest vectors.
 const MOST_LANES: usize = 8;
 

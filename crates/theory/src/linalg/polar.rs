@@ -64,14 +64,15 @@ impl PolarWorkspace {
     /// # Panics
     /// If a shape is not the workspace's.
     pub fn polar(&mut self, g: &DMatrix<f64>, out: &mut DMatrix<f64>) {
-        if self.squared.len() == 1 {
-            // One column has nothing to rotate with.
-        } else if self.rotations_left > 0 {
-            self.rotations_left -= 1;
-        } else if self.polynomial.polar(g, out) {
-            return;
-        } else {
-            self.rotations_left = CALLS_BETWEEN_POLYNOMIALS;
+        // A single column needs neither.
+        if self.squared.len() > 1 {
+            if self.rotations_left > 0 {
+                self.rotations_left -= 1;
+            } else if self.polynomial.polar(g, out) {
+                return;
+            } else {
+                self.rotations_left = CALLS_BETWEEN_POLYNOMIALS;
+            }
         }
         self.decompose(g);
         let threshold = self.threshold();
@@ -302,9 +303,8 @@ mod tests {
             for decades in [1.0, 3.0, 5.0] {
                 let svd = gaussian_matrix(m, n, &mut rng).svd(true, true);
                 let rank = m.min(n);
-                let graded = nalgebra::DVector::from_fn(rank, |i, _| {
-                    10f64.powf(-decades * i as f64 / (rank - 1) as f64)
-                });
+                let graded =
+                    nalgebra::DVector::from_fn(rank, |i, _| 10f64.powf(-decades * i as f64 / (rank - 1) as f64));
                 let g = svd.u.unwrap() * DMatrix::from_diagonal(&graded) * svd.v_t.unwrap();
                 let mut fast = PolarWorkspace::new(m, n);
                 let mut out = DMatrix::zeros(m, n);

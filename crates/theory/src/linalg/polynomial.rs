@@ -33,6 +33,8 @@ const FINISH: [f64; 3] = [1.875, -1.25, 0.375];
 const AGAIN: usize = 8;
 /// With |I - X X^T| below this, two classical steps reach rounding.
 const NEAR: f64 = 0.03;
+/// Below this, one does.
+const VERY_NEAR: f64 = 1e-5;
 /// With |I - X X^T| below this, nothing is left to do.
 const DONE: f64 = 1e-14;
 /// Pairs of steps after which the matrix counts as too ill-conditioned.
@@ -119,7 +121,13 @@ impl Run<'_> {
         let mut left_chain = false;
         for pair in 0..MOST_PAIRS {
             let transposed = Strided { data: x, row: padded, column: 1 };
-            multiply(simd, (padded, long, short), Columns { data: x, stride: padded }, transposed, Output::plain(a, padded));
+            multiply(
+                simd,
+                (padded, long, short),
+                Columns { data: x, stride: padded },
+                transposed,
+                Output::plain(a, padded),
+            );
             if pair == 0 {
                 times(a, a, squared);
                 // |A^2|^(1/2) bounds the largest eigenvalue of A from above, closely.
@@ -148,15 +156,25 @@ impl Run<'_> {
                 polynomials
             };
             times(a, a, squared);
-            polynomial(now, a, squared, one, short, padded);
-            // The Gram matrix after the first step, without a pass over X.
-            times(one, a, free);
-            times(free, one, a);
-            times(a, a, squared);
-            polynomial(then, a, squared, two, short, padded);
-            times(two, one, free);
+            if gap < VERY_NEAR {
+                polynomial(FINISH, a, squared, free, short, padded);
+            } else {
+                polynomial(now, a, squared, one, short, padded);
+                // The Gram matrix after the first step, without a pass over X.
+                times(one, a, free);
+                times(free, one, a);
+                times(a, a, squared);
+                polynomial(then, a, squared, two, short, padded);
+                times(two, one, free);
+            }
             let b = Strided { data: x, row: 1, column: padded };
-            multiply(simd, (padded, short, long), Columns { data: free, stride: padded }, b, Output::plain(next_x, padded));
+            multiply(
+                simd,
+                (padded, short, long),
+                Columns { data: free, stride: padded },
+                b,
+                Output::plain(next_x, padded),
+            );
             std::mem::swap(&mut x, &mut next_x);
             if gap < NEAR {
                 break;
@@ -190,21 +208,20 @@ fn polynomial([c0, c1, c2]: [f64; 3], a: &[f64], squared: &[f64], out: &mut [f64
     }
 }
 
-/// |I - A| on the leading `short` rows and columns.
+/// |I - A| on the leading `short` rows and columns; A is the same afterwards but for rounding.
 #[inline(always)]
-fn distance_from_identity(a: &[f64], short: usize, padded: usize) -> f64 {
-    // |A - I|^2 = |A|^2 - 2 tr A + n would cancel; the diagonal is taken apart.
+fn distance_from_identity(a: &mut [f64], short: usize, padded: usize) -> f64 {
     let mut squares = [0.0; PADDING];
-    for (i, column) in a.chunks_exact(padded).enumerate().take(short) {
+    for (i, column) in a.chunks_exact_mut(padded).enumerate().take(short) {
+        column[i] -= 1.0;
         for block in column.as_chunks::<PADDING>().0 {
             for (s, x) in squares.iter_mut().zip(block) {
                 *s += x * x;
             }
         }
-        let x = column[i];
-        squares[i % PADDING] += (x - 1.0) * (x - 1.0) - x * x;
+        column[i] += 1.0;
     }
-    squares.iter().sum::<f64>().max(0.0).sqrt()
+    squares.iter().sum::<f64>().sqrt()
 }
 
 /// Copies G, or its transpose if that has fewer rows, to `x` with rows padded.
@@ -239,6 +256,33 @@ fn store(x: &[f64], padded: usize, out: &mut DMatrix<f64>) {
             for (from, value) in x.chunks_exact(padded).zip(to) {
                 *value = from[row];
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_polynomial_of_the_chain_leaves_the_interval_that_the_next_is_made_for() {
+        for (index, &(least, [a, b, c])) in CHAIN.iter().enumerate() {
+            let next = CHAIN.get(index + 1).map_or(0.9997, |entry| entry.0);
+            for step in 0..=10_000 {
+                let x = least.powf(1.0 - f64::from(step) / 10_000.0);
+                let image = x * (a + x * x * (b + c * x * x));
+                assert!(image > next * (1.0 - 1e-5) && image < 1.0 + 1e-12, "entry {index}: {x} goes to {image}");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_leave_the_result_alone() {
+        let mut out = DMatrix::from_element(3, 4, 7.0);
+        let mut state = PolynomialPolar::new(3, 4);
+        for bad in [DMatrix::zeros(3, 4), DMatrix::from_element(3, 4, f64::NAN), DMatrix::from_element(3, 4, 1.0)] {
+            assert!(!state.polar(&bad, &mut out));
+            assert_eq!(out, DMatrix::from_element(3, 4, 7.0));
         }
     }
 }

@@ -4,9 +4,7 @@ use nalgebra::DMatrix;
 
 use super::{OptimizerConfig, Rule};
 use crate::error::{Result, TheoryError, at_least};
-use crate::linalg::dense::{
-    axpy, product, product_transposed, squared_norm, transposed_product, with_vector_units,
-};
+use crate::linalg::dense::{axpy, product, product_transposed, squared_norm, transposed_product, with_vector_units};
 use crate::linalg::newton_schulz::{NewtonSchulzWorkspace, Polynomial};
 use crate::linalg::polar::PolarWorkspace;
 

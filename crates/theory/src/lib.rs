@@ -73,3 +73,9 @@ pub mod statistics;
 pub mod structured;
 
 pub use error::{Result, TheoryError};
+
+/// What `work` gives on a pool of that many threads.
+#[cfg(test)]
+fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}

@@ -55,7 +55,6 @@ impl Passes {
         &self.activations[self.activations.len() - 1]
     }
 
-    #[inline(always)]
     pub(crate) fn forward(&mut self, weights: &[DMatrix<f64>]) {
         for (layer, w) in weights.iter().enumerate() {
             let (before, after) = self.activations.split_at_mut(layer + 1);
@@ -64,7 +63,6 @@ impl Passes {
     }
 
     /// Sets the error to output - `targets` and returns the mean over samples of its squared norm.
-    #[inline(always)]
     pub(crate) fn compare(&mut self, targets: &DMatrix<f64>) -> f64 {
         let last = self.deltas.len() - 1;
         let error = self.deltas[last].as_mut_slice();
@@ -74,7 +72,6 @@ impl Passes {
     }
 
     /// Gradients of the layers from `first` on.
-    #[inline(always)]
     pub(crate) fn backward(&mut self, weights: &[DMatrix<f64>], first: usize) {
         let scale = 1.0 / self.activations[0].ncols() as f64;
         for layer in (first..weights.len()).rev() {
@@ -114,7 +111,6 @@ impl LabelNoise {
     }
 
     /// Draws a batch and computes the gradients of all layers.
-    #[inline(always)]
     pub(crate) fn gradients(&mut self, weights: &[DMatrix<f64>], passes: &mut Passes, rng: &mut impl Rng) {
         fill_gaussian(self.z.as_mut_slice(), rng);
         match &self.root {

@@ -7,7 +7,7 @@ use super::params::ClosedLoopParams;
 use super::result::{Checkpoint, ClosedLoopResult, SeedResult};
 use crate::error::Result;
 use crate::inputs::{InputFamily, off_diagonal_mass, participation_ratio};
-use crate::linalg::dense::{axpy, product, squared_norm, with_vector_units};
+use crate::linalg::dense::{axpy, product, squared_norm};
 use crate::linalg::from_nalgebra;
 use crate::linear_net::{LabelNoise, Passes, optimizers};
 use crate::optimizers::{MatrixOptimizer, OptimizerConfig, Rule};
@@ -85,15 +85,13 @@ impl ClosedLoopSimulation {
         let config = if p.warm_start_rule == Rule::Sgd { config.with_momentum(0.0) } else { config };
         let mut states = optimizers(config, &weights)?;
         let mut passes = Passes::new(&weights, WARM_START_BATCH);
-        with_vector_units(|| {
-            for step in 0..p.warm_start.steps {
-                let left = 1.0 - step as f64 / p.warm_start.steps as f64;
-                data.gradients(&weights, &mut passes, &mut rng);
-                for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
-                    state.step(w, g, p.warm_start.learning_rate * left);
-                }
+        for step in 0..p.warm_start.steps {
+            let left = 1.0 - step as f64 / p.warm_start.steps as f64;
+            data.gradients(&weights, &mut passes, &mut rng);
+            for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
+                state.step(w, g, p.warm_start.learning_rate * left);
             }
-        });
+        }
         Ok(Start { root: inputs.root_matrix, target, weights })
     }
 
@@ -137,20 +135,15 @@ impl ClosedLoopSimulation {
         let mut passes = Passes::new(&weights, p.batch);
         let mut rng = stream(seed, "closed loop pretraining");
         let cooldown_steps = p.cooldown * phase.steps as f64;
-        with_vector_units(|| {
-            for step in 0..phase.steps {
-                let left = (phase.steps - step) as f64;
-                let rate = if left < cooldown_steps {
-                    phase.learning_rate * left / cooldown_steps
-                } else {
-                    phase.learning_rate
-                };
-                data.gradients(&weights, &mut passes, &mut rng);
-                for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
-                    state.step(w, g, rate);
-                }
+        for step in 0..phase.steps {
+            let left = (phase.steps - step) as f64;
+            let rate =
+                if left < cooldown_steps { phase.learning_rate * left / cooldown_steps } else { phase.learning_rate };
+            data.gradients(&weights, &mut passes, &mut rng);
+            for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
+                state.step(w, g, rate);
             }
-        });
+        }
         Ok(weights)
     }
 }
@@ -227,12 +220,11 @@ impl<'a> Tasks<'a> {
             for (w, c) in self.weights.iter_mut().zip(checkpoint) {
                 w.copy_from(c);
             }
-            with_vector_units(|| least = least.min(self.run(rule, rate)));
+            least = least.min(self.run(rule, rate));
         }
         least
     }
 
-    #[inline(always)]
     fn run(&mut self, rule: Rule, rate: f64) -> f64 {
         let p = self.params;
         let Some((_, states)) = self.states.iter_mut().find(|(r, _)| *r == rule) else {
@@ -273,6 +265,7 @@ impl<'a> Tasks<'a> {
 mod tests {
     use super::*;
     use crate::closed_loop::Phase;
+    use crate::on_threads;
     use crate::structured::{FinetuneParams, RateGrid};
     use std::collections::BTreeMap;
 
@@ -322,13 +315,7 @@ mod tests {
         p.tasks = 1;
         p.pretraining.values_mut().for_each(|phase| phase.steps = 300);
         let simulation = p.check().unwrap();
-        let with = |threads| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap()
-                .install(|| simulation.run(|| ()).unwrap())
-        };
+        let with = |threads| on_threads(threads, || simulation.run(|| ()).unwrap());
         assert_eq!(with(1), with(3));
     }
 

@@ -30,7 +30,7 @@ impl Preset {
         let rules: &[Rule] = if quick {
             &[Rule::Sgd, Rule::Adam, Rule::Muon]
         } else {
-            &[Rule::Sgd, Rule::Sign, Rule::Adam, Rule::Lion, Rule::Muon, Rule::ShampooQuarter, Rule::NaturalGradient]
+            &[Rule::Sgd, Rule::Sign, Rule::Adam, Rule::Lion, Rule::Muon, Rule::NaturalGradient]
         };
         let width = if quick { 24 } else { 32 };
         Self {
@@ -45,13 +45,13 @@ impl Preset {
                 } else {
                     vec![Teacher::Linear, Teacher::LowRank { rank: 1 }, Teacher::RandomLabels]
                 },
-                seeds: if quick { 5 } else { 6 },
+                seeds: if quick { 5 } else { 10 },
                 finetune: FinetuneParams {
-                    steps: if quick { 150 } else { 200 },
+                    steps: 150,
                     momentum: 0.9,
                     second_moment_decay: 0.95,
                     share: 0.1,
-                    rates: grids(rules, if quick { 8 } else { 9 }),
+                    rates: grids(rules, 8),
                 },
             },
         }

@@ -101,9 +101,13 @@ impl Preset {
 
     /// The preset of that size.
     pub fn new(size: Size) -> Self {
-        let run = |rule, momentum, learning_rate, steps| Run { rule, momentum, learning_rate, steps };
-        let diagonal = |rule, shape, learning_rate| DiagonalRun { rule, shape, learning_rate };
         let quick = size == Size::Quick;
+        // Half the steps: the second half of a long run only fluctuates about its end.
+        let run = |rule, momentum, learning_rate, steps| {
+            let steps = if quick { steps / 2 } else { steps };
+            Run { rule, momentum, learning_rate, steps }
+        };
+        let diagonal = |rule, shape, learning_rate| DiagonalRun { rule, shape, learning_rate };
         let mut responses = Vec::new();
         for (outputs, inputs) in [(4, 4), (4, 16), (4, 64), (16, 4), (16, 16)] {
             for momentum in [0.0, 0.9] {
@@ -131,9 +135,9 @@ impl Preset {
             separation_outputs: 4,
             separation_runs: vec![run(Rule::Sgd, 0.0, 0.005, 150_000), run(Rule::Muon, 0.9, 0.002, 150_000)],
             responses,
-            response_steps: if quick { 60_000 } else { 600_000 },
+            response_steps: if quick { 30_000 } else { 600_000 },
             diagonal_features: 40,
-            diagonal_steps: if quick { 100_000 } else { 300_000 },
+            diagonal_steps: if quick { 50_000 } else { 300_000 },
             diagonal_runs: vec![
                 diagonal(Rule::Sgd, Shape::Row, 0.1),
                 diagonal(Rule::Adam, Shape::Row, 0.006),

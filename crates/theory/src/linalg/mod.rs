@@ -5,8 +5,10 @@
 
 mod decompositions;
 pub mod dense;
+mod kernel;
 pub mod newton_schulz;
 pub mod polar;
+mod polynomial;
 
 pub use decompositions::{
     Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, spectral_power, svd, symmetric_eigen,

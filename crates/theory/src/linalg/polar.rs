@@ -1,13 +1,16 @@
 //! The exact polar factor, in place and without allocation: what Muon's step needs hundreds of thousands of times.
 //!
-//! One-sided Jacobi: the columns of B = G V are rotated in pairs (and V with them) until they are orthogonal; then
-//! their lengths are the singular values and polar(G) = B diag(1/σ) V^T. V starts from the last call's: an
-//! optimizer's momentum changes little from step to step, so two or three sweeps suffice instead of six to eight.
+//! Products of polynomials first (`polynomial`), which is fast and refuses matrices without full rank or nearly so; for
+//! those, one-sided Jacobi: the columns of B = G V are rotated in pairs (and V with them) until they are orthogonal; then
+//! their lengths are the singular values and polar(G) = B diag(1/σ) V^T. V starts from the last call's: an optimizer's
+//! momentum changes little from step to step, so two or three sweeps suffice instead of six to eight.
 
 use nalgebra::DMatrix;
+use pulp::NullaryFnOnce;
 
 use super::RANK_TOLERANCE;
-use super::dense::{axpy, dot, product, product_transposed, transpose};
+use super::dense::{axpy, dot, product, product_transposed, transpose, with_vector_units};
+use super::polynomial::PolynomialPolar;
 
 /// No input needs as many sweeps as this; the bound only guards against a NaN.
 const MAX_SWEEPS: usize = 60;
@@ -15,6 +18,8 @@ const MAX_SWEEPS: usize = 60;
 const LAST_SWEEP_COSINE: f64 = 1e-6;
 /// Calls between two re-orthogonalisations of V, whose rounding errors add up.
 const CALLS_BETWEEN_RESTARTS: u32 = 200;
+/// Polar factors by rotations alone after one that polynomials could not give: such matrices come in long rows.
+const CALLS_BETWEEN_POLYNOMIALS: u32 = 50;
 
 /// Buffers for polar factors of matrices of one shape.
 #[derive(Debug, Clone)]
@@ -30,6 +35,9 @@ pub struct PolarWorkspace {
     /// Squared lengths of the columns of B.
     squared: Vec<f64>,
     calls: u32,
+    polynomial: PolynomialPolar,
+    /// Calls until polynomials are tried again.
+    rotations_left: u32,
 }
 
 impl PolarWorkspace {
@@ -43,6 +51,8 @@ impl PolarWorkspace {
             v: DMatrix::identity(short, short),
             squared: vec![0.0; short],
             calls: 0,
+            polynomial: PolynomialPolar::new(rows, cols),
+            rotations_left: 0,
         }
     }
 
@@ -53,38 +63,40 @@ impl PolarWorkspace {
     ///
     /// # Panics
     /// If a shape is not the workspace's.
-    #[inline(always)]
     pub fn polar(&mut self, g: &DMatrix<f64>, out: &mut DMatrix<f64>) {
+        // A single column needs neither.
+        if self.squared.len() > 1 {
+            if self.rotations_left > 0 {
+                self.rotations_left -= 1;
+            } else if self.polynomial.polar(g, out) {
+                return;
+            } else {
+                self.rotations_left = CALLS_BETWEEN_POLYNOMIALS;
+            }
+        }
         self.decompose(g);
-        let short = self.squared.len();
-        let threshold = self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE);
+        let threshold = self.threshold();
         let long = self.rotated.nrows();
-        let (rotated, v) = (self.rotated.as_mut_slice(), self.v.as_slice());
-        // tall is no longer needed: it takes the tall polar factor.
-        let tall = self.tall.as_mut_slice();
-        tall.fill(0.0);
-        for (p, &squared) in self.squared.iter().enumerate() {
-            if squared <= threshold {
-                continue;
-            }
-            let column = &rotated[p * long..(p + 1) * long];
-            let scale = 1.0 / squared.sqrt();
-            for j in 0..short {
-                axpy(scale * v[p * short + j], column, &mut tall[j * long..(j + 1) * long]);
-            }
+        for (column, &squared) in self.rotated.as_mut_slice().chunks_exact_mut(long).zip(&self.squared) {
+            let scale = if squared <= threshold { 0.0 } else { 1.0 / squared.sqrt() };
+            column.iter_mut().for_each(|x| *x *= scale);
         }
         if self.wide {
-            transpose(&self.tall, out);
+            product_transposed(1.0, &self.v, &self.rotated, out);
         } else {
-            out.copy_from(&self.tall);
+            product_transposed(1.0, &self.rotated, &self.v, out);
         }
+    }
+
+    /// Squared lengths up to this count as zero.
+    fn threshold(&self) -> f64 {
+        self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE)
     }
 
     /// The nuclear norm of `g`, the sum of its singular values.
     ///
     /// # Panics
     /// If the shape is not the workspace's.
-    #[inline(always)]
     pub fn nuclear_norm(&mut self, g: &DMatrix<f64>) -> f64 {
         self.decompose(g);
         self.squared.iter().map(|x| x.sqrt()).sum()
@@ -96,29 +108,23 @@ impl PolarWorkspace {
     ///
     /// # Panics
     /// If a shape is not the workspace's, or the workspace is not for square matrices.
-    #[inline(always)]
     pub fn symmetric_power(&mut self, s: &DMatrix<f64>, power: f64, out: &mut DMatrix<f64>) {
+        assert!(self.rotated.is_square(), "a square matrix");
         self.decompose(s);
         let n = self.squared.len();
-        assert!(self.rotated.is_square() && out.shape() == (n, n), "a square matrix");
-        let threshold = self.squared.iter().fold(0.0f64, |m, &x| m.max(x)) * (RANK_TOLERANCE * RANK_TOLERANCE);
-        let v = self.v.as_slice();
-        let out = out.as_mut_slice();
-        out.fill(0.0);
-        for (p, &squared) in self.squared.iter().enumerate() {
-            if squared <= threshold {
-                continue;
-            }
-            let scale = squared.powf(0.5 * power);
-            let vector = &v[p * n..(p + 1) * n];
-            for j in 0..n {
-                axpy(scale * vector[j], vector, &mut out[j * n..(j + 1) * n]);
+        let threshold = self.threshold();
+        // V is the eigenvectors; B, no longer needed, takes them scaled.
+        let columns = self.rotated.as_mut_slice().chunks_exact_mut(n).zip(self.v.as_slice().chunks_exact(n));
+        for ((scaled, vector), &squared) in columns.zip(&self.squared) {
+            let scale = if squared <= threshold { 0.0 } else { squared.powf(0.5 * power) };
+            for (scaled, x) in scaled.iter_mut().zip(vector) {
+                *scaled = scale * x;
             }
         }
+        product_transposed(1.0, &self.rotated, &self.v, out);
     }
 
     /// Makes the columns of `rotated` = `tall` V orthogonal and their squared lengths known.
-    #[inline(always)]
     fn decompose(&mut self, g: &DMatrix<f64>) {
         if self.wide {
             transpose(g, &mut self.tall);
@@ -130,10 +136,26 @@ impl PolarWorkspace {
             orthonormalise(&mut self.v);
         }
         product(&self.tall, &self.v, &mut self.rotated);
-        let (long, short) = self.rotated.shape();
-        let columns = self.rotated.as_mut_slice();
+        with_vector_units(Rotations { columns: &mut self.rotated, v: &mut self.v, squared: &mut self.squared });
+    }
+}
+
+/// The sweeps of one decomposition.
+struct Rotations<'a> {
+    columns: &'a mut DMatrix<f64>,
+    v: &'a mut DMatrix<f64>,
+    squared: &'a mut [f64],
+}
+
+impl NullaryFnOnce for Rotations<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (long, short) = self.columns.shape();
+        let columns = self.columns.as_mut_slice();
         let v = self.v.as_mut_slice();
-        let squared = &mut self.squared;
+        let squared = self.squared;
         for _ in 0..MAX_SWEEPS {
             let mut largest = 0.0;
             for (j, length) in squared.iter_mut().enumerate() {
@@ -209,7 +231,6 @@ fn orthonormalise(v: &mut DMatrix<f64>) {
 }
 
 /// The Gram matrix G G^T or G^T G, whichever is smaller, into `out`.
-#[inline(always)]
 pub(crate) fn smaller_gram(g: &DMatrix<f64>, out: &mut DMatrix<f64>) {
     if g.nrows() <= g.ncols() {
         product_transposed(1.0, g, g, out);
@@ -273,6 +294,33 @@ mod tests {
         assert!((out.tr_mul(&out) - DMatrix::identity(10, 10)).norm() < 1e-9);
         workspace.polar(&DMatrix::zeros(16, 10), &mut out);
         assert_eq!(out.norm(), 0.0);
+    }
+
+    #[test]
+    fn polynomials_and_rotations_agree_at_every_condition() {
+        let mut rng = stream(5, "test");
+        for (m, n) in [(4, 24), (24, 8), (16, 16), (7, 3), (20, 33)] {
+            for decades in [1.0, 3.0, 5.0] {
+                let svd = gaussian_matrix(m, n, &mut rng).svd(true, true);
+                let rank = m.min(n);
+                let graded =
+                    nalgebra::DVector::from_fn(rank, |i, _| 10f64.powf(-decades * i as f64 / (rank - 1) as f64));
+                let g = svd.u.unwrap() * DMatrix::from_diagonal(&graded) * svd.v_t.unwrap();
+                let mut fast = PolarWorkspace::new(m, n);
+                let mut out = DMatrix::zeros(m, n);
+                // The first calls find out where the chain has to begin.
+                for _ in 0..10 {
+                    fast.polar(&g, &mut out);
+                }
+                assert_eq!(fast.rotations_left, 0, "{m} x {n}, {decades} decades");
+                let mut rotated = DMatrix::zeros(m, n);
+                let mut slow = PolarWorkspace { rotations_left: 1, ..PolarWorkspace::new(m, n) };
+                slow.polar(&g, &mut rotated);
+                assert!((&out - &rotated).norm() < 1e-14 * 10f64.powf(decades) + 1e-13, "{m} x {n}, {decades} decades");
+                let gram = if m < n { &out * out.transpose() } else { out.tr_mul(&out) };
+                assert!((gram - DMatrix::identity(rank, rank)).norm() < 1e-13);
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use nalgebra::DMatrix;
 
 use super::{OptimizerConfig, Rule};
 use crate::error::{Result, TheoryError, at_least};
-use crate::linalg::dense::{product, product_transposed, squared_norm, transposed_product};
+use crate::linalg::dense::{axpy, product, product_transposed, squared_norm, transposed_product, with_vector_units};
 use crate::linalg::newton_schulz::{NewtonSchulzWorkspace, Polynomial};
 use crate::linalg::polar::PolarWorkspace;
 
@@ -17,7 +17,9 @@ const NEWTON_SCHULZ_STEPS: usize = 5;
 #[derive(Debug, Clone)]
 pub struct MatrixOptimizer {
     config: OptimizerConfig,
-    steps: i32,
+    /// The decays to the power of the number of steps taken, for the corrections of the averages' start from zero.
+    momentum_power: f64,
+    second_moment_power: f64,
     /// Exponential average of the gradients, m x n.
     average: DMatrix<f64>,
     /// What the rule is applied to: the average, corrected for its start from zero.
@@ -57,12 +59,11 @@ impl Side {
     }
 
     /// Takes in `self.gram` and brings `root` up to date.
-    #[inline(always)]
-    fn update(&mut self, decay: f64, steps: i32, power: f64) {
-        average_in(&mut self.average, &self.gram, decay);
-        let correction = 1.0 / (1.0 - decay.powi(steps));
-        self.gram.copy_from(&self.average);
-        self.gram *= correction;
+    fn update(&mut self, decay: f64, correction: f64, power: f64) {
+        for (average, gram) in self.average.as_mut_slice().iter_mut().zip(self.gram.as_mut_slice()) {
+            *average = decay * *average + (1.0 - decay) * *gram;
+            *gram = correction * *average;
+        }
         self.workspace.symmetric_power(&self.gram, power, &mut self.root);
     }
 }
@@ -95,7 +96,8 @@ impl MatrixOptimizer {
         };
         Ok(Self {
             config,
-            steps: 0,
+            momentum_power: 1.0,
+            second_moment_power: 1.0,
             average: DMatrix::zeros(rows, cols),
             corrected: DMatrix::zeros(rows, cols),
             direction: DMatrix::zeros(rows, cols),
@@ -125,7 +127,7 @@ impl MatrixOptimizer {
 
     /// Forgets everything seen, so that the buffers serve another run.
     pub fn reset(&mut self) {
-        self.steps = 0;
+        (self.momentum_power, self.second_moment_power) = (1.0, 1.0);
         self.average.fill(0.0);
         match &mut self.rule {
             RuleState::SecondMoments(v) => v.fill(0.0),
@@ -142,11 +144,12 @@ impl MatrixOptimizer {
     ///
     /// # Panics
     /// If the gradient's shape is not this state's.
-    #[inline(always)]
-    pub fn direction(&mut self, gradient: &DMatrix<f64>) -> &DMatrix<f64> {
+    pub fn direction<'a>(&'a mut self, gradient: &'a DMatrix<f64>) -> &'a DMatrix<f64> {
         assert_eq!(gradient.shape(), self.average.shape(), "gradient's shape");
-        self.steps += 1;
         let OptimizerConfig { rule, momentum, second_moment_decay } = self.config;
+        self.momentum_power *= momentum;
+        self.second_moment_power *= second_moment_decay;
+        let second_moment_correction = 1.0 / (1.0 - self.second_moment_power);
         if rule == Rule::Lion {
             for ((d, m), &g) in self.direction.iter_mut().zip(self.average.iter_mut()).zip(gradient.iter()) {
                 *d = sign(momentum * *m + (1.0 - momentum) * g);
@@ -154,60 +157,66 @@ impl MatrixOptimizer {
             }
             return &self.direction;
         }
-        if momentum == 0.0 {
-            self.corrected.copy_from(gradient);
+        let averaged = if momentum == 0.0 {
+            gradient
         } else {
-            average_in(&mut self.average, gradient, momentum);
-            let correction = 1.0 / (1.0 - momentum.powi(self.steps));
-            for (c, &m) in self.corrected.iter_mut().zip(self.average.iter()) {
-                *c = correction * m;
-            }
-        }
+            let correction = 1.0 / (1.0 - self.momentum_power);
+            let (average, corrected) = (self.average.as_mut_slice(), self.corrected.as_mut_slice());
+            with_vector_units(|| {
+                for ((c, m), &g) in corrected.iter_mut().zip(average).zip(gradient.as_slice()) {
+                    *m = momentum * *m + (1.0 - momentum) * g;
+                    *c = correction * *m;
+                }
+            });
+            &self.corrected
+        };
         let direction = &mut self.direction;
         match &mut self.rule {
             RuleState::SecondMoments(second) => {
-                let correction = 1.0 / (1.0 - second_moment_decay.powi(self.steps));
-                let (m, v) = (self.corrected.as_slice(), second.as_mut_slice());
-                for (((d, v), &m), &g) in direction.as_mut_slice().iter_mut().zip(v).zip(m).zip(gradient.as_slice()) {
-                    *v = second_moment_decay * *v + (1.0 - second_moment_decay) * g * g;
-                    *d = m / ((correction * *v).sqrt() + ADAM_EPSILON);
-                }
+                let (m, v) = (averaged.as_slice(), second.as_mut_slice());
+                let (d, g) = (direction.as_mut_slice(), gradient.as_slice());
+                with_vector_units(|| {
+                    for (((d, v), &m), &g) in d.iter_mut().zip(v).zip(m).zip(g) {
+                        *v = second_moment_decay * *v + (1.0 - second_moment_decay) * g * g;
+                        *d = m / ((second_moment_correction * *v).sqrt() + ADAM_EPSILON);
+                    }
+                });
             }
-            RuleState::Polar(workspace) => workspace.polar(&self.corrected, direction),
+            RuleState::Polar(workspace) => workspace.polar(averaged, direction),
             RuleState::NewtonSchulz(workspace) => {
-                workspace.iterate(&self.corrected, Polynomial::KellerJordan, NEWTON_SCHULZ_STEPS, direction)
+                workspace.iterate(averaged, Polynomial::KellerJordan, NEWTON_SCHULZ_STEPS, direction)
             }
             RuleState::Shampoo { left, right, power, product: half_way } => {
-                half_way.copy_from(&self.corrected);
+                half_way.copy_from(averaged);
                 if let Some(left) = left {
                     product_transposed(1.0, gradient, gradient, &mut left.gram);
-                    left.update(second_moment_decay, self.steps, *power);
-                    product(&left.root, &self.corrected, half_way);
+                    left.update(second_moment_decay, second_moment_correction, *power);
+                    product(&left.root, averaged, half_way);
                 }
                 match right {
                     Some(right) => {
                         transposed_product(gradient, gradient, &mut right.gram);
-                        right.update(second_moment_decay, self.steps, *power);
+                        right.update(second_moment_decay, second_moment_correction, *power);
                         product(half_way, &right.root, direction);
                     }
                     None => direction.copy_from(half_way),
                 }
             }
-            RuleState::Metric(metric) => product(&self.corrected, metric, direction),
+            RuleState::Metric(metric) => product(averaged, metric, direction),
             RuleState::None => match rule {
                 Rule::Sign => {
-                    for (d, &m) in direction.iter_mut().zip(self.corrected.iter()) {
+                    for (d, &m) in direction.iter_mut().zip(averaged.iter()) {
                         *d = sign(m);
                     }
                 }
                 Rule::NormalisedSgd => {
-                    let norm = squared_norm(&self.corrected).sqrt();
+                    let norm = squared_norm(averaged).sqrt();
                     let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-                    for (d, &m) in direction.iter_mut().zip(self.corrected.iter()) {
+                    for (d, &m) in direction.iter_mut().zip(averaged.iter()) {
                         *d = scale * m;
                     }
                 }
-                _ => direction.copy_from(&self.corrected),
+                _ => return averaged,
             },
         }
         &self.direction
@@ -217,20 +226,9 @@ impl MatrixOptimizer {
     ///
     /// # Panics
     /// If a shape is not this state's.
-    #[inline(always)]
     pub fn step(&mut self, weights: &mut DMatrix<f64>, gradient: &DMatrix<f64>, learning_rate: f64) {
         let direction = self.direction(gradient);
-        for (w, &d) in weights.as_mut_slice().iter_mut().zip(direction.as_slice()) {
-            *w -= learning_rate * d;
-        }
-    }
-}
-
-/// average <- decay * average + (1 - decay) * value.
-#[inline(always)]
-fn average_in(average: &mut DMatrix<f64>, value: &DMatrix<f64>, decay: f64) {
-    for (a, &x) in average.as_mut_slice().iter_mut().zip(value.as_slice()) {
-        *a = decay * *a + (1.0 - decay) * x;
+        with_vector_units(|| axpy(-learning_rate, direction.as_slice(), weights.as_mut_slice()));
     }
 }
 

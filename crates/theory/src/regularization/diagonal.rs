@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, at_least, in_range, not_negative, parameter, positive};
 use crate::inputs::participation_ratio;
-use crate::linalg::dense::{dot, with_vector_units};
+use crate::linalg::dense::dot;
 use crate::optimizers::{MatrixOptimizer, OptimizerConfig, Rule};
 use crate::random::{gaussian_matrix, stream};
 
@@ -135,33 +135,31 @@ impl DiagonalSimulation {
         let mut product = vec![0.0; d];
         let mut gradient = vec![0.0; d];
         let mut noise = stream(seed, "diagonal noise");
-        with_vector_units(|| {
-            for step in 0..p.steps {
-                for (b, (u, v)) in product.iter_mut().zip(u.iter().zip(v.iter())) {
-                    *b = u * v;
-                }
-                gradient.fill(0.0);
-                for slot in 0..p.batch {
-                    let pick = rand::RngExt::random_range(&mut noise, slot..p.samples);
-                    order.swap(slot, pick);
-                    let sample = order[slot];
-                    let column = &x.as_slice()[sample * d..(sample + 1) * d];
-                    let xi: f64 = StandardNormal.sample(&mut noise);
-                    let error = dot(column, &product) - labels[sample] - p.label_noise * xi;
-                    for (g, x) in gradient.iter_mut().zip(column) {
-                        *g += error * x / p.batch as f64;
-                    }
-                }
-                for i in 0..d {
-                    gu[i] = gradient[i] * v[i];
-                    gv[i] = gradient[i] * u[i];
-                }
-                let left = (p.steps - step) as f64 / p.steps as f64;
-                let rate = p.learning_rate * (4.0 * left).min(1.0);
-                states[0].step(&mut u, &gu, rate);
-                states[1].step(&mut v, &gv, rate);
+        for step in 0..p.steps {
+            for (b, (u, v)) in product.iter_mut().zip(u.iter().zip(v.iter())) {
+                *b = u * v;
             }
-        });
+            gradient.fill(0.0);
+            for slot in 0..p.batch {
+                let pick = rand::RngExt::random_range(&mut noise, slot..p.samples);
+                order.swap(slot, pick);
+                let sample = order[slot];
+                let column = &x.as_slice()[sample * d..(sample + 1) * d];
+                let xi: f64 = StandardNormal.sample(&mut noise);
+                let error = dot(column, &product) - labels[sample] - p.label_noise * xi;
+                for (g, x) in gradient.iter_mut().zip(column) {
+                    *g += error * x / p.batch as f64;
+                }
+            }
+            for i in 0..d {
+                gu[i] = gradient[i] * v[i];
+                gv[i] = gradient[i] * u[i];
+            }
+            let left = (p.steps - step) as f64 / p.steps as f64;
+            let rate = p.learning_rate * (4.0 * left).min(1.0);
+            states[0].step(&mut u, &gu, rate);
+            states[1].step(&mut v, &gv, rate);
+        }
         let beta: Vec<f64> = u.iter().zip(v.iter()).map(|(u, v)| u * v).collect();
         let sum = |f: &dyn Fn(f64) -> f64, values: &[f64]| values.iter().map(|&x| f(x)).sum::<f64>();
         let missed: Vec<f64> = beta.iter().zip(&truth).map(|(a, b)| a - b).collect();

@@ -14,7 +14,6 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, at_least, in_range, not_empty, positive};
-use crate::linalg::dense::with_vector_units;
 use crate::optimizers::{MatrixOptimizer, OptimizerConfig, Rule};
 use crate::random::{fill_gaussian, stream};
 
@@ -83,29 +82,27 @@ pub fn noise_response(params: &ResponseParams, seed: u64) -> Result<NoiseRespons
     let mut inner = DMatrix::<f64>::zeros(m, n);
     let mut squares = DMatrix::<f64>::zeros(m, n);
     let mut block = DMatrix::<f64>::zeros(m, n);
-    with_vector_units(|| {
-        // The first block only brings the averages into their stationary state.
-        for index in 0..=params.blocks {
-            block.fill(0.0);
-            for _ in 0..params.block_steps {
-                fill_gaussian(noise.as_mut_slice(), &mut rng);
-                noise.component_mul_assign(&roots);
-                let direction = optimizer.direction(&noise);
-                for k in 0..m * n {
-                    average[k] = params.momentum * average[k] + (1.0 - params.momentum) * noise[k];
-                    block[k] += direction[k];
-                    if index > 0 {
-                        inner[k] += direction[k] * average[k];
-                    }
-                }
-            }
-            if index > 0 {
-                for k in 0..m * n {
-                    squares[k] += block[k] * block[k];
+    // The first block only brings the averages into their stationary state.
+    for index in 0..=params.blocks {
+        block.fill(0.0);
+        for _ in 0..params.block_steps {
+            fill_gaussian(noise.as_mut_slice(), &mut rng);
+            noise.component_mul_assign(&roots);
+            let direction = optimizer.direction(&noise);
+            for k in 0..m * n {
+                average[k] = params.momentum * average[k] + (1.0 - params.momentum) * noise[k];
+                block[k] += direction[k];
+                if index > 0 {
+                    inner[k] += direction[k] * average[k];
                 }
             }
         }
-    });
+        if index > 0 {
+            for k in 0..m * n {
+                squares[k] += block[k] * block[k];
+            }
+        }
+    }
     let steps = (params.blocks * params.block_steps) as f64;
     let averaged = (1.0 - params.momentum) / (1.0 + params.momentum);
     let gain = DMatrix::from_fn(m, n, |i, j| inner[(i, j)] / steps / (averaged * curvature[(i, j)]));

@@ -2,14 +2,12 @@
 
 use nalgebra::DMatrix;
 use ndarray::Array2;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::functional::{Functional, TwoLayerFunctional};
 use super::minimum::closed_form_minimum;
 use crate::error::{Result, at_least, in_range, not_negative, parameter, positive};
 use crate::inputs::{InputFamily, Inputs, off_diagonal_mass, participation_ratio};
-use crate::linalg::dense::with_vector_units;
 use crate::linalg::{from_nalgebra, random_orthogonal, svd, to_nalgebra};
 use crate::linear_net::{LabelNoise, Passes, end_to_end, optimizers};
 use crate::optimizers::OptimizerConfig;
@@ -172,18 +170,15 @@ impl TwoLayerSimulation {
         let cooldown_steps = p.cooldown * p.steps as f64;
         for record in 0..p.records {
             let (from, to) = (record * p.steps / p.records, (record + 1) * p.steps / p.records);
-            let mut advance = |rng: &mut ChaCha8Rng| {
-                for step in from..to {
-                    let left = (p.steps - step) as f64;
-                    let rate =
-                        if left < cooldown_steps { p.learning_rate * left / cooldown_steps } else { p.learning_rate };
-                    data.gradients(&weights, &mut passes, rng);
-                    for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
-                        state.step(w, g, rate);
-                    }
+            for step in from..to {
+                let left = (p.steps - step) as f64;
+                let rate =
+                    if left < cooldown_steps { p.learning_rate * left / cooldown_steps } else { p.learning_rate };
+                data.gradients(&weights, &mut passes, &mut rng);
+                for ((state, w), g) in states.iter_mut().zip(&mut weights).zip(&passes.gradients) {
+                    state.step(w, g, rate);
                 }
-            };
-            with_vector_units(|| advance(&mut rng));
+            }
             if !weights.iter().all(|w| w.norm() < 1e8) {
                 diverged = true;
                 break;

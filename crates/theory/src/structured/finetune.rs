@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::task::Task;
 use crate::error::{Result, at_least, in_range, not_empty, parameter, positive};
-use crate::linalg::dense::{product, product_transposed, squared_norm, with_vector_units};
+use crate::linalg::dense::{axpy, product, product_transposed, squared_norm, with_vector_units};
 use crate::linalg::{spectral_power, to_nalgebra};
 use crate::optimizers::{MatrixOptimizer, OptimizerConfig, Rule};
 
@@ -137,13 +137,12 @@ impl<'a> Finetuner<'a> {
         let mut least = f64::INFINITY;
         for rate in grid.rates() {
             optimizer.reset();
-            with_vector_units(|| least = least.min(self.run(&mut optimizer, rate)));
+            least = least.min(self.run(&mut optimizer, rate));
         }
         Ok(least)
     }
 
     /// Least forgetting along one run.
-    #[inline(always)]
     fn run(&mut self, optimizer: &mut MatrixOptimizer, rate: f64) -> f64 {
         let n = self.x.ncols() as f64;
         self.weights.fill(0.0);
@@ -151,7 +150,7 @@ impl<'a> Finetuner<'a> {
         let mut least = f64::INFINITY;
         for step in 0..self.params.steps {
             product(&self.weights, &self.x, &mut self.error);
-            self.error -= &self.y;
+            with_vector_units(|| axpy(-1.0, self.y.as_slice(), self.error.as_mut_slice()));
             let loss = squared_norm(&self.error) / n;
             if loss < self.params.share * first {
                 product(&self.weights, &self.root, &mut self.on_root);

@@ -193,6 +193,7 @@ pub fn tie_line(cells: &[&CellResult], numerator: Rule, denominator: Rule) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::on_threads;
     use crate::structured::RateGrid;
     use std::collections::BTreeMap;
 
@@ -229,13 +230,7 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let simulation = params().check().unwrap();
-        let with = |threads| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap()
-                .install(|| simulation.run(|| ()).unwrap())
-        };
+        let with = |threads| on_threads(threads, || simulation.run(|| ()).unwrap());
         assert_eq!(with(1), with(3));
     }
 

@@ -13,3 +13,4 @@ mod diverged;
 mod documented_commands;
 mod first_run;
 mod interrupted;
+mod memorization;

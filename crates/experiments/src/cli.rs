@@ -149,7 +149,7 @@ fn split_tasks(given: &[String]) -> Vec<String> {
 }
 
 /// The command as it was typed, with the program's name alone.
-fn command_line() -> String {
+pub fn command_line() -> String {
     let mut words = std::env::args();
     let program = words.next().unwrap_or_default();
     let name = PathBuf::from(program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

@@ -23,6 +23,7 @@ pub mod figures;
 pub mod finetune;
 pub mod grid;
 pub mod hash;
+pub mod memorization;
 pub mod memory;
 pub mod ngram;
 pub mod preset;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use experiments::cli::{RunFlags, finish, parse, run};
 use experiments::error::Result;
+use experiments::memorization;
 use experiments::theory_figures::{self, FigureName, TheoryOptions, TheoryPreset};
 use experiments::tradeoff::{self, Options};
 
@@ -23,8 +24,19 @@ struct Flags {
 /// Every experiment in turn; each adds its section to the one report.
 fn everything(options: &Options) -> Result<PathBuf> {
     let page = tradeoff::run(options)?;
-    // The simulations have presets of their own, by the same names; other presets are about networks alone.
+    // The other experiments have presets of their own, by the same names; a preset from a file is about `tradeoff` alone.
     let name = &options.preset.name;
+    if !memorization::BUILT_IN.iter().any(|(known, _)| known == name) {
+        return Ok(page);
+    }
+    let page = memorization::run(&memorization::Options {
+        preset: memorization::Preset::find(name)?,
+        out: options.out.clone(),
+        jobs: options.jobs,
+        snapshot_every: options.snapshot_every,
+        display: options.display,
+        command: options.command.clone(),
+    })?;
     if !["quick", "standard"].contains(&name.as_str()) {
         return Ok(page);
     }

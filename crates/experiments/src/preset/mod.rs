@@ -7,9 +7,11 @@ use std::path::Path;
 use models::optim::{AdamW, Muon, Policy, RuleConfig, Scope, Sgd};
 use models::schedule::Decay;
 use models::{ModelConfig, Tokenizer};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
+pub(crate) use validate::{at_least, positive};
 
 /// The presets that come with the program: name and text.
 pub const BUILT_IN: [(&str, &str); 3] = [
@@ -17,6 +19,16 @@ pub const BUILT_IN: [(&str, &str); 3] = [
     ("quick", include_str!("../../presets/quick.toml")),
     ("standard", include_str!("../../presets/standard.toml")),
 ];
+
+/// A preset from TOML; an error names `origin` and the line.
+pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..start].matches('\n').count() + 1;
+        let message = error.message().replace('\n', ", ");
+        ExperimentError::ParsePreset { origin: origin.into(), line, message }
+    })
+}
 
 /// An optimizer by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -316,13 +328,13 @@ impl Preset {
     /// # Errors
     /// One line with file, line or field if it cannot be read or is not a preset.
     pub fn find(name: &str) -> Result<Self> {
-        let preset = match BUILT_IN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Self::parse(text, &format!("preset {name}"))?,
+        let preset: Self = match BUILT_IN.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => parse_toml(text, &format!("preset {name}"))?,
             None if name.ends_with(".toml") => {
                 let path = Path::new(name);
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
-                Self::parse(&text, name)?
+                parse_toml(&text, name)?
             }
             None => {
                 let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
@@ -332,15 +344,6 @@ impl Preset {
         };
         preset.validate()?;
         Ok(preset)
-    }
-
-    fn parse(text: &str, origin: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text[..start].matches('\n').count() + 1;
-            let message = error.message().replace('\n', ", ");
-            ExperimentError::ParsePreset { origin: origin.into(), line, message }
-        })
     }
 
     /// The preset as TOML, in a form that [`find`](Self::find) reads.

@@ -9,7 +9,8 @@ pub mod newton_schulz;
 pub mod polar;
 
 pub use decompositions::{
-    Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, spectral_power, svd, symmetric_eigen,
+    Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, singular_values_of, spectral_power, svd,
+    symmetric_eigen,
 };
 pub(crate) use decompositions::{from_nalgebra, to_nalgebra};
 

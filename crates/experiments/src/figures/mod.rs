@@ -27,6 +27,7 @@ pub use cell_map::{CellMap, CellPanel};
 pub use consistency::Consistency;
 pub use curves::{Curve, Curves};
 pub use interval_rows::{IntervalMark, IntervalRow, IntervalRows};
+pub(crate) use line_panels::Point;
 pub use line_panels::{LinePanel, LinePanels, Series};
 pub use matched::Matched;
 pub use output::{Figure, FigureError, Saved, save};

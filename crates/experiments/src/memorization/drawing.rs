@@ -4,19 +4,18 @@ use super::Reported;
 use super::measure::Point;
 use super::preset::{Cell, Preset};
 use super::statistics::{Reading, Statistics};
-use crate::figures::theme;
-use crate::figures::{CellMap, CellPanel, LinePanel, LinePanels, Series};
+use crate::figures::{self, CellMap, CellPanel, LinePanel, LinePanels, Series, theme};
 use crate::preset::OptimizerName;
 use crate::stats::MeanInterval;
 use crate::stats::names::display;
 
 /// Mean and interval of some numbers as a point of a series; `None` without numbers.
-fn point(x: f64, numbers: &[f64]) -> Option<(f64, f64, Option<(f64, f64)>)> {
+fn point(x: f64, numbers: &[f64]) -> Option<figures::Point> {
     MeanInterval::arithmetic(numbers).map(|interval| (x, interval.mean, interval.bounds))
 }
 
 /// A series for each optimizer of the preset, from its runs in a cell.
-fn by_optimizer(preset: &Preset, points: impl Fn(OptimizerName) -> Vec<(f64, f64, Option<(f64, f64)>)>) -> Vec<Series> {
+fn by_optimizer(preset: &Preset, points: impl Fn(OptimizerName) -> Vec<figures::Point>) -> Vec<Series> {
     let series = |name: OptimizerName| Series {
         label: display(name.as_str()),
         style: theme::style(name.as_str()),

@@ -14,4 +14,5 @@ mod documented_commands;
 mod finished;
 mod first_run;
 mod interrupted;
+mod memorization;
 mod optimizer_pairs;

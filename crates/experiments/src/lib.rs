@@ -24,6 +24,7 @@ pub mod finetune;
 pub mod finished;
 pub mod grid;
 pub mod hash;
+pub mod memorization;
 pub mod memory;
 pub mod ngram;
 pub mod optimizer_pairs;

@@ -182,13 +182,13 @@ pub(crate) fn report_folder(out: &Path) -> Result<PathBuf> {
     Ok(report)
 }
 
-fn create_folder(path: &Path) -> Result<()> {
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|source| crate::report::ReportError::Write { path: path.into(), source })?;
     Ok(())
 }
 
 /// Runs `work` on a thread pool of its own with one thread, so that its result and its speed do not depend on the other jobs.
-fn single_thread<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+pub(crate) fn single_thread<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     Ok(pool.install(work))
 }

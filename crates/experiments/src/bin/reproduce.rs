@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use experiments::cli::{RunFlags, finish, parse, run};
 use experiments::error::Result;
+use experiments::memorization;
 use experiments::optimizer_pairs::{self, PairsOptions, PairsPreset};
 use experiments::theory_figures::{self, FigureName, TheoryOptions, TheoryPreset};
 use experiments::tradeoff::{self, Options};
@@ -29,11 +30,19 @@ fn everything(options: &Options) -> Result<PathBuf> {
     if !PairsPreset::names().contains(&name) {
         return Ok(page);
     }
-    let page = optimizer_pairs::run(&PairsOptions {
+    optimizer_pairs::run(&PairsOptions {
         preset: PairsPreset { seeds: Some(options.preset.seeds), ..PairsPreset::find(name)? },
         text: options.text.clone(),
         out: options.out.clone(),
         finished: options.finished.clone(),
+        jobs: options.jobs,
+        snapshot_every: options.snapshot_every,
+        display: options.display,
+        command: options.command.clone(),
+    })?;
+    let page = memorization::run(&memorization::Options {
+        preset: memorization::Preset::find(name)?,
+        out: options.out.clone(),
         jobs: options.jobs,
         snapshot_every: options.snapshot_every,
         display: options.display,

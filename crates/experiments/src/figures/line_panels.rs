@@ -14,7 +14,7 @@ const HEAD: f64 = 34.0;
 const LEAST_WIDTH: f64 = 620.0;
 
 /// x, y and the ends of the interval of y.
-pub(super) type Point = (f64, f64, Option<(f64, f64)>);
+pub(crate) type Point = (f64, f64, Option<(f64, f64)>);
 
 /// A named series of points, in ascending x, each with an interval or none.
 #[derive(Clone, Debug)]

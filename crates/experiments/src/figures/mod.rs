@@ -13,6 +13,7 @@ mod output;
 mod panel;
 pub mod theme;
 
+mod cell_map;
 mod consistency;
 mod curves;
 mod interval_rows;
@@ -22,9 +23,11 @@ mod tradeoff;
 
 pub use axis::{Axis, clip_segment};
 pub use canvas::{Anchor, Canvas, DrawError, Text};
+pub use cell_map::{CellMap, CellPanel};
 pub use consistency::Consistency;
 pub use curves::{Curve, Curves};
 pub use interval_rows::{IntervalMark, IntervalRow, IntervalRows};
+pub(crate) use line_panels::Point;
 pub use line_panels::{LinePanel, LinePanels, Series};
 pub use matched::Matched;
 pub use output::{Figure, FigureError, Saved, save};

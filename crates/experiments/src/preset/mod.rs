@@ -7,9 +7,11 @@ use std::path::Path;
 use models::optim::{AdamW, Muon, Policy, RuleConfig, Scope, Sgd};
 use models::schedule::Decay;
 use models::{ModelConfig, Tokenizer};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
+pub(crate) use validate::{at_least, positive};
 
 /// The presets that come with the program: name and text.
 pub const BUILT_IN: [(&str, &str); 3] = [
@@ -17,6 +19,16 @@ pub const BUILT_IN: [(&str, &str); 3] = [
     ("quick", include_str!("../../presets/quick.toml")),
     ("standard", include_str!("../../presets/standard.toml")),
 ];
+
+/// A preset from TOML; an error names `origin` and the line.
+pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..start].matches('\n').count() + 1;
+        let message = error.message().replace('\n', ", ");
+        ExperimentError::ParsePreset { origin: origin.into(), line, message }
+    })
+}
 
 /// An optimizer by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use models::schedule::Decay;
 
-use super::{OptimizerName, Preset};
+use super::{OptimizerName, Preset, PretrainPreset};
 use crate::error::{ExperimentError, Result};
 
 impl Preset {
@@ -60,7 +60,6 @@ impl Preset {
             ("model.layers", model.layers),
             ("model.width", model.width),
             ("model.heads", model.heads),
-            ("pretrain.sequences", pretrain.sequences),
             ("finetune.sequences", finetune.sequences),
             ("evaluation.pretrain-windows", evaluation.pretrain_windows),
             ("evaluation.task-windows", evaluation.task_windows),
@@ -74,25 +73,13 @@ impl Preset {
             return Err(ExperimentError::value("model.width", model.width, expected));
         }
         at_least("finetune.steps", finetune.steps, 1)?;
-        positive("pretrain.clip", pretrain.clip)?;
+        pretrain.validate("pretrain")?;
         positive("finetune.clip", finetune.clip)?;
         positive("finetune.muon-rest", finetune.muon_rest)?;
-        share("pretrain.warmup", pretrain.warmup, true)?;
         share("finetune.warmup", finetune.warmup, true)?;
         share("evaluation.held-out", evaluation.held_out, false)?;
-        for (field, value) in
-            [("pretrain.weight-decay", pretrain.weight_decay), ("finetune.weight-decay", finetune.weight_decay)]
-        {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(ExperimentError::value(field, value, "a number that is not negative"));
-            }
-        }
-        for (field, decay) in [("pretrain.decay", pretrain.decay), ("finetune.decay", finetune.decay)] {
-            if let Decay::Wsd { cooldown } = decay {
-                share(&format!("{field}.wsd.cooldown"), cooldown, false)?;
-            }
-        }
-        Ok(())
+        not_negative("finetune.weight-decay", finetune.weight_decay)?;
+        cooldown("finetune", finetune.decay)
     }
 
     fn validate_names(&self) -> Result<()> {
@@ -139,14 +126,39 @@ impl Preset {
     }
 }
 
-fn at_least(field: &str, value: u64, least: u64) -> Result<()> {
+impl PretrainPreset {
+    /// Checks every field; `name` is the table's.
+    pub(crate) fn validate(&self, name: &str) -> Result<()> {
+        at_least(&format!("{name}.sequences"), self.sequences as u64, 1)?;
+        positive(&format!("{name}.clip"), self.clip)?;
+        share(&format!("{name}.warmup"), self.warmup, true)?;
+        not_negative(&format!("{name}.weight-decay"), self.weight_decay)?;
+        cooldown(name, self.decay)
+    }
+}
+
+fn cooldown(table: &str, decay: Decay) -> Result<()> {
+    match decay {
+        Decay::Wsd { cooldown } => share(&format!("{table}.decay.wsd.cooldown"), cooldown, false),
+        Decay::Constant | Decay::Linear | Decay::Cosine => Ok(()),
+    }
+}
+
+fn not_negative(field: &str, value: f64) -> Result<()> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, "a number that is not negative"))
+}
+
+pub(crate) fn at_least(field: &str, value: u64, least: u64) -> Result<()> {
     if value >= least {
         return Ok(());
     }
     Err(ExperimentError::value(field, value, format!("at least {least}")))
 }
 
-fn positive(field: &str, value: f64) -> Result<()> {
+pub(crate) fn positive(field: &str, value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }

@@ -90,9 +90,8 @@ fn section(
     }
     if !section.controls.is_empty() {
         body.push_str(
-            "<h3>Controls</h3>\n<p>Baselines, and the same statistics for other pairs of checkpoints. They tell what \
-             the optimizer does from what the loss reached and the scale of the weights do; they are no \
-             verdicts on a claim.</p>\n",
+            "<h3>Controls</h3>\n<p>Baselines, and the same statistics in other settings: other pairs of checkpoints, or cells of which the claim \
+             says nothing. They tell what the optimizer does from what else differs; they are no verdicts on a claim.</p>\n",
         );
         scorecard(body, &section.controls.iter().collect::<Vec<_>>(), Kind::Controls);
     }

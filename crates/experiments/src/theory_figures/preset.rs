@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use theory::figures::{FigureData, Size, consistency_matrix, geometry, phase_diagram, regularization};
 use toml::{Table, Value};
 
 use crate::error::{ExperimentError, Result};
+use crate::preset::parse_toml;
 
 /// A figure by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,19 +109,11 @@ impl TheoryPreset {
     }
 
     fn parse(name: FigureName, text: &str, origin: &str) -> Result<Self> {
-        fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
-            toml::from_str(text).map_err(|error| {
-                let start = error.span().map_or(0, |span| span.start.min(text.len()));
-                let line = text[..start].matches('\n').count() + 1;
-                let message = error.message().replace('\n', ", ");
-                ExperimentError::ParsePreset { origin: origin.into(), line, message }
-            })
-        }
         Ok(match name {
-            FigureName::Geometry => Self::Geometry(read(text, origin)?),
-            FigureName::Regularization => Self::Regularization(read(text, origin)?),
-            FigureName::PhaseDiagram => Self::PhaseDiagram(read(text, origin)?),
-            FigureName::ConsistencyMatrix => Self::ConsistencyMatrix(read(text, origin)?),
+            FigureName::Geometry => Self::Geometry(parse_toml(text, origin)?),
+            FigureName::Regularization => Self::Regularization(parse_toml(text, origin)?),
+            FigureName::PhaseDiagram => Self::PhaseDiagram(parse_toml(text, origin)?),
+            FigureName::ConsistencyMatrix => Self::ConsistencyMatrix(parse_toml(text, origin)?),
         })
     }
 

@@ -59,6 +59,18 @@ pub fn singular_values(a: &Array2<f64>) -> Result<Array1<f64>> {
     Ok(svd(a)?.s)
 }
 
+/// Singular values of a `rows` x `columns` matrix given row by row, descending.
+///
+/// # Errors
+/// As for [`svd`], and if there are not as many numbers.
+pub fn singular_values_of(rows: usize, columns: usize, values: Vec<f64>) -> Result<Vec<f64>> {
+    let failed = |error: ndarray::ShapeError| TheoryError::Decomposition {
+        what: "singular value decomposition",
+        cause: error.to_string(),
+    };
+    Ok(singular_values(&Array2::from_shape_vec((rows, columns), values).map_err(failed)?)?.to_vec())
+}
+
 /// Eigendecomposition of a symmetric matrix (its lower triangle is read).
 ///
 /// # Errors

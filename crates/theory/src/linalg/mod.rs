@@ -11,7 +11,8 @@ pub mod polar;
 mod polynomial;
 
 pub use decompositions::{
-    Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, spectral_power, svd, symmetric_eigen,
+    Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, singular_values_of, spectral_power, svd,
+    symmetric_eigen,
 };
 pub(crate) use decompositions::{from_nalgebra, to_nalgebra};
 

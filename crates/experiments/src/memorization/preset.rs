@@ -1,0 +1,362 @@
+//! Presets of the memorisation experiment.
+
+use std::path::Path;
+
+use models::ModelConfig;
+use serde::{Deserialize, Serialize};
+use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
+
+use crate::error::{ExperimentError, Result};
+use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, parse_toml, positive};
+
+/// The presets that come with the program: name and text.
+pub const BUILT_IN: [(&str, &str); 3] = [
+    ("smoke", include_str!("../../presets/memorization/smoke.toml")),
+    ("quick", include_str!("../../presets/memorization/quick.toml")),
+    ("standard", include_str!("../../presets/memorization/standard.toml")),
+];
+
+/// Tuning seeds are numbered from here on, above every reported seed.
+pub const FIRST_TUNING_SEED: u64 = 1000;
+
+/// The language but for the numbers of facts and examples, which the cells vary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LanguagePreset {
+    /// Alphabet of the facts' keys.
+    pub key_symbols: usize,
+    /// Tokens in a key.
+    pub key_length: usize,
+    /// Values to draw from.
+    pub values: usize,
+    /// Share of the documents that are facts, where there are some.
+    pub fact_share: f64,
+    /// Share of the pattern's training instances with a random label.
+    pub exceptions: f64,
+    /// The pattern's rule.
+    pub rule: RuleConfig,
+}
+
+/// The network, of GPT-2's kind; its vocabulary is the language's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NetworkPreset {
+    /// Longest sequence in tokens; a row of the training text.
+    pub context: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Features of the residual stream.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+}
+
+/// Which tokens carry loss in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossTokens {
+    /// All tokens: a language model.
+    All,
+    /// Answers only: prompts are random, and predicting them teaches nothing that is measured here.
+    Answers,
+}
+
+/// What is asked along a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProbesPreset {
+    /// Most facts that are asked for, and most seen instances.
+    pub training: usize,
+    /// Most validation instances, and most test instances.
+    pub held_out: usize,
+}
+
+/// An optimizer and its grid of learning rates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OptimizerPreset {
+    /// The optimizer of the hidden matrices.
+    pub name: OptimizerName,
+    /// Learning rate of embeddings, gains and biases (by AdamW beside Muon); the hidden matrices' where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest_rate: Option<f64>,
+    /// Learning rates of the hidden matrices, ascending.
+    pub rates: Vec<f64>,
+}
+
+/// Everything that decides the results of `memorization`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Preset {
+    /// The preset's name.
+    pub name: String,
+    /// Reported seeds: 0, 1, ... A verdict needs at least five.
+    pub seeds: u64,
+    /// Seeds on which learning rates are chosen, none of them reported.
+    pub tuning_seeds: u64,
+    /// Numbers of facts; 0 is the control.
+    pub facts: Vec<usize>,
+    /// Numbers of the pattern's training instances.
+    pub examples: Vec<usize>,
+    /// Steps of a run.
+    pub steps: u64,
+    /// Which tokens carry loss.
+    pub loss: LossTokens,
+    /// The language.
+    pub language: LanguagePreset,
+    /// The network.
+    pub network: NetworkPreset,
+    /// Training.
+    pub training: PretrainPreset,
+    /// Questions.
+    pub probes: ProbesPreset,
+    /// The optimizers.
+    pub optimizers: Vec<OptimizerPreset>,
+}
+
+/// A number of facts and a number of pattern examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cell {
+    /// Facts.
+    pub facts: usize,
+    /// The pattern's training instances.
+    pub examples: usize,
+}
+
+impl Preset {
+    /// The built-in preset of that name, or the file at that path; checked.
+    ///
+    /// # Errors
+    /// One line with file, line or field if it cannot be read or is not a preset.
+    pub fn find(name: &str) -> Result<Self> {
+        let preset: Self = match BUILT_IN.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => parse_toml(text, &format!("preset {name}"))?,
+            None if name.ends_with(".toml") => {
+                let path = Path::new(name);
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
+                parse_toml(&text, name)?
+            }
+            None => {
+                let known = BUILT_IN.map(|(name, _)| name).join(", ");
+                let expected = format!("{known} or the path of a .toml file");
+                return Err(ExperimentError::value("preset", name, expected));
+            }
+        };
+        preset.validate()?;
+        Ok(preset)
+    }
+
+    /// The preset as TOML, in a form that [`find`](Self::find) reads.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a preset has only types that TOML knows")
+    }
+
+    /// Every cell, facts outermost.
+    pub fn cells(&self) -> Vec<Cell> {
+        self.facts
+            .iter()
+            .flat_map(|&facts| self.examples.iter().map(move |&examples| Cell { facts, examples }))
+            .collect()
+    }
+
+    /// The language of a cell: facts are component 0 where there are some, the pattern is the last component.
+    pub fn language(&self, cell: Cell) -> Config {
+        let LanguagePreset { key_symbols, key_length, values, fact_share, exceptions, ref rule } = self.language;
+        let mut config = Config::memorization(cell.facts.max(1), cell.examples);
+        for ComponentConfig { weight, content } in &mut config.components {
+            match content {
+                Content::Facts(facts) => {
+                    (facts.key_symbols, facts.key_length, facts.values) = (key_symbols, key_length, values);
+                    *weight = fact_share;
+                }
+                Content::Pattern(pattern) => {
+                    (pattern.rule, pattern.exceptions) = (rule.clone(), exceptions);
+                    *weight = 1.0 - fact_share;
+                }
+                Content::Markov(_) | Content::Dyck(_) | Content::Grammar(_) => {}
+            }
+        }
+        if cell.facts == 0 {
+            config.components.remove(0);
+        }
+        config.vocabulary = 1 << 16;
+        config
+    }
+
+    /// The number of the pattern's instances, held out or not.
+    ///
+    /// # Errors
+    /// If the language refuses the rule.
+    pub fn instances(&self) -> Result<u64> {
+        let mut config = self.language(Cell { facts: 0, examples: 1 });
+        for component in &mut config.components {
+            if let Content::Pattern(pattern) = &mut component.content {
+                (pattern.examples, pattern.exceptions) = (None, 0.0);
+            }
+        }
+        let language = Language::new(&config, 0)?;
+        Ok([Group::Seen, Group::Validation, Group::Test].iter().map(|&group| language.available(0, group)).sum())
+    }
+
+    /// The network's shape for a vocabulary.
+    pub fn model(&self, vocabulary: usize) -> ModelConfig {
+        let NetworkPreset { context, layers, width, heads } = self.network;
+        ModelConfig::gpt2(vocabulary, context, layers, width, heads)
+    }
+
+    /// Tokens of one training run.
+    pub fn run_tokens(&self) -> u64 {
+        self.steps * (self.training.sequences * self.network.context) as u64
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Value`] with the first field that is out of range, or the language's own complaint.
+    pub fn validate(&self) -> Result<()> {
+        at_least("seeds", self.seeds, 1)?;
+        if self.seeds > FIRST_TUNING_SEED {
+            return Err(ExperimentError::value("seeds", self.seeds, format!("at most {FIRST_TUNING_SEED}")));
+        }
+        for (field, value) in [
+            ("tuning-seeds", self.tuning_seeds),
+            ("steps", self.steps),
+            ("probes.training", self.probes.training as u64),
+            ("probes.held-out", self.probes.held_out as u64),
+        ] {
+            at_least(field, value, 1)?;
+        }
+        at_least("training.curve-points", self.training.curve_points, 2)?;
+        self.training.validate("training")?;
+        self.model(1).validate()?;
+        let share = self.language.fact_share;
+        if !(share > 0.0 && share < 1.0) {
+            return Err(ExperimentError::value("language.fact-share", share, "a share between 0 and 1"));
+        }
+        distinct("facts", &self.facts)?;
+        distinct("examples", &self.examples)?;
+        self.validate_optimizers()?;
+        for cell in self.cells() {
+            let language = Language::new(&self.language(cell), 0)?;
+            let longest =
+                (0..self.language(cell).components.len()).map(|c| language.document_length(c)).fold(0.0, f64::max);
+            if longest > self.network.context as f64 {
+                let expected = format!("at least {longest}, the tokens of the longest document");
+                return Err(ExperimentError::value("network.context", self.network.context, expected));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_optimizers(&self) -> Result<()> {
+        for needed in [OptimizerName::AdamW, OptimizerName::Muon] {
+            if self.optimizers.iter().filter(|optimizer| optimizer.name == needed).count() != 1 {
+                let (found, expected) = ("none or several", "it once: the verdict compares it");
+                return Err(ExperimentError::value(format!("optimizers, {}", needed.as_str()), found, expected));
+            }
+        }
+        distinct("optimizers", &self.optimizers.iter().map(|optimizer| optimizer.name.as_str()).collect::<Vec<_>>())?;
+        for optimizer in &self.optimizers {
+            let field = format!("rates of {}", optimizer.name.as_str());
+            if optimizer.rates.is_empty() {
+                return Err(ExperimentError::value(field, "none", "at least one learning rate"));
+            }
+            for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate) {
+                positive(&field, rate)?;
+            }
+            if !optimizer.rates.is_sorted_by(|a, b| a < b) {
+                return Err(ExperimentError::value(
+                    field,
+                    format!("{:?}", optimizer.rates),
+                    "ascending learning rates",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OptimizerPreset {
+    /// Which weights are trained with which rule at a learning rate.
+    pub fn at(&self, rate: f64, steps: u64) -> CheckpointPreset {
+        CheckpointPreset {
+            name: self.name.as_str().into(),
+            optimizer: self.name,
+            hidden_rate: rate,
+            embedding_rate: self.rest_rate.unwrap_or(rate),
+            steps,
+        }
+    }
+}
+
+fn distinct<T: PartialEq + std::fmt::Debug>(field: &str, values: &[T]) -> Result<()> {
+    if values.is_empty() {
+        return Err(ExperimentError::value(field, "none", "at least one"));
+    }
+    match values.iter().enumerate().find(|(i, value)| values[..*i].contains(value)) {
+        None => Ok(()),
+        Some((_, twice)) => Err(ExperimentError::value(field, format!("{twice:?} twice"), "distinct values")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(change: impl FnOnce(&mut Preset)) -> Result<()> {
+        let mut preset = Preset::find("smoke").unwrap();
+        change(&mut preset);
+        preset.validate()
+    }
+
+    #[test]
+    fn built_in_presets_are_valid_and_survive_toml() {
+        for (name, _) in BUILT_IN {
+            let preset = Preset::find(name).unwrap();
+            assert_eq!(preset.name, name);
+            assert_eq!(parse_toml::<Preset>(&preset.to_toml(), "test").unwrap(), preset);
+        }
+    }
+
+    #[test]
+    fn every_field_out_of_range_is_refused_in_one_line() {
+        type Spoil = fn(&mut Preset);
+        let cases: [(&str, Spoil); 17] = [
+            ("seeds: found 0", |p| p.seeds = 0),
+            ("seeds: found 1001", |p| p.seeds = 1001),
+            ("tuning-seeds: found 0", |p| p.tuning_seeds = 0),
+            ("steps: found 0", |p| p.steps = 0),
+            ("facts: found none", |p| p.facts.clear()),
+            ("examples: found none", |p| p.examples.clear()),
+            ("found 0, expected at least 1", |p| p.examples = vec![0]),
+            ("training instances", |p| p.examples = vec![1_000_000]),
+            ("facts: found 0 twice", |p| p.facts = vec![0, 0]),
+            ("language.fact-share: found 1", |p| p.language.fact_share = 1.0),
+            ("network.context: found 5", |p| p.network.context = 5),
+            ("width", |p| p.network.heads = 3),
+            ("training.clip: found NaN", |p| p.training.clip = f64::NAN),
+            ("training.curve-points: found 1", |p| p.training.curve_points = 1),
+            ("rates of adamw: found none", |p| p.optimizers[0].rates.clear()),
+            ("expected ascending learning rates", |p| p.optimizers[0].rates = vec![0.1, 0.01]),
+            ("optimizers, muon: found none or several", |p| p.optimizers.retain(|o| o.name != OptimizerName::Muon)),
+        ];
+        for (expected, spoil) in cases {
+            let message = changed(spoil).unwrap_err().to_string();
+            assert!(message.contains(expected) && !message.contains('\n'), "{expected}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_pattern_has_the_square_of_its_modulus_instances() {
+        assert_eq!(Preset::find("smoke").unwrap().instances().unwrap(), 121);
+    }
+
+    #[test]
+    fn without_facts_only_the_pattern_is_left() {
+        let preset = Preset::find("smoke").unwrap();
+        let names = |facts| Language::new(&preset.language(Cell { facts, examples: 10 }), 0).unwrap().component_names();
+        assert_eq!(names(0), ["modular"]);
+        assert_eq!(names(7), ["facts", "modular"]);
+    }
+}

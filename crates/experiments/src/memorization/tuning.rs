@@ -1,0 +1,80 @@
+//! Choosing a learning rate by its runs on tuning seeds.
+
+use serde::{Deserialize, Serialize};
+
+use super::run::RunResult;
+
+/// Training answers that a rate must have learned, as a share, before its generalisation counts: an optimizer that learned little has not
+/// been asked whether it memorises.
+pub const LEARNED: f64 = 0.9;
+
+/// What the tuning seeds say about a learning rate: means over them at the end of the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RateScore {
+    /// The rate.
+    pub rate: f64,
+    /// Accuracy on training answers.
+    pub training: f64,
+    /// Accuracy on validation instances.
+    pub validation: f64,
+    /// Loss on training answers; infinite if a run diverged.
+    pub loss: f64,
+}
+
+impl RateScore {
+    /// The score of a rate's runs; a diverged one has learned nothing.
+    pub fn of<'a>(rate: f64, runs: impl IntoIterator<Item = &'a RunResult>) -> Self {
+        let mut score = Self { rate, training: 0.0, validation: 0.0, loss: 0.0 };
+        let mut count = 0.0;
+        for run in runs {
+            count += 1.0;
+            match run.end() {
+                Some(end) => {
+                    score.training += end.training_accuracy;
+                    score.validation += end.validation;
+                    score.loss += end.training_loss;
+                }
+                None => score.loss = f64::INFINITY,
+            }
+        }
+        Self { training: score.training / count, validation: score.validation / count, ..score }
+    }
+}
+
+/// The place of the rate to use: among those that learned the training answers the one with the highest validation accuracy, of equals
+/// the one with the lower training loss; if none learned them, the one that learned most.
+pub fn choose(scores: &[RateScore]) -> usize {
+    let learned = |score: &RateScore| score.training >= LEARNED && score.loss.is_finite();
+    let better = |a: &RateScore, b: &RateScore| match (learned(a), learned(b)) {
+        (true, true) => a.validation.total_cmp(&b.validation).then(b.loss.total_cmp(&a.loss)),
+        (false, false) => a.loss.is_finite().cmp(&b.loss.is_finite()).then(a.training.total_cmp(&b.training)),
+        (one, other) => one.cmp(&other),
+    };
+    (0..scores.len()).max_by(|&a, &b| better(&scores[a], &scores[b]).then(b.cmp(&a))).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(scores: &[(f64, f64, f64)]) -> usize {
+        let score =
+            |&(training, validation, loss): &(f64, f64, f64)| RateScore { rate: 0.1, training, validation, loss };
+        choose(&scores.iter().map(score).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn validation_decides_among_rates_that_learned() {
+        assert_eq!(chosen(&[(0.95, 0.3, 0.1), (1.0, 0.4, 0.0), (0.5, 0.9, 1.0)]), 1);
+    }
+
+    #[test]
+    fn of_equals_the_lower_training_loss_and_then_the_lower_rate_wins() {
+        assert_eq!(chosen(&[(1.0, 0.4, 0.2), (1.0, 0.4, 0.1), (1.0, 0.4, 0.1)]), 1);
+    }
+
+    #[test]
+    fn where_nothing_was_learned_the_most_counts_and_divergence_never_wins() {
+        assert_eq!(chosen(&[(0.2, 0.9, 3.0), (0.6, 0.1, 2.0), (0.7, 0.1, f64::INFINITY)]), 1);
+    }
+}

@@ -8,8 +8,8 @@ use crate::figures::{AlongRun, Consistency, Curve, Curves, Figure, Matched, Trad
 use crate::pretrain::CheckpointMeasures;
 use crate::provenance;
 use crate::report::{FIGURES, FigureEntry, Report, Section, Table, TableRow, tables};
-use crate::stats::{MeanInterval, ScorecardRow};
 use crate::stats::names::display;
+use crate::stats::{MeanInterval, ScorecardRow};
 use crate::tradeoff::{Measured, Options};
 
 const RESULTS: &str = "results.csv";
@@ -165,7 +165,14 @@ fn against_baselines(options: &Options, measured: &Measured) -> Vec<ScorecardRow
         for (baseline, loss) in &measured.runs.baselines {
             let samples: Vec<f64> = losses(measured, checkpoint).values().map(|own| loss - own).collect();
             let statement = format!("The {} checkpoint has a lower loss than a {baseline} model", display(checkpoint));
-            rows.push(ScorecardRow::from_samples("baseline", statement, "pretraining text", "nats per token", &samples, ""));
+            rows.push(ScorecardRow::from_samples(
+                "baseline",
+                statement,
+                "pretraining text",
+                "nats per token",
+                &samples,
+                "",
+            ));
         }
     }
     rows
@@ -178,7 +185,14 @@ fn loss_differences(options: &Options, measured: &Measured) -> Vec<ScorecardRow>
         let (first, second) = (losses(measured, a), losses(measured, b));
         let samples: Vec<f64> = first.iter().filter_map(|(seed, loss)| Some(loss - second.get(seed)?)).collect();
         let statement = format!("The {} checkpoint has a higher loss than {}", display(a), display(b));
-        ScorecardRow::from_samples("loss", statement, "pretraining text", "nats per token", &samples, "zero where a pair is matched in loss")
+        ScorecardRow::from_samples(
+            "loss",
+            statement,
+            "pretraining text",
+            "nats per token",
+            &samples,
+            "zero where a pair is matched in loss",
+        )
     };
     std::iter::once(&preset.pair).chain(&preset.controls).map(row).collect()
 }

@@ -229,16 +229,6 @@ pub struct MethodPreset {
     pub rates: Vec<f64>,
 }
 
-/// A preset from TOML; `origin` names the text in an error.
-pub(crate) fn parse_toml<P: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<P> {
-    toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text[..start].matches('\n').count() + 1;
-        let message = error.message().replace('\n', ", ");
-        ExperimentError::ParsePreset { origin: origin.into(), line, message }
-    })
-}
-
 impl MethodPreset {
     /// Whether the method is compared in an ablation and not in the verdicts.
     pub fn is_ablation(&self) -> bool {

@@ -208,7 +208,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, residual: Opti
         }
     };
     if y.len() != tokens * outputs {
-        return Err(Error::Msg(format!("linear: found {} biases or residuals, expected {}", y.len(), tokens * outputs)));
+        return Err(Error::Msg(format!(
+            "linear: found {} biases or residuals, expected {}",
+            y.len(),
+            tokens * outputs
+        )));
     }
     product(&mut y, outputs, 1.0, 1.0, x, w.t(), parallelism());
     tensor(y, (tokens, outputs))

@@ -35,14 +35,20 @@ pub(super) fn drawings(name: FigureName, data: &FigureData) -> Drawings {
     drawings
 }
 
-/// The theory's Adam is drawn like AdamW, from which it differs by the weight decay it has not.
+/// The theory's Adam is drawn like AdamW, from which it differs by the weight decay it has not, and normalised SGD like SGD.
 fn style(optimizer: &str) -> Style {
-    theme::style(if optimizer == "adam" { "adamw" } else { optimizer })
+    theme::style(match optimizer {
+        "adam" => "adamw",
+        "normalised-sgd" => "sgd",
+        other => other,
+    })
 }
 
 fn name(optimizer: &str) -> String {
     match optimizer {
         "adam" => "Adam".into(),
+        "normalised-sgd" => "normalised SGD".into(),
+        "sign" => "sign descent".into(),
         other => display(other),
     }
 }
@@ -62,16 +68,18 @@ fn geometry(table: &Table) -> (LinePanels, String, String) {
         table.select(["optimizer", "active_coordinates", "output_change", "low", "high"])
     {
         let optimizer = optimizer.text();
-        let point = (active.number().log2(), mean.number(), Some((low.number(), high.number())));
+        // In thousandths, so that the numbers at the axis are short.
+        let [mean, low, high] = [mean, low, high].map(|value| 1e3 * value.number());
+        let point = (active.number().log2(), mean, Some((low, high)));
         series(&mut all, &name(&optimizer), style(&optimizer)).points.push(point);
     }
     let panels = LinePanels {
         name: "theory-geometry".into(),
         title: "Output change of updates with equal gain".into(),
-        x: "active coordinates of the activation (log2)".into(),
+        x: "binary logarithm of the number of active coordinates".into(),
         panels: vec![LinePanel {
             title: "activations of length 1".into(),
-            y: "length of the change".into(),
+            y: "length of the change / 0.001".into(),
             series: all,
             reference: None,
         }],
@@ -84,17 +92,17 @@ fn geometry(table: &Table) -> (LinePanels, String, String) {
 }
 
 fn trajectories(table: &Table) -> (LinePanels, String, String) {
-    const READINGS: [(&str, &str); 6] = [
-        ("sgd", "SGD's functional"),
-        ("adam", "Adam's functional"),
-        ("dual_norm", "Muon's: expected nuclear norm"),
-        ("participation_ratio", "active hidden units"),
-        ("off_diagonal_mass", "off-diagonal mass"),
-        ("layer_ratio", "ratio of the layers' norms"),
+    const READINGS: [(&str, &str, &str); 6] = [
+        ("sgd", "SGD's functional", "value"),
+        ("adam", "Adam's functional", "value"),
+        ("dual_norm", "Muon's: expected nuclear norm", "value"),
+        ("participation_ratio", "active hidden units", "participation ratio"),
+        ("off_diagonal_mass", "off-diagonal mass", "share of the squared mass"),
+        ("layer_ratio", "ratio of the layers' norms", "first over second layer"),
     ];
     let panels = READINGS
         .iter()
-        .map(|(column, title)| {
+        .map(|(column, title, y)| {
             let mut all = Vec::new();
             for [optimizer, momentum, step, value] in table.select(["optimizer", "momentum", "step", column]) {
                 let optimizer = optimizer.text();
@@ -103,7 +111,7 @@ fn trajectories(table: &Table) -> (LinePanels, String, String) {
                 let label = if plain { format!("{}, no momentum", name(&optimizer)) } else { name(&optimizer) };
                 series(&mut all, &label, style).points.push((step.number() / 1000.0, value.number(), None));
             }
-            LinePanel { title: (*title).into(), y: String::new(), series: all, reference: None }
+            LinePanel { title: (*title).into(), y: (*y).into(), series: all, reference: None }
         })
         .collect();
     let panels = LinePanels {
@@ -143,22 +151,27 @@ fn phase_diagrams(table: &Table) -> Vec<(LinePanels, String, String)> {
     figures
         .into_iter()
         .map(|(teacher, panels)| {
-            let panels = panels.into_iter().map(|(anisotropy, series)| LinePanel {
-                title: format!("anisotropy {anisotropy}"),
-                y: "forgetting, Adam / Muon".into(),
-                series,
-                reference: Some(1.0),
+            let target = if teacher == "random labels" { teacher.clone() } else { format!("{teacher} teacher") };
+            let panels = panels.into_iter().map(|(anisotropy, mut series)| {
+                // Where no seed learned there is nothing to draw, and nothing for the legend.
+                series.retain(|series| series.points.iter().any(|(_, ratio, _)| ratio.is_finite()));
+                LinePanel {
+                    title: format!("anisotropy {anisotropy}"),
+                    y: "forgetting, Adam / Muon".into(),
+                    series,
+                    reference: Some(1.0),
+                }
             });
             let figure = LinePanels {
                 name: format!("theory-phase-diagram-{}", teacher.replace(' ', "-")),
-                title: format!("Adam's forgetting over Muon's, {teacher} teacher"),
+                title: format!("Adam's forgetting over Muon's, {target}"),
                 x: "turn of the activations' axes".into(),
                 panels: panels.collect(),
                 columns: 3,
                 logarithmic: true,
             };
             let caption = format!(
-                "Ratio of Adam's to Muon's forgetting at 90 % of the task learned, {teacher} teacher, over the turn of the axes from \
+                "Ratio of Adam's to Muon's forgetting at 90 % of the task learned, {target}, over the turn of the axes from \
                  aligned (0) to random (1): below the line Adam forgets less, above it Muon; geometric means with 95 % intervals over seeds."
             );
             (figure, caption, table.name.clone())

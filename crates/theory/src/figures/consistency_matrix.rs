@@ -62,7 +62,7 @@ impl Preset {
     /// The preset of that size.
     pub fn new(size: Size) -> Self {
         let quick = size == Size::Quick;
-        // Half as long a pretraining shows the same, more weakly.
+        // Half as long a pretraining gives the index the same sign.
         let phase = |learning_rate, steps| Phase { learning_rate, steps: if quick { steps / 2 } else { steps } };
         let rules = [Rule::Sgd, Rule::Adam, Rule::Muon];
         let finetune = FinetuneParams {

@@ -90,7 +90,7 @@ fn a_mistake_is_refused_in_one_line_that_names_it() {
     let cases: [(&str, &str, &str); 10] = [
         ("steps = 12", "steps = 12\ndepth = 3", "unknown field `depth`"),
         ("steps = 12", "steps = 0", "steps: found 0, expected at least 1"),
-        ("examples = [20, 60]", "examples = [0]", "found 0, expected at least 1"),
+        ("examples = [20, 60]", "examples = [0]", "examples is 0, expected at least 1"),
         ("examples = [20, 60]", "examples = [20, 98]", "98"),
         ("examples = [20, 60]", "examples = []", "examples: found none"),
         ("rates = [0.1]", "rates = []", "rates of sgd: found none, expected at least one learning rate"),

@@ -11,7 +11,7 @@
 //!   what was cut off, and never computes twice.
 //! - [`grid`] runs many stages at a time; [`training`] is the loop inside them.
 //! - [`stats`] turns end points of runs into forgetting at matched learning, intervals and verdicts; [`figures`] and [`report`] show them.
-//! - [`tradeoff`] ties these together for claim C1.
+//! - [`tradeoff`] ties these together for claim C1, [`memorization`] for claim C5.
 //!
 //! A new experiment is a module like [`tradeoff`], a thin binary in `src/bin`, and a line in `src/bin/reproduce.rs`.
 

@@ -199,7 +199,9 @@ fn memorisation_row(reported: &[Reported], cells: &[Cell]) -> ScorecardRow {
     let mut note = left_out(missing);
     for (name, count) in ["AdamW", "Muon"].into_iter().zip(cut_off).filter(|(_, count)| *count > 0) {
         let separator = if note.is_empty() { "" } else { "; " };
-        note.push_str(&format!("{separator}{count} runs of {name} end before and count with their last step"));
+        note.push_str(&format!(
+            "{separator}never reached by {name} in {count} of its runs, which count with their last step"
+        ));
     }
     let statement = format!("Muon knows {:.0} % of the facts in fewer steps than AdamW", 100.0 * MEMORISED);
     ScorecardRow::from_samples("C5b", statement, describe(cells), "log ratio of steps", &samples, note)
@@ -338,7 +340,7 @@ mod tests {
         let fast = run(CELL, OptimizerName::Muon, 0, &[(0, 4.0, 0.0, 0.0), (10, 1.0, 0.9, 0.0)]);
         let row = memorisation_row(&[slow.clone(), fast], &[CELL]);
         assert!((row.effect.unwrap() - 5.0f64.ln()).abs() < 1e-9);
-        assert!(row.note.contains("1 runs of AdamW"), "{}", row.note);
+        assert!(row.note.contains("by AdamW in 1 of its runs"), "{}", row.note);
         let never = Reported { optimizer: OptimizerName::Muon, ..slow.clone() };
         assert_eq!(memorisation_row(&[slow, never], &[CELL]).effect, None);
     }

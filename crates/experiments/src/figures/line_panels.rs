@@ -78,9 +78,17 @@ impl LinePanels {
         entries
     }
 
+    /// Room for every value, and for its interval as far as that does not dwarf the values: an interval over two seeds can be a hundred times as long.
     fn y_axis(&self, panel: &LinePanel) -> Axis {
-        let values = panel.series.iter().flat_map(|series| series.points.iter().map(|&(_, y, _)| y));
-        let axis = Axis::around(values.chain(panel.reference).map(|y| self.scaled(y)), 0.12, 5);
+        let points = || panel.series.iter().flat_map(|series| &series.points);
+        let values: Vec<f64> = points().map(|&(_, y, _)| self.scaled(y)).filter(|y| y.is_finite()).collect();
+        let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &y| (l.min(y), h.max(y)));
+        let room = (high - low).max(0.1 * high.abs().max(low.abs()));
+        let ends =
+            points().filter_map(|&(_, _, interval)| interval).flat_map(|(l, h)| [self.scaled(l), self.scaled(h)]);
+        let ends = ends.filter(|end| end.is_finite() && room.is_finite()).map(|end| end.clamp(low - room, high + room));
+        let reference = panel.reference.map(|y| self.scaled(y));
+        let axis = Axis::around(values.iter().copied().chain(ends).chain(reference), 0.08, 5);
         if self.logarithmic { axis.labelled(|log| format!("{:.2}", 10f64.powf(log))) } else { axis }
     }
 

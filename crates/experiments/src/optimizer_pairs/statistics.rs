@@ -194,11 +194,8 @@ pub(super) fn csv(runs: &[Run]) -> String {
     );
     let mut rows: Vec<&Run> = runs.iter().collect();
     rows.sort_by(|a, b| {
-        let key = |run: &&Run| (run.end.task.clone(), run.end.checkpoint.clone(), run.end.method.clone(), run.examples);
-        key(&a)
-            .cmp(&key(&b))
-            .then(a.end.learning_rate.total_cmp(&b.end.learning_rate))
-            .then(a.end.seed.cmp(&b.end.seed))
+        let key = |run: &Run| (run.end.task.clone(), run.end.checkpoint.clone(), run.end.method.clone(), run.examples);
+        key(a).cmp(&key(b)).then(a.end.learning_rate.total_cmp(&b.end.learning_rate)).then(a.end.seed.cmp(&b.end.seed))
     });
     for Run { examples, end } in rows {
         let exact_match = end.exact_match.map_or(String::new(), |share| format!("{share:?}"));

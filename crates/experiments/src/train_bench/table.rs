@@ -49,7 +49,7 @@ struct Row {
 pub fn run(options: &BenchOptions) -> Result<()> {
     let shapes = chosen(&options.shapes)?;
     let mut rows = Vec::new();
-    let mut versions = format!("{}", env!("RUSTC_VERSION"));
+    let mut versions = env!("RUSTC_VERSION").to_string();
     for shape in shapes {
         let peak = product_speed(shape.threads)?;
         console::say(&format!(

@@ -175,8 +175,9 @@ pub(crate) fn run_stages(options: &Options) -> Result<Runs> {
     Ok(runs)
 }
 
-/// Makes the report's folders under `out`.
+/// Makes the report's folders under `out`, after the run store: a folder that cannot be written is named as that, before anything is computed.
 pub(crate) fn report_folder(out: &Path) -> Result<PathBuf> {
+    Store::open(out)?;
     let report = out.join("report");
     create_folder(&report.join(crate::report::FIGURES))?;
     Ok(report)

@@ -121,17 +121,14 @@ impl RunFlags {
     /// # Errors
     /// As [`resolved_preset`](Self::resolved_preset).
     pub fn options(&self) -> Result<Options> {
-        let snapshot_every = Duration::try_from_secs_f64(self.snapshot_every)
-            .map_err(|_| ExperimentError::value("snapshot-every", self.snapshot_every, "seconds, not negative"))?;
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Options {
             preset: self.resolved_preset()?,
             text: TextSource { corpus: self.corpus.clone(), tokenizer: self.tokenizer.clone() },
             out: self.out.clone(),
             finished: self.finished.clone(),
-            jobs: self.jobs.unwrap_or(cores),
-            snapshot_every,
-            display: if self.quiet { Display::Quiet } else { Display::Auto },
+            jobs: jobs_or_cores(self.jobs),
+            snapshot_every: snapshot_interval(self.snapshot_every)?,
+            display: display(self.quiet),
             command: command_line(),
         })
     }
@@ -150,6 +147,25 @@ fn split_tasks(given: &[String]) -> Vec<String> {
         }
     }
     tasks
+}
+
+/// The number of jobs that was asked for, else the number of cores.
+pub fn jobs_or_cores(jobs: Option<NonZeroUsize>) -> NonZeroUsize {
+    jobs.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+}
+
+/// The time of `--snapshot-every`.
+///
+/// # Errors
+/// If it is negative or no number.
+pub fn snapshot_interval(seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| ExperimentError::value("snapshot-every", seconds, "seconds, not negative"))
+}
+
+/// Where progress is shown, by `--quiet`.
+pub fn display(quiet: bool) -> Display {
+    if quiet { Display::Quiet } else { Display::Auto }
 }
 
 /// The command as it was typed, with the program's name alone.

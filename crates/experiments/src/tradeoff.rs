@@ -25,9 +25,9 @@ const BASELINE_SEMANTICS: u32 = 1;
 
 /// What to run and where.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Options<P = Preset> {
     /// The preset, with the command line's changes.
-    pub preset: Preset,
+    pub preset: P,
     /// Text other than the pinned packages'.
     pub text: TextSource,
     /// The folder for the run store and the report.
@@ -42,6 +42,22 @@ pub struct Options {
     pub display: Display,
     /// The command, for the report.
     pub command: String,
+}
+
+impl<P> Options<P> {
+    /// The same run of another preset.
+    pub fn with_preset<Q>(&self, preset: Q) -> Options<Q> {
+        Options {
+            preset,
+            text: self.text.clone(),
+            out: self.out.clone(),
+            finished: self.finished.clone(),
+            jobs: self.jobs,
+            snapshot_every: self.snapshot_every,
+            display: self.display,
+            command: self.command.clone(),
+        }
+    }
 }
 
 /// What the stages of a grid led to.
@@ -95,8 +111,9 @@ enum Kind {
 pub fn run(options: &Options) -> Result<PathBuf> {
     let started = Instant::now();
     let preset = &options.preset;
-    let report = report_folder(&options.out)?;
-    let runs = run_stages(options)?;
+    let store = Store::open(&options.out)?;
+    let report = report_folder(&store)?;
+    let runs = run_stages(options, &store)?;
     write_atomic(&report.join(FINISHED), runs.finished.write().as_bytes())?;
     let results = Results::from_rows(runs.finetuned.iter().map(|(row, _)| row.clone()).collect())?;
     let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
@@ -113,7 +130,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
 ///
 /// # Errors
 /// One line that says what was found and expected; what is finished stays in the run store.
-pub(crate) fn run_stages(options: &Options) -> Result<Runs> {
+pub(crate) fn run_stages(options: &Options, store: &Store) -> Result<Runs> {
     let preset = &options.preset;
     preset.validate()?;
     let say = |line: &str| {
@@ -121,8 +138,7 @@ pub(crate) fn run_stages(options: &Options) -> Result<Runs> {
             crate::console::say(line);
         }
     };
-    let store = Store::open(&options.out)?;
-    let data = TokenData::prepare(&store, &options.text, preset)?;
+    let data = TokenData::prepare(store, &options.text, preset)?;
     say(&data.description);
     say(&format!(
         "tokens: {} of pretraining text, {} of code, vocabulary {}",
@@ -138,7 +154,7 @@ pub(crate) fn run_stages(options: &Options) -> Result<Runs> {
     let policies = describe_policies(preset, &data, &say)?;
 
     let earlier = options.finished.as_deref().map(Finished::read).transpose()?.unwrap_or_default();
-    let Jobs { grid, kinds, taken, .. } = build_grid(options, &data, &tasks, &store, &earlier)?;
+    let Jobs { grid, kinds, taken, .. } = build_grid(options, &data, &tasks, store, &earlier)?;
     if let Some(path) = &options.finished {
         say(&format!("{}: {taken} of its {} stages are taken over", path.display(), earlier.len()));
     }
@@ -175,10 +191,9 @@ pub(crate) fn run_stages(options: &Options) -> Result<Runs> {
     Ok(runs)
 }
 
-/// Makes the report's folders under `out`, after the run store: a folder that cannot be written is named as that, before anything is computed.
-pub(crate) fn report_folder(out: &Path) -> Result<PathBuf> {
-    Store::open(out)?;
-    let report = out.join("report");
+/// Makes the report's folders beside the run store, which is there first: a place that cannot be written is named before anything is computed.
+pub(crate) fn report_folder(store: &Store) -> Result<PathBuf> {
+    let report = store.root().join("report");
     create_folder(&report.join(crate::report::FIGURES))?;
     Ok(report)
 }

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use experiments::cli::{command_line, finish, parse};
+use experiments::cli::{command_line, display, finish, jobs_or_cores, parse};
 use experiments::error::Result;
-use experiments::grid::Display;
 use experiments::memorization::{Options, Preset, run};
 
 /// Train small networks with each optimizer on a synthetic language of facts and a pattern, and compare what they memorise with what they
@@ -47,13 +46,12 @@ fn execute(flags: Flags) -> Result<()> {
         print!("{}", preset.to_toml());
         return Ok(());
     }
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let options = Options {
         preset,
         out: flags.out,
-        jobs: flags.jobs.unwrap_or(cores),
+        jobs: jobs_or_cores(flags.jobs),
         snapshot_every: SNAPSHOT_EVERY,
-        display: if flags.quiet { Display::Quiet } else { Display::Auto },
+        display: display(flags.quiet),
         command: command_line(),
     };
     println!("{}", run(&options)?.display());

@@ -3,12 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
-use experiments::cli::{command_line, finish, parse};
-use experiments::error::{ExperimentError, Result};
-use experiments::grid::Display;
+use experiments::cli::{command_line, display, finish, jobs_or_cores, parse, snapshot_interval};
+use experiments::error::Result;
 use experiments::optimizer_pairs::{self, PairsOptions, PairsPreset};
 use experiments::tokens::TextSource;
 
@@ -61,16 +59,14 @@ fn pairs(flags: Flags) -> Result<()> {
         print!("{}", preset.to_toml());
         return Ok(());
     }
-    let snapshot_every = Duration::try_from_secs_f64(flags.snapshot_every)
-        .map_err(|_| ExperimentError::value("snapshot-every", flags.snapshot_every, "seconds, not negative"))?;
     let page = optimizer_pairs::run(&PairsOptions {
         preset,
         text: TextSource { corpus: flags.corpus, tokenizer: flags.tokenizer },
         out: flags.out,
         finished: flags.finished,
-        jobs: flags.jobs.unwrap_or(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-        snapshot_every,
-        display: if flags.quiet { Display::Quiet } else { Display::Auto },
+        jobs: jobs_or_cores(flags.jobs),
+        snapshot_every: snapshot_interval(flags.snapshot_every)?,
+        display: display(flags.quiet),
         command: command_line(),
     })?;
     println!("{}", page.display());

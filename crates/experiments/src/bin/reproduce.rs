@@ -7,7 +7,7 @@ use clap::Parser;
 use experiments::cli::{RunFlags, finish, parse, run};
 use experiments::error::Result;
 use experiments::memorization;
-use experiments::optimizer_pairs::{self, PairsOptions, PairsPreset};
+use experiments::optimizer_pairs::{self, PairsPreset};
 use experiments::theory_figures::{self, FigureName, TheoryOptions, TheoryPreset};
 use experiments::tradeoff::{self, Options};
 
@@ -30,16 +30,8 @@ fn everything(options: &Options) -> Result<PathBuf> {
     if !PairsPreset::names().contains(&name) {
         return Ok(page);
     }
-    optimizer_pairs::run(&PairsOptions {
-        preset: PairsPreset { seeds: Some(options.preset.seeds), ..PairsPreset::find(name)? },
-        text: options.text.clone(),
-        out: options.out.clone(),
-        finished: options.finished.clone(),
-        jobs: options.jobs,
-        snapshot_every: options.snapshot_every,
-        display: options.display,
-        command: options.command.clone(),
-    })?;
+    let pairs = PairsPreset { seeds: Some(options.preset.seeds), ..PairsPreset::find(name)? };
+    optimizer_pairs::run(&options.with_preset(pairs))?;
     let page = memorization::run(&memorization::Options {
         preset: memorization::Preset::find(name)?,
         out: options.out.clone(),

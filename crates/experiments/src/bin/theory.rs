@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{finish, parse};
+use experiments::cli::{display, finish, jobs_or_cores, parse};
 use experiments::error::Result;
-use experiments::grid::Display;
 use experiments::theory_figures::{FigureName, TheoryOptions, TheoryPreset, run};
 
 /// Simulate linear and diagonal models of pretraining and finetuning, and add their figures to the report. Ends with its path.
@@ -49,13 +48,12 @@ fn execute(flags: Flags) -> Result<()> {
         }
         return Ok(());
     }
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let words: Vec<String> = std::env::args().skip(1).collect();
     let options = TheoryOptions {
         presets,
         out: flags.out,
-        jobs: flags.jobs.unwrap_or(cores),
-        display: if flags.quiet { Display::Quiet } else { Display::Auto },
+        jobs: jobs_or_cores(flags.jobs),
+        display: display(flags.quiet),
         command: format!("theory {}", words.join(" ")).trim().to_owned(),
     };
     println!("{}", run(&options)?.display());

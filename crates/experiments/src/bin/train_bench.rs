@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use experiments::cli::{finish, parse};
-use experiments::error::{ExperimentError, Result};
-use experiments::train_bench::{BenchOptimizer, BenchOptions, Peer, SHAPES, measure, orthogonalizers, run};
+use experiments::error::Result;
+use experiments::train_bench::{BenchOptimizer, BenchOptions, Peer, Shape, measure, orthogonalizers, run};
 
 /// Time a whole training step (forward, backward, clipping, update) of three networks, beside PyTorch where a Python with torch and a peer script are given.
 ///
@@ -58,9 +58,7 @@ fn bench(flags: Flags) -> Result<()> {
     match flags.command {
         Some(Task::Orthogonalizers) => print!("{}", orthogonalizers()?),
         Some(Task::Step { shape, optimizer }) => {
-            let found = SHAPES.iter().find(|known| known.name == shape);
-            let shape = found.ok_or_else(|| ExperimentError::value("shape", &shape, "tiny, small or gpt2-small"))?;
-            println!("{}", serde_json::json!(measure(shape, optimizer)?));
+            println!("{}", serde_json::json!(measure(&Shape::find("shape", &shape)?, optimizer)?));
         }
         None => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::grid::{Display, Grid, JobId, Outcome};
 use crate::preset::OptimizerName;
 use crate::store::Store;
-use crate::tradeoff::{create_folder, single_thread};
+use crate::tradeoff::{report_folder, single_thread};
 
 pub use measure::{Point, Spectrum};
 pub use preset::{
@@ -82,8 +82,7 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     let preset = &options.preset;
     preset.validate()?;
     let store = Store::open(&options.out)?;
-    let folder = options.out.join("report");
-    create_folder(&folder.join(crate::report::FIGURES))?;
+    let folder = report_folder(&store)?;
     let grid = build_grid(options, &store);
     if options.display != Display::Quiet {
         let (jobs, tokens) = (grid.len(), grid.tokens() as f64 / 1e6);

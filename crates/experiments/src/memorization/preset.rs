@@ -1,13 +1,11 @@
 //! Presets of the memorisation experiment.
 
-use std::path::Path;
-
 use models::ModelConfig;
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
 
 use crate::error::{ExperimentError, Result};
-use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, parse_toml, positive};
+use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, find_toml, positive};
 
 /// The presets that come with the program: name and text.
 pub const BUILT_IN: [(&str, &str); 3] = [
@@ -129,20 +127,7 @@ impl Preset {
     /// # Errors
     /// One line with file, line or field if it cannot be read or is not a preset.
     pub fn find(name: &str) -> Result<Self> {
-        let preset: Self = match BUILT_IN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => parse_toml(text, &format!("preset {name}"))?,
-            None if name.ends_with(".toml") => {
-                let path = Path::new(name);
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
-                parse_toml(&text, name)?
-            }
-            None => {
-                let known = BUILT_IN.map(|(name, _)| name).join(", ");
-                let expected = format!("{known} or the path of a .toml file");
-                return Err(ExperimentError::value("preset", name, expected));
-            }
-        };
+        let preset: Self = find_toml(name, &BUILT_IN)?;
         preset.validate()?;
         Ok(preset)
     }
@@ -315,7 +300,7 @@ mod tests {
         for (name, _) in BUILT_IN {
             let preset = Preset::find(name).unwrap();
             assert_eq!(preset.name, name);
-            assert_eq!(parse_toml::<Preset>(&preset.to_toml(), "test").unwrap(), preset);
+            assert_eq!(crate::preset::parse_toml::<Preset>(&preset.to_toml(), "test").unwrap(), preset);
         }
     }
 

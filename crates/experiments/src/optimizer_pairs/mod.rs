@@ -8,17 +8,14 @@ mod preset;
 mod report;
 mod statistics;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use preset::PairsPreset;
 
 use crate::error::Result;
 use crate::finished::Finished;
-use crate::grid::Display;
-use crate::store::write_atomic;
-use crate::tokens::TextSource;
+use crate::store::{Store, write_atomic};
 use crate::tradeoff::{self, Options};
 use statistics::{Run, Statistics};
 
@@ -28,25 +25,7 @@ const FINISHED: &str = "optimizer-pairs-finished.csv";
 const RESULTS: &str = "optimizer-pairs.csv";
 
 /// What to run and where.
-#[derive(Debug, Clone)]
-pub struct PairsOptions {
-    /// The preset, with the command line's changes.
-    pub preset: PairsPreset,
-    /// Text other than the pinned packages'.
-    pub text: TextSource,
-    /// The folder for the run store and the report.
-    pub out: PathBuf,
-    /// What an earlier run finished, as CSV.
-    pub finished: Option<PathBuf>,
-    /// Runs at a time, each on one thread.
-    pub jobs: NonZeroUsize,
-    /// Time between the snapshots of a run in progress.
-    pub snapshot_every: Duration,
-    /// Where progress is shown.
-    pub display: Display,
-    /// The command, for the report.
-    pub command: String,
-}
+pub type PairsOptions = Options<PairsPreset>;
 
 /// Runs the experiment (or what is left of it), writes its section of the report, and returns the path of the page.
 ///
@@ -54,23 +33,15 @@ pub struct PairsOptions {
 /// One line that says what was found and expected; what is finished stays in the run store.
 pub fn run(options: &PairsOptions) -> Result<PathBuf> {
     let started = Instant::now();
-    let PairsOptions { preset, text, out, finished, jobs, snapshot_every, display, command } = options;
-    let folder = tradeoff::report_folder(out)?;
+    let preset = &options.preset;
+    let store = Store::open(&options.out)?;
+    let folder = tradeoff::report_folder(&store)?;
     let mut all = Finished::default();
     let mut runs = Vec::new();
     let mut last = tradeoff::Runs::default();
     for experiment in preset.experiments()? {
         let size = experiment.evaluation.train_examples;
-        let stages = tradeoff::run_stages(&Options {
-            preset: experiment,
-            text: text.clone(),
-            out: out.clone(),
-            finished: finished.clone(),
-            jobs: *jobs,
-            snapshot_every: *snapshot_every,
-            display: *display,
-            command: command.clone(),
-        })?;
+        let stages = tradeoff::run_stages(&options.with_preset(experiment), &store)?;
         all.extend(&stages.finished);
         runs.extend(stages.finetuned.iter().map(|(end, _)| Run { examples: size, end: end.clone() }));
         last = stages;

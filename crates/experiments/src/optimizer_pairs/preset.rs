@@ -1,11 +1,9 @@
 //! Presets of `optimizer-pairs`: a preset of `tradeoff` for network and checkpoints, and what to finetune them on.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::preset::{MethodPreset, OptimizerName, Preset, parse_toml};
+use crate::preset::{MethodPreset, OptimizerName, Preset, find_toml};
 use crate::tasks::{CODE, check_name};
 
 /// The presets that come with the program: name and text.
@@ -61,19 +59,7 @@ impl PairsPreset {
     /// # Errors
     /// One line with file, line or field if it cannot be read or is not a preset.
     pub fn find(name: &str) -> Result<Self> {
-        let preset: Self = match BUILT_IN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => parse_toml(text, &format!("preset {name}"))?,
-            None if name.ends_with(".toml") => {
-                let path = Path::new(name);
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
-                parse_toml(&text, name)?
-            }
-            None => {
-                let expected = format!("{} or the path of a .toml file", Self::names().join(", "));
-                return Err(ExperimentError::value("preset", name, expected));
-            }
-        };
+        let preset: Self = find_toml(name, &BUILT_IN)?;
         preset.validate()?;
         Ok(preset)
     }
@@ -166,6 +152,7 @@ impl PairsPreset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preset::parse_toml;
 
     #[test]
     fn the_built_in_presets_are_valid_and_print_in_a_form_that_reads_back() {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::PairsPreset;
 use crate::error::Result;
-use crate::stats::csv::quote;
+use crate::stats::csv::{COLUMNS, row};
 use crate::stats::names::display;
 use crate::stats::{EndPoint, ScorecardRow};
 
@@ -189,30 +189,14 @@ fn choose_rates(ends: &[&EndPoint]) -> Vec<Chosen> {
 
 /// A row for each finetuning: the columns of `results.csv` after the size of the finetuning set.
 pub(super) fn csv(runs: &[Run]) -> String {
-    let mut text = String::from(
-        "examples,task,checkpoint,method,learning_rate,seed,pretrain_loss_before,pretrain_loss_after,task_loss_before,task_loss_after,exact_match,diverged\n",
-    );
+    let mut text = format!("examples,{}\n", COLUMNS.join(","));
     let mut rows: Vec<&Run> = runs.iter().collect();
     rows.sort_by(|a, b| {
         let key = |run: &Run| (run.end.task.clone(), run.end.checkpoint.clone(), run.end.method.clone(), run.examples);
         key(a).cmp(&key(b)).then(a.end.learning_rate.total_cmp(&b.end.learning_rate)).then(a.end.seed.cmp(&b.end.seed))
     });
     for Run { examples, end } in rows {
-        let exact_match = end.exact_match.map_or(String::new(), |share| format!("{share:?}"));
-        let _ = writeln!(
-            text,
-            "{examples},{},{},{},{:?},{},{:?},{:?},{:?},{:?},{exact_match},{}",
-            quote(&end.task),
-            quote(&end.checkpoint),
-            quote(&end.method),
-            end.learning_rate,
-            end.seed,
-            end.pretrain_loss_before,
-            end.pretrain_loss_after,
-            end.task_loss_before,
-            end.task_loss_after,
-            end.diverged
-        );
+        let _ = writeln!(text, "{examples},{}", row(end));
     }
     text
 }

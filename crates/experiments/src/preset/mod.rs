@@ -20,6 +20,24 @@ pub const BUILT_IN: [(&str, &str); 3] = [
     ("standard", include_str!("../../presets/standard.toml")),
 ];
 
+/// The built-in preset of that name, or the one in the file at that path; not checked yet.
+pub(crate) fn find_toml<T: DeserializeOwned>(name: &str, built_in: &[(&str, &str)]) -> Result<T> {
+    match built_in.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => parse_toml(text, &format!("preset {name}")),
+        None if name.ends_with(".toml") => {
+            let path = Path::new(name);
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
+            parse_toml(&text, name)
+        }
+        None => {
+            let known: Vec<&str> = built_in.iter().map(|(name, _)| *name).collect();
+            let expected = format!("{} or the path of a .toml file", known.join(", "));
+            Err(ExperimentError::value("preset", name, expected))
+        }
+    }
+}
+
 /// A preset from TOML; an error names `origin` and the line.
 pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
@@ -328,20 +346,7 @@ impl Preset {
     /// # Errors
     /// One line with file, line or field if it cannot be read or is not a preset.
     pub fn find(name: &str) -> Result<Self> {
-        let preset: Self = match BUILT_IN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => parse_toml(text, &format!("preset {name}"))?,
-            None if name.ends_with(".toml") => {
-                let path = Path::new(name);
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| ExperimentError::ReadPreset { path: path.into(), source })?;
-                parse_toml(&text, name)?
-            }
-            None => {
-                let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-                let expected = format!("{} or the path of a .toml file", known.join(", "));
-                return Err(ExperimentError::value("preset", name, expected));
-            }
-        };
+        let preset: Self = find_toml(name, &BUILT_IN)?;
         preset.validate()?;
         Ok(preset)
     }

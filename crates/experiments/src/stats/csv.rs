@@ -70,29 +70,28 @@ pub enum CsvError {
 pub fn write(results: &Results) -> String {
     let mut text = COLUMNS.join(",");
     text.push('\n');
-    for row in results.rows() {
-        for name in [&row.task, &row.checkpoint, &row.method] {
-            text.push_str(&quote(name));
-            text.push(',');
-        }
-        // `{:?}` is the shortest text that reads back to the same f64; it has an exponent where
-        // `{}` would print hundreds of zeros.
-        let _ = write!(
-            text,
-            "{:?},{},{:?},{:?},{:?},{:?},",
-            row.learning_rate,
-            row.seed,
-            row.pretrain_loss_before,
-            row.pretrain_loss_after,
-            row.task_loss_before,
-            row.task_loss_after,
-        );
-        if let Some(exact_match) = row.exact_match {
-            let _ = write!(text, "{exact_match:?}");
-        }
-        let _ = writeln!(text, ",{}", row.diverged);
+    for end in results.rows() {
+        text.push_str(&row(end));
+        text.push('\n');
     }
     text
+}
+
+/// The line of one end point, without its end.
+pub(crate) fn row(end: &EndPoint) -> String {
+    let [task, checkpoint, method] = [&end.task, &end.checkpoint, &end.method].map(|name| quote(name));
+    let exact_match = end.exact_match.map_or(String::new(), |share| format!("{share:?}"));
+    // `{:?}` is the shortest text that reads back to the same f64; it has an exponent where `{}` would print hundreds of zeros.
+    format!(
+        "{task},{checkpoint},{method},{:?},{},{:?},{:?},{:?},{:?},{exact_match},{}",
+        end.learning_rate,
+        end.seed,
+        end.pretrain_loss_before,
+        end.pretrain_loss_after,
+        end.task_loss_before,
+        end.task_loss_after,
+        end.diverged
+    )
 }
 
 /// The text of `matched.csv`: forgetting at matched learning, one line for each task, checkpoint,

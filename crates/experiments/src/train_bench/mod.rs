@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{ExperimentError, Result};
+
 pub use orthogonalizers::orthogonalizers;
 pub use step::{measure, product_speed};
 pub use table::{BenchOptions, run};
@@ -87,6 +89,15 @@ pub const SHAPES: [Shape; 3] = [
 ];
 
 impl Shape {
+    /// The shape of that name; `field` is where it was asked for.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Value`] with the names there are.
+    pub fn find(field: &str, name: &str) -> Result<Self> {
+        let found = SHAPES.iter().find(|shape| shape.name == name).copied();
+        found.ok_or_else(|| ExperimentError::value(field, name, SHAPES.map(|shape| shape.name).join(", ")))
+    }
+
     /// Tokens of a step.
     pub fn tokens(&self) -> usize {
         self.batch * self.context

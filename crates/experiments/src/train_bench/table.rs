@@ -101,11 +101,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Shape>> {
-    let known = SHAPES.map(|shape| shape.name).join(", ");
-    let find = |name: &String| {
-        let found = SHAPES.iter().find(|shape| shape.name == name.as_str()).copied();
-        found.ok_or_else(|| ExperimentError::value("shapes", name, &known))
-    };
+    let find = |name: &String| Shape::find("shapes", name);
     if names.is_empty() { Ok(SHAPES.to_vec()) } else { names.iter().map(find).collect() }
 }
 

@@ -78,19 +78,35 @@ pub(crate) fn product(
     parallelism: Parallelism,
 ) {
     assert_eq!(a.columns, b.rows, "inner dimensions of a matrix product");
-    let (m, n, k) = (a.rows, b.columns, a.columns);
+    let (m, n) = (a.rows, b.columns);
     if m == 0 || n == 0 {
         return;
     }
     assert!((m - 1) * stride + n <= out.len(), "the product exceeds its output");
-    // SAFETY: the asserts here and in `Matrix::strided` keep every access inside its slice, and `out` is borrowed mutably, so
-    // that it overlaps neither operand.
+    // SAFETY: the asserts here keep every write inside `out`, which is borrowed mutably, so that it overlaps neither operand.
+    unsafe { gemm_into(out.as_mut_ptr(), stride, keep, scale, a, b, parallelism) }
+}
+
+/// out <- `keep` * out + `scale` * a b; with `keep` = 0 the old values are not read, and need not be initialised.
+///
+/// # Safety
+/// `out` must be valid for writes (and, if `keep` is not 0, reads) of `a.rows` rows of `b.columns` values, rows `stride` apart, that overlap neither operand.
+unsafe fn gemm_into(
+    out: *mut f32,
+    stride: usize,
+    keep: f32,
+    scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    parallelism: Parallelism,
+) {
+    // SAFETY: the caller vouches for `out`; the assert in `Matrix::strided` keeps every read inside its slice.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
+            a.rows,
+            b.columns,
+            a.columns,
+            out,
             1,
             stride as isize,
             keep != 0.0,
@@ -118,30 +134,9 @@ fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, parallelism: Parallelis
         return vec![0.0; m * n];
     }
     let mut out: Vec<f32> = Vec::with_capacity(m * n);
-    // SAFETY: the assert here and that in `Matrix::strided` keep every access inside its slice; `out` has room for m n values, none of which is read (the
-    // destination is not, by the flag) and all of which are written before `set_len`.
+    // SAFETY: `out` has room for m n values, none of which is read, and all of which are written before `set_len`.
     unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            0.0,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+        gemm_into(out.as_mut_ptr(), n, 0.0, scale, a, b, parallelism);
         out.set_len(m * n);
     }
     out

@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// What a parameter is in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,10 +51,11 @@ pub struct Parameter {
     pub value: Tensor,
 }
 
-/// The parameters of a model, in a fixed order.
+/// The parameters of a model, in a fixed order, and how products with them are computed.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
     list: Vec<Parameter>,
+    precision: Precision,
 }
 
 impl Parameters {
@@ -67,6 +68,16 @@ impl Parameters {
     /// Drops the parameters from `length` on.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.list.truncate(length);
+    }
+
+    /// In which numbers products with these parameters are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Chooses in which numbers products with these parameters are computed, from now on; no value changes.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// How many tensors there are.

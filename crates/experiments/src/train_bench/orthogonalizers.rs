@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use models::Precision;
 use models::ops::{matmul, matmul_transposed};
 use models::optim::{Orthogonalizer, orthogonalize};
 
@@ -42,7 +43,7 @@ fn table() -> Result<String, models::Error> {
             let mut error = 0.0;
             for _ in 0..calls {
                 let start = Instant::now();
-                let polar = orthogonalize(&matrix, method)?;
+                let polar = orthogonalize(&matrix, method, Precision::F32)?;
                 milliseconds.push(1e3 * start.elapsed().as_secs_f64());
                 error = orthogonality_error(&polar)?;
             }
@@ -56,8 +57,8 @@ fn table() -> Result<String, models::Error> {
 fn decaying(rows: usize, columns: usize) -> Result<Tensor, models::Error> {
     let short = rows.min(columns);
     let random = |rows: usize, columns: usize| Tensor::randn(0.0f32, 1.0, (rows, columns), &Device::Cpu);
-    let left = orthogonalize(&random(rows, short)?, Orthogonalizer::PolarExpress)?;
-    let right = orthogonalize(&random(columns, short)?, Orthogonalizer::PolarExpress)?;
+    let left = orthogonalize(&random(rows, short)?, Orthogonalizer::PolarExpress, Precision::F32)?;
+    let right = orthogonalize(&random(columns, short)?, Orthogonalizer::PolarExpress, Precision::F32)?;
     let sigma = (0..short).map(|i| 10f32.powf(-3.0 * i as f32 / (short - 1) as f32));
     let scaled = left.broadcast_mul(&Tensor::from_iter(sigma, &Device::Cpu)?)?;
     Ok(matmul_transposed(&scaled, &right)?)

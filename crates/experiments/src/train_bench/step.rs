@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig};
-use models::{Batch, ModelConfig, Transformer, train_step};
+use models::{Batch, ModelConfig, Precision, Transformer, train_step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -76,7 +76,7 @@ pub fn product_speed(threads: usize) -> Result<f64> {
         let mut best = f64::INFINITY;
         for _ in 0..10 {
             let start = Instant::now();
-            models::ops::matmul_transposed(&matrix, &matrix)?;
+            models::ops::matmul_transposed(&matrix, &matrix, Precision::F32)?;
             best = best.min(start.elapsed().as_secs_f64());
         }
         Ok(best)

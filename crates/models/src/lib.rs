@@ -52,6 +52,7 @@ mod batch;
 pub mod checkpoint;
 mod config;
 pub mod data;
+mod device;
 mod error;
 pub mod generate;
 mod init;
@@ -69,6 +70,7 @@ mod transformer;
 
 pub use batch::Batch;
 pub use config::{Activation, ModelConfig, NormKind, Positions};
+pub use device::{GpuMemory, Hardware, gpu_memory};
 pub use error::{Error, Result};
 pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Role};
 pub use precision::Precision;

@@ -30,10 +30,11 @@ fn everything(options: &Options) -> Result<PathBuf> {
     if !PairsPreset::names().contains(&name) {
         return Ok(page);
     }
-    let pairs = PairsPreset { seeds: Some(options.preset.seeds), ..PairsPreset::find(name)? };
+    let device = options.preset.device;
+    let pairs = PairsPreset { seeds: Some(options.preset.seeds), device, ..PairsPreset::find(name)? };
     optimizer_pairs::run(&options.with_preset(pairs))?;
     let page = memorization::run(&memorization::Options {
-        preset: memorization::Preset::find(name)?,
+        preset: memorization::Preset { device, ..memorization::Preset::find(name)? },
         out: options.out.clone(),
         jobs: options.jobs,
         snapshot_every: options.snapshot_every,

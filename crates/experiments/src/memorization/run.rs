@@ -97,7 +97,7 @@ impl Run<'_> {
             policy: format!("{:?}", optimizer.policy(&self.preset.training)),
             optimizer,
             seed: self.seed,
-            device: "cpu",
+            device: self.preset.device.kind(),
             dtype: "f32",
         };
         Ok(StageKey::new("memorization", SEMANTICS, &config, &[])?)
@@ -120,6 +120,7 @@ impl Run<'_> {
             StageState::Started(stage, snapshot) => (stage, Some(snapshot)),
         };
         let mut network = Transformer::new(&config, seeds::stream(self.seed, "initial weights"))?;
+        network.to_device(&self.preset.device.open()?)?;
         let policy = self.optimizer.at(self.rate, *steps).policy(training);
         let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
         let (parameters, policy) = (network.parameters().count(false), optimizer.describe(network.parameters()));
@@ -138,8 +139,13 @@ impl Run<'_> {
         let blind = language.loss(0, Group::Fact, Learner::Blind).map_or(0.0, |loss| loss.answer);
         let warmup = (training.warmup * *steps as f64).round() as u64;
         let schedule = Schedule { steps: *steps, warmup, decay: training.decay };
-        let plan =
-            Plan { sequences: training.sequences, schedule, clip: training.clip, snapshot_every: self.snapshot_every };
+        let plan = Plan {
+            sequences: training.sequences,
+            micro_batch: training.micro_batch,
+            schedule,
+            clip: training.clip,
+            snapshot_every: self.snapshot_every,
+        };
         let interval = (steps / training.curve_points).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<Point>> {
             if !(step.is_multiple_of(interval) || step == *steps) {

@@ -83,7 +83,7 @@ impl DeviceFlag {
 /// Which experiment to run, on which text, and where to put it.
 #[derive(Debug, Clone, Args)]
 pub struct RunFlags {
-    /// smoke (a test of the machinery), quick, standard, or the path of a .toml file
+    /// smoke (a test of the machinery), quick, standard, paper (GPT-2 small, for a GPU), or the path of a .toml file
     #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
     pub preset: String,
     /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
@@ -95,6 +95,7 @@ pub struct RunFlags {
     /// Number of pretraining seeds; verdicts need at least 5
     #[arg(long, value_name = "N")]
     pub seeds: Option<u64>,
+    /// Where networks are trained.
     #[command(flatten)]
     pub device: DeviceFlag,
     /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores, 1 on a GPU]

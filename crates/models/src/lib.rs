@@ -58,6 +58,7 @@ pub mod generate;
 mod init;
 mod layers;
 pub mod lora;
+mod memory;
 pub mod ops;
 pub mod optim;
 mod parameters;

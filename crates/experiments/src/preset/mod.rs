@@ -14,10 +14,11 @@ use crate::error::{ExperimentError, Result};
 pub(crate) use validate::{at_least, positive};
 
 /// The presets that come with the program: name and text.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
     ("smoke", include_str!("../../presets/smoke.toml")),
     ("quick", include_str!("../../presets/quick.toml")),
     ("standard", include_str!("../../presets/standard.toml")),
+    ("paper", include_str!("../../presets/paper.toml")),
 ];
 
 /// The built-in preset of that name, or the one in the file at that path; not checked yet.

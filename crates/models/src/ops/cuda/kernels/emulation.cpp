@@ -2,6 +2,7 @@
 
 #include "emulation.hpp"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -129,14 +130,22 @@ void run_block(const char* name) {
         fiber.thread.index = {i % m.block_size.x, i / m.block_size.x % m.block_size.y, i / m.block_size.x / m.block_size.y};
         fiber.context.start(fiber.stack, fiber_main);
     }
+    // A warp runs as far as it can before the next begins.
+    const unsigned warps = (m.threads + 31) / 32;
     for (unsigned left = m.threads; left > 0;) {
         const uint64_t before = m.events;
-        for (unsigned i = 0; i < m.threads; i++) {
-            Fiber& fiber = m.fibers[reverse ? m.threads - 1 - i : i];
-            if (fiber.done) continue;
-            m.running = &fiber;
-            go(m.scheduler, fiber.context);
-            if (fiber.done) left--;
+        for (unsigned w = 0; w < warps; w++) {
+            const unsigned first = 32 * (reverse ? warps - 1 - w : w), lanes = std::min(32u, m.threads - first);
+            for (uint64_t last = m.events - 1; last != m.events;) {
+                last = m.events;
+                for (unsigned i = 0; i < lanes; i++) {
+                    Fiber& fiber = m.fibers[first + (reverse ? lanes - 1 - i : i)];
+                    if (fiber.done) continue;
+                    m.running = &fiber;
+                    go(m.scheduler, fiber.context);
+                    if (fiber.done) left--;
+                }
+            }
         }
         if (m.events == before) {
             std::fprintf(stderr, "emulation: %s: some threads of a block wait for others that never come\n", name);

@@ -1,8 +1,8 @@
 // The part of CUDA that the kernels use, on a processor: every thread of a block is a fiber, blocks run one after the other.
 //
 // A fiber runs until it waits at a barrier, a shuffle or a product of its warp; those complete when every thread of the block or warp has come, and
-// a block in which that never happens ends the program. EMULATION_ORDER=reverse runs the threads from last to first, so that a missing barrier shows in one order or
-// the other. Shared memory starts as NaN.
+// a block in which that never happens ends the program. A warp runs as far as it can before the next begins, and with EMULATION_ORDER=reverse the last warp and the
+// last lane come first, so that a missing barrier shows in one order or the other. Dynamic shared memory starts as NaN.
 
 #pragma once
 

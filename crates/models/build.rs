@@ -58,9 +58,9 @@ fn nvcc() -> PathBuf {
     if let Some(nvcc) = variable("NVCC") {
         return nvcc.into();
     }
-    let homes =
+    let mut homes =
         ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(variable).map(|home| Path::new(&home).join("bin/nvcc"));
-    homes.filter(|nvcc| nvcc.is_file()).next().unwrap_or_else(|| "nvcc".into())
+    homes.find(|nvcc| nvcc.is_file()).unwrap_or_else(|| "nvcc".into())
 }
 
 /// The compute capability to compile for, as two or three digits: that of `CUDA_COMPUTE_CAP`, of this machine's GPU, or 80, the first with bf16.

@@ -181,7 +181,7 @@ impl Pretraining<'_> {
 pub fn network(preset: &Preset, data: &TokenData, seed: u64) -> Result<Transformer> {
     let mut network = Transformer::new(&preset.model.config(&data.tokenizer), seed)?;
     network.parameters_mut().set_precision(preset.precision);
-    network.to_device(&preset.device.open()?)?;
+    network.move_to(&preset.device.open()?)?;
     Ok(network)
 }
 

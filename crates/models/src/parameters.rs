@@ -133,7 +133,7 @@ impl Parameters {
     }
 
     /// Moves all values to another device.
-    pub(crate) fn to_device(&mut self, device: &Device) -> Result<()> {
+    pub(crate) fn move_to(&mut self, device: &Device) -> Result<()> {
         for parameter in &mut self.list {
             parameter.value = parameter.value.to_device(device)?;
         }

@@ -165,8 +165,8 @@ impl Transformer {
     ///
     /// # Errors
     /// If the device has no room.
-    pub fn to_device(&mut self, device: &Device) -> Result<()> {
-        self.parameters.to_device(device)?;
+    pub fn move_to(&mut self, device: &Device) -> Result<()> {
+        self.parameters.move_to(device)?;
         self.rotary = self.rotary.as_ref().map(|table| table.to_device(device)).transpose()?;
         Ok(())
     }

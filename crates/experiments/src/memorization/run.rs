@@ -120,7 +120,7 @@ impl Run<'_> {
             StageState::Started(stage, snapshot) => (stage, Some(snapshot)),
         };
         let mut network = Transformer::new(&config, seeds::stream(self.seed, "initial weights"))?;
-        network.to_device(&self.preset.device.open()?)?;
+        network.move_to(&self.preset.device.open()?)?;
         let policy = self.optimizer.at(self.rate, *steps).policy(training);
         let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
         let (parameters, policy) = (network.parameters().count(false), optimizer.describe(network.parameters()));

@@ -85,7 +85,7 @@ fn distance(found: &Tensor, expected: &Tensor) -> Result<f64, candle_core::Error
 fn exact_rows(name: &str, config: &ModelConfig, hardware: Hardware) -> Result<Vec<(String, f64, f64)>> {
     let host = Transformer::new(config, 1)?;
     let mut device = host.clone();
-    device.to_device(&hardware.open()?)?;
+    device.move_to(&hardware.open()?)?;
     let batch = batch(1)?;
     let [expected, found] = [&host, &device].map(|model| model.logits(batch.ids(), CONTEXT));
     let logits = distance(&found?, &expected?).map_err(models::Error::from)?;
@@ -115,7 +115,7 @@ fn exact_rows(name: &str, config: &ModelConfig, hardware: Hardware) -> Result<Ve
 fn losses(config: &ModelConfig, hidden: RuleConfig, hardware: Hardware, precision: Precision) -> Result<Vec<f64>> {
     let mut model = Transformer::new(config, 1)?;
     model.parameters_mut().set_precision(precision);
-    model.to_device(&hardware.open()?)?;
+    model.move_to(&hardware.open()?)?;
     let rest = RuleConfig::AdamW(AdamW::default());
     let mut optimizer = Optimizer::new(model.parameters_mut(), &Policy { hidden, ..Policy::uniform(rest, 1e-3) })?;
     let step = |i| Ok(train_step(&mut model, &mut optimizer, &[batch(i)?], Some(1.0), 1.0)?.loss);

@@ -38,7 +38,7 @@ fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, device:
     };
     let mut model = Transformer::new(&config, 0)?;
     model.parameters_mut().set_precision(precision);
-    model.to_device(device)?;
+    model.move_to(device)?;
     let mut state = Optimizer::new(model.parameters_mut(), &Policy { hidden, ..Policy::uniform(adamw, 1e-3) })?;
     let mut rng = ChaCha8Rng::seed_from_u64(crate::seeds::stream(0, "benchmark tokens"));
     let mut draw = || rng.random_range(0..shape.vocabulary as u32);

@@ -45,6 +45,53 @@ template <class Y, class A, class B, class F> __device__ void map2(Y* y, const A
     });
 }
 
+template <class T> __device__ void swiglu_backward(T* d_gate, T* d_up, const T* gate, const T* up, const T* dy, u64 count) {
+    each_pack(count, [=](u64 i, bool whole) {
+        const unsigned some = whole ? PACK : 1;
+        Pack<T> g, u, d;
+        if (whole) {
+            g = *reinterpret_cast<const Pack<T>*>(gate + i);
+            u = *reinterpret_cast<const Pack<T>*>(up + i);
+            d = *reinterpret_cast<const Pack<T>*>(dy + i);
+        } else {
+            g.values[0] = gate[i];
+            u.values[0] = up[i];
+            d.values[0] = dy[i];
+        }
+        for (unsigned j = 0; j < some; j++) {
+            const float x = to_float(g.values[j]), d_y = to_float(d.values[j]), s = sigmoid(x);
+            const float d_x = d_y * to_float(u.values[j]) * s * (1.0f + x * (1.0f - s));
+            u.values[j] = from_float<T>(d_y * x * s);
+            g.values[j] = from_float<T>(d_x);
+        }
+        if (whole) {
+            *reinterpret_cast<Pack<T>*>(d_gate + i) = g;
+            *reinterpret_cast<Pack<T>*>(d_up + i) = u;
+        } else {
+            d_gate[i] = g.values[0];
+            d_up[i] = u.values[0];
+        }
+    });
+}
+
+// y = residual + bias over rows of `columns`, either of which may be absent: what a product is then added to.
+template <class T> __device__ void row_start(T* y, const T* residual, const float* bias, u64 count, unsigned columns) {
+    each_pack(count, [=](u64 i, bool whole) {
+        const unsigned some = whole ? PACK : 1;
+        Pack<T> values;
+        if (residual && whole) values = *reinterpret_cast<const Pack<T>*>(residual + i);
+        if (residual && !whole) values.values[0] = residual[i];
+        unsigned column = bias ? i % columns : 0;
+        for (unsigned j = 0; j < some; j++) {
+            const float r = residual ? to_float(values.values[j]) : 0.0f;
+            values.values[j] = from_float<T>(bias ? r + bias[column] : r);
+            column = column + 1 == columns ? 0 : column + 1;
+        }
+        if (whole) *reinterpret_cast<Pack<T>*>(y + i) = values;
+        else y[i] = values.values[0];
+    });
+}
+
 #define ELEMENTWISE(suffix, T)                                                                                                  \
     KERNEL(gelu_##suffix, (T * y, const T* x, u64 count)) {                                                                     \
         map1(y, x, count, [](float x) { return gelu(x); });                                                                     \
@@ -56,21 +103,10 @@ template <class Y, class A, class B, class F> __device__ void map2(Y* y, const A
         map2(y, gate, up, count, [](float g, float u) { return g * sigmoid(g) * u; });                                          \
     }                                                                                                                           \
     KERNEL(swiglu_backward_##suffix, (T * d_gate, T* d_up, const T* gate, const T* up, const T* dy, u64 count)) {               \
-        const u64 start = (u64(blockIdx.x) * blockDim.x + threadIdx.x) * PACK;                                                  \
-        for (u64 i = start; i < start + PACK && i < count; i++) {                                                               \
-            const float g = to_float(gate[i]), u = to_float(up[i]), d = to_float(dy[i]);                                        \
-            const float s = sigmoid(g);                                                                                         \
-            d_gate[i] = from_float<T>(d * u * s * (1.0f + g * (1.0f - s)));                                                     \
-            d_up[i] = from_float<T>(d * g * s);                                                                                 \
-        }                                                                                                                       \
+        swiglu_backward(d_gate, d_up, gate, up, dy, count);                                                                     \
     }                                                                                                                           \
-    /* y = residual + bias over rows of `columns`, either of which may be absent: what a product is then added to. */           \
     KERNEL(row_start_##suffix, (T * y, const T* residual, const float* bias, u64 count, unsigned columns)) {                    \
-        const u64 start = (u64(blockIdx.x) * blockDim.x + threadIdx.x) * PACK;                                                  \
-        for (u64 i = start; i < start + PACK && i < count; i++) {                                                               \
-            const float r = residual ? to_float(residual[i]) : 0.0f;                                                            \
-            y[i] = from_float<T>(bias ? r + bias[i % columns] : r);                                                             \
-        }                                                                                                                       \
+        row_start(y, residual, bias, count, columns);                                                                           \
     }
 
 ELEMENTWISE(f32, float)

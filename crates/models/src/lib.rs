@@ -69,7 +69,7 @@ mod transformer;
 pub use batch::Batch;
 pub use config::{Activation, ModelConfig, NormKind, Positions};
 pub use error::{Error, Result};
-pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Role};
+pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Part, Role};
 pub use tokenizer::{END_OF_TEXT, Tokenizer};
 pub use train::{StepReport, mean_loss, train_step};
 pub use transformer::{LossSum, Transformer};

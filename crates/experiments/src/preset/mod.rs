@@ -269,6 +269,7 @@ impl MethodPreset {
             rest: self.optimizer.rest(decay),
             embedding_rate: rest_rate,
             vector_rate: rest_rate,
+            split: None,
         }
     }
 }
@@ -283,6 +284,7 @@ impl CheckpointPreset {
             rest: self.optimizer.rest(pretrain.weight_decay),
             embedding_rate: self.embedding_rate,
             vector_rate: self.embedding_rate,
+            split: None,
         }
     }
 }

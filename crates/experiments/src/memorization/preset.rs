@@ -1,9 +1,11 @@
 //! Presets of the memorisation experiment.
 
 use models::ModelConfig;
+use models::optim::{Policy, Split};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
 
+use super::variation::Variation;
 use crate::error::{ExperimentError, Result};
 use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, find_toml, positive};
 
@@ -16,6 +18,9 @@ pub const BUILT_IN: [(&str, &str); 3] = [
 
 /// Tuning seeds are numbered from here on, above every reported seed.
 pub const FIRST_TUNING_SEED: u64 = 1000;
+
+/// The optimizers that the verdict compares.
+const COMPARED: [OptimizerName; 2] = [OptimizerName::AdamW, OptimizerName::Muon];
 
 /// The language but for the numbers of facts and examples, which the cells vary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,11 +80,15 @@ pub struct ProbesPreset {
 pub struct OptimizerPreset {
     /// The optimizer of the hidden matrices.
     pub name: OptimizerName,
-    /// Learning rate of embeddings, gains and biases (by AdamW beside Muon); the hidden matrices' where nothing is said.
+    /// Learning rate of AdamW on embeddings, gains and biases. Where nothing is said they have the hidden matrices' rate, and their optimizer too
+    /// (AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_rate: Option<f64>,
     /// Learning rates of the hidden matrices, ascending.
     pub rates: Vec<f64>,
+    /// Where it takes only some of the hidden matrices: which, and the learning rate of the others, by AdamW if it is Muon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrices: Option<Split>,
 }
 
 /// Everything that decides the results of `memorization`.
@@ -90,6 +99,9 @@ pub struct Preset {
     pub name: String,
     /// Reported seeds: 0, 1, ... A verdict needs at least five.
     pub seeds: u64,
+    /// Reported seeds where no verdict is read: without facts, and of optimizers beside AdamW and Muon; as many where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_seeds: Option<u64>,
     /// Seeds on which learning rates are chosen, none of them reported.
     pub tuning_seeds: u64,
     /// Numbers of facts; 0 is the control.
@@ -110,6 +122,9 @@ pub struct Preset {
     pub probes: ProbesPreset,
     /// The optimizers.
     pub optimizers: Vec<OptimizerPreset>,
+    /// Other settings, each tried in the verdict's cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variations: Vec<Variation>,
 }
 
 /// A number of facts and a number of pattern examples.
@@ -143,6 +158,12 @@ impl Preset {
             .iter()
             .flat_map(|&facts| self.examples.iter().map(move |&examples| Cell { facts, examples }))
             .collect()
+    }
+
+    /// How many seeds of an optimizer are reported in a cell.
+    pub fn seeds_of(&self, cell: Cell, optimizer: OptimizerName) -> u64 {
+        let decides = cell.facts > 0 && COMPARED.contains(&optimizer);
+        self.control_seeds.filter(|_| !decides).map_or(self.seeds, |seeds| seeds.min(self.seeds))
     }
 
     /// The language of a cell: facts are component 0 where there are some, the pattern is the last component.
@@ -205,6 +226,7 @@ impl Preset {
             return Err(ExperimentError::value("seeds", self.seeds, format!("at most {FIRST_TUNING_SEED}")));
         }
         for (field, value) in [
+            ("control-seeds", self.control_seeds.unwrap_or(1)),
             ("tuning-seeds", self.tuning_seeds),
             ("steps", self.steps),
             ("probes.training", self.probes.training as u64),
@@ -231,11 +253,25 @@ impl Preset {
                 return Err(ExperimentError::value("network.context", self.network.context, expected));
             }
         }
-        Ok(())
+        self.validate_variations()
+    }
+
+    fn validate_variations(&self) -> Result<()> {
+        let mut names = vec![&self.name];
+        for Variation { name, .. } in &self.variations {
+            // Names stand in a CSV file.
+            if name.contains([',', '"', '\n']) {
+                let expected = "a name without commas, quotes and line breaks";
+                return Err(ExperimentError::value("variations", format!("{name:?}"), expected));
+            }
+            names.push(name);
+        }
+        distinct("variations", &names)?;
+        self.varied().map(drop)
     }
 
     fn validate_optimizers(&self) -> Result<()> {
-        for needed in [OptimizerName::AdamW, OptimizerName::Muon] {
+        for needed in COMPARED {
             if self.optimizers.iter().filter(|optimizer| optimizer.name == needed).count() != 1 {
                 let (found, expected) = ("none or several", "it once: the verdict compares it");
                 return Err(ExperimentError::value(format!("optimizers, {}", needed.as_str()), found, expected));
@@ -247,7 +283,8 @@ impl Preset {
             if optimizer.rates.is_empty() {
                 return Err(ExperimentError::value(field, "none", "at least one learning rate"));
             }
-            for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate) {
+            let other = optimizer.matrices.map(|split| split.other_rate);
+            for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate).chain(&other) {
                 positive(&field, rate)?;
             }
             if !optimizer.rates.is_sorted_by(|a, b| a < b) {
@@ -264,6 +301,17 @@ impl Preset {
 
 impl OptimizerPreset {
     /// Which weights are trained with which rule at a learning rate.
+    pub fn policy(&self, rate: f64, steps: u64, training: &PretrainPreset) -> Policy {
+        let policy = self.at(rate, steps).policy(training);
+        match self.rest_rate {
+            Some(_) => {
+                Policy { split: self.matrices, rest: OptimizerName::AdamW.rule(training.weight_decay), ..policy }
+            }
+            None => Policy { split: self.matrices, ..policy },
+        }
+    }
+
+    /// The learning rates and the steps.
     pub fn at(&self, rate: f64, steps: u64) -> CheckpointPreset {
         CheckpointPreset {
             name: self.name.as_str().into(),

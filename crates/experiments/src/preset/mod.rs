@@ -70,7 +70,7 @@ impl OptimizerName {
         }
     }
 
-    fn rule(self, weight_decay: f64) -> RuleConfig {
+    pub(crate) fn rule(self, weight_decay: f64) -> RuleConfig {
         match self {
             Self::AdamW => RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() }),
             Self::Muon => RuleConfig::Muon(Muon { weight_decay, ..Muon::default() }),

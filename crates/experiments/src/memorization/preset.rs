@@ -10,10 +10,11 @@ use crate::error::{ExperimentError, Result};
 use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, find_toml, positive};
 
 /// The presets that come with the program: name and text.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
     ("smoke", include_str!("../../presets/memorization/smoke.toml")),
     ("quick", include_str!("../../presets/memorization/quick.toml")),
     ("standard", include_str!("../../presets/memorization/standard.toml")),
+    ("settings", include_str!("../../presets/memorization/settings.toml")),
 ];
 
 /// Tuning seeds are numbered from here on, above every reported seed.
@@ -335,6 +336,9 @@ fn distinct<T: PartialEq + std::fmt::Debug>(field: &str, values: &[T]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use models::Part;
+    use models::optim::{AdamW, RuleConfig, Sgd};
+
     use super::*;
 
     fn changed(change: impl FnOnce(&mut Preset)) -> Result<()> {
@@ -355,9 +359,10 @@ mod tests {
     #[test]
     fn every_field_out_of_range_is_refused_in_one_line() {
         type Spoil = fn(&mut Preset);
-        let cases: [(&str, Spoil); 17] = [
+        let cases: [(&str, Spoil); 19] = [
             ("seeds: found 0", |p| p.seeds = 0),
             ("seeds: found 1001", |p| p.seeds = 1001),
+            ("control-seeds: found 0", |p| p.control_seeds = Some(0)),
             ("tuning-seeds: found 0", |p| p.tuning_seeds = 0),
             ("steps: found 0", |p| p.steps = 0),
             ("facts: found none", |p| p.facts.clear()),
@@ -371,12 +376,43 @@ mod tests {
             ("training.clip: found NaN", |p| p.training.clip = f64::NAN),
             ("training.curve-points: found 1", |p| p.training.curve_points = 1),
             ("rates of adamw: found none", |p| p.optimizers[0].rates.clear()),
+            ("rates of muon: found NaN", |p| {
+                p.optimizers[1].matrices = Some(Split { only: Part::Mlp, other_rate: f64::NAN });
+            }),
             ("expected ascending learning rates", |p| p.optimizers[0].rates = vec![0.1, 0.01]),
             ("optimizers, muon: found none or several", |p| p.optimizers.retain(|o| o.name != OptimizerName::Muon)),
         ];
         for (expected, spoil) in cases {
             let message = changed(spoil).unwrap_err().to_string();
             assert!(message.contains(expected) && !message.contains('\n'), "{expected}: {message}");
+        }
+    }
+
+    #[test]
+    fn controls_have_their_own_number_of_seeds() {
+        let preset = Preset { seeds: 6, control_seeds: Some(4), ..Preset::find("smoke").unwrap() };
+        let of = |facts, optimizer| preset.seeds_of(Cell { facts, examples: 20 }, optimizer);
+        assert_eq!([of(20, OptimizerName::AdamW), of(20, OptimizerName::Muon)], [6, 6]);
+        assert_eq!([of(20, OptimizerName::Sgd), of(0, OptimizerName::AdamW)], [4, 4]);
+        let fewer = Preset { seeds: 3, ..preset };
+        assert_eq!(fewer.seeds_of(Cell { facts: 0, examples: 20 }, OptimizerName::Muon), 3);
+    }
+
+    #[test]
+    fn every_optimizer_has_adamw_beside_it_where_a_rate_is_given() {
+        let preset = Preset::find("smoke").unwrap();
+        let rest = |rest_rate, optimizer: &OptimizerPreset| {
+            OptimizerPreset { rest_rate, ..optimizer.clone() }.policy(0.1, 10, &preset.training).rest
+        };
+        let weight_decay = preset.training.weight_decay;
+        let adamw = RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
+        for optimizer in &preset.optimizers {
+            assert_eq!(rest(Some(0.2), optimizer), adamw, "{optimizer:?}");
+            let alone = match optimizer.name {
+                OptimizerName::Sgd => RuleConfig::Sgd(Sgd { weight_decay, ..Sgd::default() }),
+                _ => adamw,
+            };
+            assert_eq!(rest(None, optimizer), alone, "{optimizer:?}");
         }
     }
 

@@ -28,7 +28,7 @@ const RATES: &str = "memorization-rates.csv";
 
 /// Writes figures, tables, section and page into `folder`; returns the page's path.
 pub(super) fn write(options: &Options, all: &[Setting], seconds: f64, folder: &Path) -> Result<PathBuf> {
-    let Setting { preset, reported, statistics } = &all[0];
+    let (Setting { preset, reported, statistics }, varied) = (&all[0], &all[1..]);
     for (name, text) in [
         (RUNS, runs_csv(all)),
         (CURVES, curves_csv(reported)),
@@ -69,22 +69,22 @@ pub(super) fn write(options: &Options, all: &[Setting], seconds: f64, folder: &P
          {seeds}."
     );
     add(&|to| saved(&drawing::spectra(preset, reported, &shown), to), caption, RUNS)?;
-    if all.len() > 1 {
+    if !varied.is_empty() {
         for (figure, caption) in [
             (
-                settings::accuracies(all),
+                settings::accuracies(varied),
                 "AdamW's accuracy on held-out instances less Muon's in the cells of the verdict",
             ),
-            (settings::speeds(all), "How much sooner Muon knows 90 % of the facts"),
+            (settings::speeds(varied), "How much sooner Muon knows 90 % of the facts"),
         ] {
             let caption = format!("{caption}, in every setting: means over seeds with paired 95 % t intervals.");
             add(&|to| saved(&figure, to), caption, settings::EFFECTS)?;
         }
     }
     section.tables = vec![cells_table(preset, reported), differences_table(statistics), rates_table(preset, reported)];
-    if all.len() > 1 {
-        write_atomic(&folder.join(settings::EFFECTS), settings::csv(all).as_bytes())?;
-        section.tables.insert(0, settings::table(all));
+    if !varied.is_empty() {
+        write_atomic(&folder.join(settings::EFFECTS), settings::csv(varied).as_bytes())?;
+        section.tables.insert(0, settings::table(varied));
     }
     section.provenance = provenance::lines(&options.command, seconds);
     for optimizer in &preset.optimizers {

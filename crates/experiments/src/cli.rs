@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use models::Precision;
 
 use crate::error::{ExperimentError, Result};
 use crate::grid::Display;
@@ -29,6 +30,27 @@ pub enum StateFlag {
     Fresh,
     /// Pretraining's, where the optimizer is the same.
     Carried,
+}
+
+/// In which numbers products of matrices are computed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PrecisionFlag {
+    /// Factors and sums in f32.
+    F32,
+    /// Factors rounded to TF32 on a GPU; f32 on a CPU.
+    Tf32,
+    /// Factors rounded to bf16, sums in f32: faster on a processor with AVX512-BF16, slower on one without.
+    Bf16,
+}
+
+impl From<PrecisionFlag> for Precision {
+    fn from(flag: PrecisionFlag) -> Self {
+        match flag {
+            PrecisionFlag::F32 => Self::F32,
+            PrecisionFlag::Tf32 => Self::Tf32,
+            PrecisionFlag::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// Which experiment to run, on which text, and where to put it.
@@ -73,6 +95,9 @@ pub struct RunFlags {
     /// Weight decay of finetuning [default: the preset's]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
+    /// In which numbers products of matrices are computed [default: the preset's, f32 where it says nothing]
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionFlag>,
     /// Print the preset with all changes as TOML, and run nothing
     #[arg(long)]
     pub print_config: bool,
@@ -111,6 +136,9 @@ impl RunFlags {
         }
         if let Some(decay) = self.weight_decay {
             preset.finetune.weight_decay = decay;
+        }
+        if let Some(precision) = self.precision {
+            preset.precision = precision.into();
         }
         preset.validate()?;
         Ok(preset)

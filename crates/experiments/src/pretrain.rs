@@ -91,7 +91,7 @@ impl Pretraining<'_> {
             held_out_windows: self.preset.evaluation.pretrain_windows,
             seed: self.seed,
             device: "cpu",
-            dtype: "f32",
+            dtype: self.preset.precision.as_str(),
         };
         Ok(StageKey::new("pretrain", SEMANTICS, &config, std::slice::from_ref(&self.data.id))?)
     }
@@ -110,8 +110,7 @@ impl Pretraining<'_> {
             StageState::Started(stage, snapshot) => (stage, Some(snapshot)),
         };
         let Preset { model, pretrain, .. } = self.preset;
-        let mut network =
-            Transformer::new(&model.config(&self.data.tokenizer), seeds::stream(self.seed, "initial weights"))?;
+        let mut network = network(self.preset, self.data, seeds::stream(self.seed, "initial weights"))?;
         let optimizer = Optimizer::new(network.parameters_mut(), &self.checkpoint.policy(pretrain))?;
         let mut trained: Trained<(f64, f64)> = Trained::new(network, optimizer);
         let step_tokens = (pretrain.sequences * model.context) as u64;
@@ -170,12 +169,22 @@ impl Pretraining<'_> {
     }
 }
 
+/// The preset's network with initial weights from `seed`.
+///
+/// # Errors
+/// If the shape does not fit together.
+pub fn network(preset: &Preset, data: &TokenData, seed: u64) -> Result<Transformer> {
+    let mut network = Transformer::new(&preset.model.config(&data.tokenizer), seed)?;
+    network.parameters_mut().set_precision(preset.precision);
+    Ok(network)
+}
+
 /// The checkpoint in a finished pretraining stage.
 ///
 /// # Errors
 /// If a file is damaged.
 pub fn load_checkpoint(stage: &DoneStage, preset: &Preset, data: &TokenData) -> Result<Transformer> {
-    let mut network = Transformer::new(&preset.model.config(&data.tokenizer), 0)?;
+    let mut network = network(preset, data, 0)?;
     checkpoint::load_weights(&mut network, &stage.files().path(checkpoint::WEIGHTS)?)?;
     Ok(network)
 }

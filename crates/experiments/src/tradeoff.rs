@@ -260,7 +260,7 @@ fn compare(
 /// Says, for every checkpoint and method, which parameters go to which optimizer; returns the same by what it is about.
 fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> Result<Vec<(String, Vec<String>)>> {
     let mut policies = Vec::new();
-    let network = Transformer::new(&preset.model.config(&data.tokenizer), 0)?;
+    let network = crate::pretrain::network(preset, data, 0)?;
     say(&format!(
         "network: {} parameters in {} tensors",
         network.parameters().count(false),
@@ -292,7 +292,7 @@ fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> 
 
 /// Training tokens per second of one job, from a few steps on made-up tokens.
 fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
-    let mut network = Transformer::new(&preset.model.config(&data.tokenizer), 0)?;
+    let mut network = crate::pretrain::network(preset, data, 0)?;
     let policy = preset.checkpoints[0].policy(&preset.pretrain);
     let mut optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
     let (sequences, context) = (preset.pretrain.sequences, preset.model.context);

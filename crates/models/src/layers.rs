@@ -4,10 +4,10 @@
 
 use candle_core::Tensor;
 
-use crate::Result;
 use crate::config::{Activation, ModelConfig, NormKind};
 use crate::ops::{self, AttentionShape, NormSaved, RotaryTable};
 use crate::parameters::{Gradients, ParameterId, Parameters};
+use crate::{Precision, Result};
 
 /// The low-rank term of a LoRA-adapted linear map: y += scale x A^T B^T.
 #[derive(Debug, Clone, Copy)]
@@ -29,11 +29,11 @@ impl Linear {
     /// The map's output, added to `residual` if there is one.
     pub(crate) fn forward(&self, parameters: &Parameters, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let bias = self.bias.map(|id| parameters.value(id));
-        let y = ops::linear(x, parameters.value(self.weight), bias, residual)?;
+        let y = ops::linear(x, parameters.value(self.weight), bias, residual, parameters.precision())?;
         match &self.adapter {
             Some(adapter) => {
                 let low = self.low(parameters, adapter, x)?;
-                Ok(ops::linear(&low, parameters.value(adapter.b), None, Some(&y))?)
+                Ok(ops::linear(&low, parameters.value(adapter.b), None, Some(&y), parameters.precision())?)
             }
             None => Ok(y),
         }
@@ -41,7 +41,7 @@ impl Linear {
 
     /// scale x A^T, `[tokens, rank]`.
     fn low(&self, parameters: &Parameters, adapter: &Adapter, x: &Tensor) -> Result<Tensor> {
-        Ok((ops::matmul_transposed(x, parameters.value(adapter.a))? * adapter.scale)?)
+        Ok((ops::matmul_transposed(x, parameters.value(adapter.a), parameters.precision())? * adapter.scale)?)
     }
 
     /// Adds the parameters' gradients, and appends to `paths` the (gradient, matrix) pairs whose products sum to the input's gradient.
@@ -53,8 +53,9 @@ impl Linear {
         gradients: &mut Gradients,
         paths: &mut Vec<(Tensor, Tensor)>,
     ) -> Result<()> {
+        let precision = parameters.precision();
         if parameters.get(self.weight).trainable {
-            gradients.add(self.weight, ops::weight_gradient(dy, x)?)?;
+            gradients.add(self.weight, ops::weight_gradient(dy, x, precision)?)?;
         }
         if let Some(bias) = self.bias
             && parameters.get(bias).trainable
@@ -63,9 +64,9 @@ impl Linear {
         }
         paths.push((dy.clone(), parameters.value(self.weight).clone()));
         if let Some(adapter) = &self.adapter {
-            let d_low = (ops::matmul(dy, parameters.value(adapter.b))? * adapter.scale)?;
-            gradients.add(adapter.b, ops::weight_gradient(dy, &self.low(parameters, adapter, x)?)?)?;
-            gradients.add(adapter.a, ops::weight_gradient(&d_low, x)?)?;
+            let d_low = (ops::matmul(dy, parameters.value(adapter.b), precision)? * adapter.scale)?;
+            gradients.add(adapter.b, ops::weight_gradient(dy, &self.low(parameters, adapter, x)?, precision)?)?;
+            gradients.add(adapter.a, ops::weight_gradient(&d_low, x, precision)?)?;
             paths.push((d_low, parameters.value(adapter.a).clone()));
         }
         Ok(())
@@ -73,9 +74,9 @@ impl Linear {
 }
 
 /// The gradient of an input that feeds several linear maps.
-fn joined(paths: &[(Tensor, Tensor)]) -> Result<Tensor> {
+fn joined(paths: &[(Tensor, Tensor)], precision: Precision) -> Result<Tensor> {
     let pairs: Vec<(&Tensor, &Tensor)> = paths.iter().map(|(dy, weight)| (dy, weight)).collect();
-    Ok(ops::input_gradient(&pairs)?)
+    Ok(ops::input_gradient(&pairs, precision)?)
 }
 
 /// A LayerNorm or an RMSNorm.
@@ -198,7 +199,7 @@ impl Block {
         let (q, k) = (turned(&self.q)?, turned(&self.k)?);
         let v = self.v.forward(parameters, &attention_input, None)?;
         let shape = pass.attention_shape(input.dim(0)?);
-        let (attended, log_sums) = ops::causal_attention(&q, &k, &v, shape)?;
+        let (attended, log_sums) = ops::causal_attention(&q, &k, &v, shape, parameters.precision())?;
         let middle = self.o.forward(parameters, &attended, Some(&input))?;
 
         let (mlp_input, mlp_norm) = self.mlp_norm.forward(parameters, &middle)?;
@@ -237,9 +238,10 @@ impl Block {
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
         let Pass { parameters, rotary, time, .. } = pass;
+        let precision = parameters.precision();
         let mut paths = Vec::new();
         self.down.backward(parameters, &saved.hidden, d_output, gradients, &mut paths)?;
-        let d_hidden = joined(&paths)?;
+        let d_hidden = joined(&paths, precision)?;
         paths.clear();
         match (&self.gate, &saved.gate) {
             (Some(gate), Some(gate_output)) => {
@@ -252,13 +254,13 @@ impl Block {
                 self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
             }
         }
-        let d_mlp_input = joined(&paths)?;
+        let d_mlp_input = joined(&paths, precision)?;
         let middle = (&saved.middle, &saved.mlp_norm);
         let d_middle = self.mlp_norm.backward(parameters, middle, &d_mlp_input, Some(d_output), gradients)?;
 
         paths.clear();
         self.o.backward(parameters, &saved.attended, &d_middle, gradients, &mut paths)?;
-        let d_attended = joined(&paths)?;
+        let d_attended = joined(&paths, precision)?;
         let shape = pass.attention_shape(saved.input.dim(0)?);
         let mut attention = ops::causal_attention_backward(
             [&saved.q, &saved.k, &saved.v],
@@ -266,6 +268,7 @@ impl Block {
             &saved.log_sums,
             &d_attended,
             shape,
+            precision,
         )?;
         if let Some(table) = rotary {
             attention.q = ops::rotate_backward(&attention.q, table, time)?;
@@ -275,7 +278,7 @@ impl Block {
         self.q.backward(parameters, &saved.attention_input, &attention.q, gradients, &mut paths)?;
         self.k.backward(parameters, &saved.attention_input, &attention.k, gradients, &mut paths)?;
         self.v.backward(parameters, &saved.attention_input, &attention.v, gradients, &mut paths)?;
-        let d_attention_input = joined(&paths)?;
+        let d_attention_input = joined(&paths, precision)?;
         let input = (&saved.input, &saved.attention_norm);
         self.attention_norm.backward(parameters, input, &d_attention_input, Some(&d_middle), gradients)
     }

@@ -9,7 +9,7 @@ use crate::init::{Initializer, constant};
 use crate::layers::Adapter;
 use crate::parameters::Role;
 use crate::transformer::Transformer;
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// A linear map of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ impl Transformer {
         let mut first = parameters.len();
         for (_, linear) in blocks.iter_mut().flat_map(|block| block.linears_mut()) {
             let Some(adapter) = linear.adapter.take() else { continue };
-            let product = crate::ops::matmul(parameters.value(adapter.b), parameters.value(adapter.a))?;
+            let product = crate::ops::matmul(parameters.value(adapter.b), parameters.value(adapter.a), Precision::F32)?;
             let merged = crate::ops::scaled_add(parameters.value(linear.weight), 1.0, &product, adapter.scale as f32)?;
             parameters.set(linear.weight, merged)?;
             first = first.min(adapter.a.index());

@@ -5,7 +5,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// The parts of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,10 +62,11 @@ pub struct Parameter {
     pub value: Tensor,
 }
 
-/// The parameters of a model, in a fixed order.
+/// The parameters of a model, in a fixed order, and how products with them are computed.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
     list: Vec<Parameter>,
+    precision: Precision,
 }
 
 impl Parameters {
@@ -78,6 +79,16 @@ impl Parameters {
     /// Drops the parameters from `length` on.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.list.truncate(length);
+    }
+
+    /// In which numbers products with these parameters are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Chooses in which numbers products with these parameters are computed, from now on; no value changes.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// How many tensors there are.

@@ -205,7 +205,7 @@ impl Transformer {
     /// # Errors
     /// If the shapes do not fit.
     pub fn head(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(ops::head_logits(hidden, self.parameters.value(self.head))?)
+        Ok(ops::head_logits(hidden, self.parameters.value(self.head), self.parameters.precision())?)
     }
 
     /// The summed loss of a batch; no gradient is computed.
@@ -214,7 +214,8 @@ impl Transformer {
     /// As [`hidden`](Self::hidden), or if a target is outside the vocabulary.
     pub fn loss(&self, batch: &Batch) -> Result<LossSum> {
         let hidden = self.hidden(batch.ids(), batch.time())?;
-        let loss = ops::head_loss(&hidden, self.parameters.value(self.head), batch.targets(), None)?;
+        let p = &self.parameters;
+        let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), None, p.precision())?;
         Ok(LossSum { sum: loss.sum, count: loss.count })
     }
 
@@ -234,7 +235,7 @@ impl Transformer {
 
         let mut gradients = Gradients::empty(p.len());
         let backward = HeadBackward { scale: scale as f32, weight: p.get(self.head).trainable };
-        let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), Some(backward))?;
+        let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), Some(backward), p.precision())?;
         let sum = LossSum { sum: loss.sum, count: loss.count };
         let Some(head) = loss.gradients else {
             return Ok((sum, gradients));

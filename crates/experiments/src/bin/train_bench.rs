@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use experiments::cli::{finish, parse};
+use experiments::cli::{PrecisionFlag, finish, parse};
 use experiments::error::Result;
 use experiments::train_bench::{BenchOptimizer, BenchOptions, Peer, Shape, measure, orthogonalizers, run};
 
@@ -43,7 +43,11 @@ struct Flags {
 #[derive(Subcommand)]
 enum Task {
     /// Time Muon's orthogonalisers against each other
-    Orthogonalizers,
+    Orthogonalizers {
+        /// In which numbers their products are computed
+        #[arg(value_enum, default_value_t = PrecisionFlag::F32)]
+        precision: PrecisionFlag,
+    },
     /// One measurement of ours, as JSON
     Step {
         /// The network
@@ -51,14 +55,18 @@ enum Task {
         /// The optimizer
         #[arg(value_enum)]
         optimizer: BenchOptimizer,
+        /// In which numbers products are computed
+        #[arg(value_enum, default_value_t = PrecisionFlag::F32)]
+        precision: PrecisionFlag,
     },
 }
 
 fn bench(flags: Flags) -> Result<()> {
     match flags.command {
-        Some(Task::Orthogonalizers) => print!("{}", orthogonalizers()?),
-        Some(Task::Step { shape, optimizer }) => {
-            println!("{}", serde_json::json!(measure(&Shape::find("shape", &shape)?, optimizer)?));
+        Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision.into())?),
+        Some(Task::Step { shape, optimizer, precision }) => {
+            let measured = measure(&Shape::find("shape", &shape)?, optimizer, precision.into())?;
+            println!("{}", serde_json::json!(measured));
         }
         None => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });

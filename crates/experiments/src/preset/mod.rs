@@ -6,7 +6,7 @@ use std::path::Path;
 
 use models::optim::{AdamW, Muon, Policy, RuleConfig, Scope, Sgd};
 use models::schedule::Decay;
-use models::{ModelConfig, Tokenizer};
+use models::{ModelConfig, Precision, Tokenizer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,10 @@ pub struct CorpusPreset {
     /// Bytes of code, about; all where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_bytes: Option<usize>,
+}
+
+fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
 }
 
 impl CorpusPreset {
@@ -328,6 +332,9 @@ pub struct Preset {
     /// How much text.
     #[serde(default, skip_serializing_if = "CorpusPreset::is_default")]
     pub corpus: CorpusPreset,
+    /// In which numbers products of matrices are computed, in both stages.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub precision: Precision,
     /// The network.
     pub model: ModelPreset,
     /// Pretraining.

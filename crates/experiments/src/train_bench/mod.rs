@@ -146,6 +146,8 @@ pub struct Measurement {
     pub step_ms: f64,
     /// Largest resident memory of the process in bytes, where the system tells it.
     pub peak_bytes: Option<u64>,
+    /// Training loss before the last step, in nats: after the same steps from the same weights, so that two precisions can be compared. PyTorch's starts from other weights.
+    pub loss: f64,
 }
 
 /// How PyTorch is run.

@@ -47,6 +47,7 @@ const WRAPPER: &str = "import resource, runpy, sys\nsys.argv = sys.argv[1:]\nrun
 struct Line {
     torch: String,
     step_ms: f64,
+    loss: f64,
 }
 
 impl Peer {
@@ -96,7 +97,7 @@ impl Peer {
 fn parse(output: &str) -> Option<(Measurement, String)> {
     let line: Line = output.lines().find_map(|line| serde_json::from_str(line).ok())?;
     let kilobytes: Option<u64> = output.lines().last().and_then(|line| line.trim().parse().ok());
-    Some((Measurement { step_ms: line.step_ms, peak_bytes: kilobytes.map(|k| k << 10) }, line.torch))
+    Some((Measurement { step_ms: line.step_ms, peak_bytes: kilobytes.map(|k| k << 10), loss: line.loss }, line.torch))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig};
-use models::{Batch, ModelConfig, Transformer, train_step};
+use models::{Batch, ModelConfig, Precision, Transformer, train_step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -14,13 +14,14 @@ use crate::error::Result;
 ///
 /// # Errors
 /// If a shape is impossible or the threads cannot be started.
-pub fn measure(shape: &Shape, optimizer: BenchOptimizer) -> Result<Measurement> {
+pub fn measure(shape: &Shape, optimizer: BenchOptimizer, precision: Precision) -> Result<Measurement> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(shape.threads).build()?;
-    let step_ms = pool.install(|| times(shape, optimizer))?;
-    Ok(Measurement { step_ms, peak_bytes: peak_memory() })
+    let (step_ms, loss) = pool.install(|| times(shape, optimizer, precision))?;
+    Ok(Measurement { step_ms, peak_bytes: peak_memory(), loss })
 }
 
-fn times(shape: &Shape, optimizer: BenchOptimizer) -> Result<f64> {
+/// The median time of a step, and the loss before the last.
+fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision) -> Result<(f64, f64)> {
     let config = ModelConfig::gpt2(shape.vocabulary, shape.context, shape.layers, shape.width, shape.heads);
     let adamw = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
     let hidden = match optimizer {
@@ -28,21 +29,22 @@ fn times(shape: &Shape, optimizer: BenchOptimizer) -> Result<f64> {
         BenchOptimizer::Muon => RuleConfig::Muon(Muon { weight_decay: 0.1, ..Muon::default() }),
     };
     let mut model = Transformer::new(&config, 0)?;
+    model.parameters_mut().set_precision(precision);
     let mut state = Optimizer::new(model.parameters_mut(), &Policy { hidden, ..Policy::uniform(adamw, 1e-3) })?;
     let mut rng = ChaCha8Rng::seed_from_u64(crate::seeds::stream(0, "benchmark tokens"));
     let mut draw = || rng.random_range(0..shape.vocabulary as u32);
     let ids: Vec<u32> = (0..shape.tokens()).map(|_| draw()).collect();
     let targets = (0..shape.tokens()).map(|_| draw()).collect();
     let batch = [Batch::new(ids, targets, shape.context)?];
-    let mut milliseconds = Vec::new();
+    let (mut milliseconds, mut loss) = (Vec::new(), f64::NAN);
     for step in 0..shape.warmup + shape.steps {
         let start = Instant::now();
-        train_step(&mut model, &mut state, &batch, Some(1.0), 1.0)?;
+        loss = train_step(&mut model, &mut state, &batch, Some(1.0), 1.0)?.loss;
         if step >= shape.warmup {
             milliseconds.push(1e3 * start.elapsed().as_secs_f64());
         }
     }
-    Ok(median(&mut milliseconds))
+    Ok((median(&mut milliseconds), loss))
 }
 
 /// The median; of an even number the mean of the middle two.
@@ -63,11 +65,11 @@ fn peak_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
 }
 
-/// Floating-point operations per second of an f32 product of two 1024 x 1024 matrices, the best of ten: what the step's products could reach at most.
+/// Floating-point operations per second of a product of two 1024 x 1024 matrices, the best of ten: what the step's products could reach at most.
 ///
 /// # Errors
 /// If the threads cannot be started.
-pub fn product_speed(threads: usize) -> Result<f64> {
+pub fn product_speed(threads: usize, precision: Precision) -> Result<f64> {
     const SIDE: usize = 1024;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let seconds = pool.install(|| -> Result<f64, models::Error> {
@@ -76,7 +78,7 @@ pub fn product_speed(threads: usize) -> Result<f64> {
         let mut best = f64::INFINITY;
         for _ in 0..10 {
             let start = Instant::now();
-            models::ops::matmul_transposed(&matrix, &matrix)?;
+            models::ops::matmul_transposed(&matrix, &matrix, precision)?;
             best = best.min(start.elapsed().as_secs_f64());
         }
         Ok(best)
@@ -108,8 +110,8 @@ mod tests {
             warmup: 1,
             ..super::super::SHAPES[0]
         };
-        let measured = measure(&shape, BenchOptimizer::Muon).unwrap();
-        assert!(measured.step_ms > 0.0);
-        assert!(product_speed(1).unwrap() > 1e8);
+        let measured = measure(&shape, BenchOptimizer::Muon, Precision::Bf16).unwrap();
+        assert!(measured.step_ms > 0.0 && measured.loss.is_finite());
+        assert!(product_speed(1, Precision::F32).unwrap() > 1e8);
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use models::Precision;
+
 use super::peer::Mode;
 use super::step::{median, product_speed};
 use super::{BenchOptimizer, Measurement, Peer, SHAPES, Shape};
@@ -28,17 +30,64 @@ pub struct BenchOptions {
     pub csv: Option<PathBuf>,
 }
 
+/// Something whose step is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Program {
+    /// This one, with products in that precision.
+    Ours(Products),
+    /// PyTorch.
+    Torch(Mode),
+}
+
+/// The precisions of our products that are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Products {
+    F32,
+    Bf16,
+}
+
+impl Products {
+    const ALL: [Self; 2] = [Self::F32, Self::Bf16];
+
+    fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ours(Products::F32) => "ours, f32",
+            Self::Ours(Products::Bf16) => "ours, bf16",
+            Self::Torch(mode) => mode.name(),
+        }
+    }
+
+    /// Whether it is measured in half the rounds only, one at the least: compilation takes a minute each time.
+    fn in_half_the_rounds(self) -> bool {
+        matches!(self, Self::Torch(mode) if mode != Mode::Eager)
+    }
+}
+
+/// What one round measured.
+type Round = BTreeMap<Program, Measurement>;
+
 /// Medians over rounds of one program at one shape.
 struct Row {
     shape: Shape,
     optimizer: BenchOptimizer,
-    program: String,
+    program: Program,
     step_ms: f64,
     rounds: usize,
     peak_bytes: Option<u64>,
-    /// Median over rounds of this program's time over ours.
-    ratio: Option<f64>,
-    /// Share of the products' speed that the step's products reach; ours only.
+    /// Ours only, where two precisions start from the same weights.
+    loss: Option<f64>,
+    /// Medians over rounds of this program's time over ours in the same round, for each of [`Products::ALL`].
+    ratios: [Option<f64>; 2],
+    /// Share of the speed of a large product that the step's products reach; ours with AdamW only, since Muon's are not counted.
     share: Option<f64>,
 }
 
@@ -51,45 +100,44 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     let mut rows = Vec::new();
     let mut versions = env!("RUSTC_VERSION").to_string();
     for shape in shapes {
-        let peak = product_speed(shape.threads)?;
+        let mut peaks = [0.0; 2];
+        for (peak, products) in peaks.iter_mut().zip(Products::ALL) {
+            *peak = product_speed(shape.threads, products.precision())?;
+        }
         console::say(&format!(
-            "{}: {} threads, f32 product of 1024 x 1024 matrices {:.0} GFLOP/s",
+            "{}: {} threads, product of 1024 x 1024 matrices {:.0} GFLOP/s in f32, {:.0} in bf16",
             shape.name,
             shape.threads,
-            peak / 1e9
+            peaks[0] / 1e9,
+            peaks[1] / 1e9
         ));
         for &optimizer in &options.optimizers {
-            let mut modes = Vec::new();
-            if options.peer.is_some() {
-                modes.push(Mode::Eager);
-                if options.modes && optimizer == BenchOptimizer::Adamw {
-                    modes.extend(Mode::ALL.into_iter().filter(|&mode| mode != Mode::Eager));
-                }
-            }
-            let rounds = options.rounds.unwrap_or(shape.rounds);
-            let mut ours: Vec<Measurement> = Vec::new();
-            let mut theirs: BTreeMap<Mode, Vec<(Measurement, f64)>> = BTreeMap::new();
-            for round in 0..rounds {
-                let own = own_step(&shape, optimizer)?;
-                let mut line =
-                    format!("{} {} round {}: {:.1} ms", shape.name, optimizer.as_str(), round + 1, own.step_ms);
-                for &mode in &modes {
-                    // Compilation takes a minute each: these modes have half the rounds, one at the least.
-                    if mode != Mode::Eager && round > rounds / 2 {
+            let programs = programs(options, optimizer);
+            let count = options.rounds.unwrap_or(shape.rounds);
+            let mut rounds: Vec<Round> = Vec::new();
+            for number in 0..count {
+                let mut round = Round::new();
+                let mut line = format!("{} {} round {}:", shape.name, optimizer.as_str(), number + 1);
+                for &program in &programs {
+                    if program.in_half_the_rounds() && number > count / 2 {
                         continue;
                     }
-                    if let Some(peer) = &options.peer {
-                        let (found, torch) = peer.measure(&shape, optimizer, mode)?;
-                        let _ = write!(line, ", {} {:.1} ms", mode.name(), found.step_ms);
-                        theirs.entry(mode).or_default().push((found, found.step_ms / own.step_ms));
-                        versions = format!("{}, PyTorch {torch}", env!("RUSTC_VERSION"));
-                    }
+                    let found = match (program, &options.peer) {
+                        (Program::Ours(products), _) => own_step(&shape, optimizer, products.precision())?,
+                        (Program::Torch(mode), Some(peer)) => {
+                            let (found, torch) = peer.measure(&shape, optimizer, mode)?;
+                            versions = format!("{}, PyTorch {torch}", env!("RUSTC_VERSION"));
+                            found
+                        }
+                        (Program::Torch(_), None) => continue,
+                    };
+                    let _ = write!(line, " {} {:.1} ms;", program.name(), found.step_ms);
+                    round.insert(program, found);
                 }
-                ours.push(own);
-                console::say(&line);
+                console::say(line.trim_end_matches(';'));
+                rounds.push(round);
             }
-            rows.push(our_row(shape, optimizer, &ours, peak));
-            rows.extend(theirs.into_iter().map(|(mode, found)| their_row(shape, optimizer, mode, &found)));
+            rows.extend(programs.into_iter().map(|program| row(shape, optimizer, program, &rounds, peaks)));
         }
     }
     println!("{}, {}, {versions}", provenance::date(), provenance::processor());
@@ -100,49 +148,61 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     Ok(())
 }
 
+/// What is measured with an optimizer: ours, PyTorch eager, and, with AdamW, its other ways.
+fn programs(options: &BenchOptions, optimizer: BenchOptimizer) -> Vec<Program> {
+    let mut programs: Vec<Program> = Products::ALL.map(Program::Ours).into();
+    if options.peer.is_some() {
+        let others = options.modes && optimizer == BenchOptimizer::Adamw;
+        let modes = Mode::ALL.into_iter().filter(|&mode| others || mode == Mode::Eager);
+        programs.extend(modes.map(Program::Torch));
+    }
+    programs
+}
+
+/// A program's medians over the rounds that measured it.
+fn row(shape: Shape, optimizer: BenchOptimizer, program: Program, rounds: &[Round], peaks: [f64; 2]) -> Row {
+    let found: Vec<&Round> = rounds.iter().filter(|round| round.contains_key(&program)).collect();
+    let step_ms = median(&mut found.iter().map(|round| round[&program].step_ms).collect::<Vec<_>>());
+    let ratio = |products: Products| {
+        let base = Program::Ours(products);
+        let of = |round: &&Round| round.get(&base).map(|ours| round[&program].step_ms / ours.step_ms);
+        let mut ratios: Vec<f64> = found.iter().filter_map(of).collect();
+        (program != base && !ratios.is_empty()).then(|| median(&mut ratios))
+    };
+    let share = match (program, optimizer) {
+        (Program::Ours(products), BenchOptimizer::Adamw) => {
+            Some(shape.flops() / (1e-3 * step_ms) / peaks[usize::from(products == Products::Bf16)])
+        }
+        _ => None,
+    };
+    Row {
+        shape,
+        optimizer,
+        program,
+        step_ms,
+        rounds: found.len(),
+        peak_bytes: found.iter().filter_map(|round| round[&program].peak_bytes).max(),
+        loss: found.last().map(|round| round[&program].loss).filter(|_| matches!(program, Program::Ours(_))),
+        ratios: Products::ALL.map(ratio),
+        share,
+    }
+}
+
 fn chosen(names: &[String]) -> Result<Vec<Shape>> {
     let find = |name: &String| Shape::find("shapes", name);
     if names.is_empty() { Ok(SHAPES.to_vec()) } else { names.iter().map(find).collect() }
 }
 
 /// Our step, in a process of its own.
-fn own_step(shape: &Shape, optimizer: BenchOptimizer) -> Result<Measurement> {
+fn own_step(shape: &Shape, optimizer: BenchOptimizer, precision: Precision) -> Result<Measurement> {
     let wrong = |found: &str| ExperimentError::value("train-bench step", found, "a measurement as JSON");
     let program = std::env::current_exe().map_err(|error| wrong(&error.to_string()))?;
     let output = Command::new(program)
-        .args(["step", shape.name, optimizer.as_str()])
+        .args(["step", shape.name, optimizer.as_str(), precision.as_str()])
         .output()
         .map_err(|error| wrong(&error.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(text.trim()).map_err(|_| wrong(String::from_utf8_lossy(&output.stderr).trim()))
-}
-
-fn our_row(shape: Shape, optimizer: BenchOptimizer, found: &[Measurement], peak: f64) -> Row {
-    let step_ms = median(&mut found.iter().map(|m| m.step_ms).collect::<Vec<_>>());
-    let muon = if optimizer == BenchOptimizer::Muon { shape.newton_schulz_flops() } else { 0.0 };
-    Row {
-        shape,
-        optimizer,
-        program: "ours, f32".into(),
-        step_ms,
-        rounds: found.len(),
-        peak_bytes: found.iter().filter_map(|m| m.peak_bytes).max(),
-        ratio: None,
-        share: Some((shape.flops() + muon) / (1e-3 * step_ms) / peak),
-    }
-}
-
-fn their_row(shape: Shape, optimizer: BenchOptimizer, mode: Mode, found: &[(Measurement, f64)]) -> Row {
-    Row {
-        shape,
-        optimizer,
-        program: mode.name().into(),
-        step_ms: median(&mut found.iter().map(|(m, _)| m.step_ms).collect::<Vec<_>>()),
-        rounds: found.len(),
-        peak_bytes: found.iter().filter_map(|(m, _)| m.peak_bytes).max(),
-        ratio: Some(median(&mut found.iter().map(|(_, ratio)| *ratio).collect::<Vec<_>>())),
-        share: None,
-    }
 }
 
 impl Row {
@@ -153,19 +213,21 @@ impl Row {
 
 fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| shape | optimizer | program | ms a step | tokens/s | its time over ours | share of product speed | peak memory, MB | rounds |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| shape | optimizer | program | ms a step | tokens/s | its time over ours, f32 | over ours, bf16 | share of product speed | peak memory, MB | loss | rounds |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
-        let ratio = row.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+        let [f32_ratio, bf16_ratio] =
+            row.ratios.map(|ratio| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
         let share = row.share.map_or(String::new(), |share| format!("{:.0} %", 100.0 * share));
+        let loss = row.loss.map_or(String::new(), |loss| format!("{loss:.4}"));
         let memory = row.peak_bytes.map_or(String::new(), |bytes| (bytes >> 20).to_string());
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {:.1} | {:.0} | {ratio} | {share} | {memory} | {} |",
+            "| {} | {} | {} | {:.1} | {:.0} | {f32_ratio} | {bf16_ratio} | {share} | {memory} | {loss} | {} |",
             row.shape.name,
             row.optimizer.as_str(),
-            row.program,
+            row.program.name(),
             row.step_ms,
             row.tokens_per_second(),
             row.rounds
@@ -176,22 +238,24 @@ fn markdown(rows: &[Row]) -> String {
 
 fn csv(rows: &[Row]) -> String {
     let mut text = String::from(
-        "shape,threads,optimizer,program,step_ms,tokens_per_s,time_over_ours,product_share,peak_bytes,rounds\n",
+        "shape,threads,optimizer,program,step_ms,tokens_per_s,time_over_ours,time_over_ours_bf16,product_share,peak_bytes,loss,rounds\n",
     );
     let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
     for row in rows {
         let _ = writeln!(
             text,
-            "{},{},{},{},{:.3},{:.1},{},{},{},{}",
+            "{},{},{},{},{:.3},{:.1},{},{},{},{},{},{}",
             row.shape.name,
             row.shape.threads,
             row.optimizer.as_str(),
-            crate::stats::csv::quote(&row.program),
+            crate::stats::csv::quote(row.program.name()),
             row.step_ms,
             row.tokens_per_second(),
-            number(row.ratio),
+            number(row.ratios[0]),
+            number(row.ratios[1]),
             number(row.share),
             row.peak_bytes.map_or(String::new(), |bytes| bytes.to_string()),
+            number(row.loss),
             row.rounds
         );
     }
@@ -209,11 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_the_median_of_ratios_of_pairs_and_not_the_ratio_of_medians() {
-        let measured = |step_ms| Measurement { step_ms, peak_bytes: None };
-        let pairs = [(measured(10.0), 1.0), (measured(40.0), 2.0), (measured(20.0), 4.0)];
-        let row = their_row(SHAPES[0], BenchOptimizer::Adamw, Mode::Eager, &pairs);
-        assert_eq!((row.step_ms, row.ratio), (20.0, Some(2.0)));
+    fn a_ratio_is_the_median_of_ratios_within_rounds_and_not_the_ratio_of_medians() {
+        let (ours, eager) = (Program::Ours(Products::F32), Program::Torch(Mode::Eager));
+        let round = |a: f64, b: f64| {
+            [(ours, a), (eager, b)].map(|(p, step_ms)| (p, Measurement { step_ms, peak_bytes: None, loss: 1.0 })).into()
+        };
+        let rounds: [Round; 3] = [round(10.0, 10.0), round(20.0, 40.0), round(5.0, 20.0)];
+        let row = row(SHAPES[0], BenchOptimizer::Adamw, eager, &rounds, [1e9; 2]);
+        assert_eq!((row.step_ms, row.ratios), (20.0, [Some(2.0), None]));
         assert!(markdown(&[row]).contains("| 20.0 | 102400 | 2.00 |"));
     }
 

@@ -6,15 +6,18 @@
 //! (Dao et al., arXiv 2205.14135).
 
 use candle_core::{Error, Result, Tensor};
-use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::linear::{Matrix, product};
+use super::product::{Compute, Matrix, product};
 use super::simd::{dot, exp, max, sum, vectorized};
 use super::view::{tensor, values};
+use crate::Precision;
 
 /// Query rows that share one product with the keys.
 const BLOCK: usize = 64;
+
+/// One head's products are too small to gain from threads or from bf16, whose packing would cost more than it saves.
+const COMPUTE: Compute = Compute::on_one_thread(Precision::F32);
 
 /// How the rows of queries, keys and values divide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,13 @@ pub struct AttentionGradients {
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<(Tensor, Vec<f32>)> {
+pub fn causal_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    shape: AttentionShape,
+    _precision: Precision,
+) -> Result<(Tensor, Vec<f32>)> {
     shape.check(q, k, v)?;
     let AttentionShape { batch, time, heads, kv_heads, width } = shape;
     let (row, kv_row, scale) = (heads * width, kv_heads * width, shape.scale());
@@ -99,13 +108,13 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShap
                     let scores = &mut scores[..rows * keys];
                     let queries = Matrix::strided(&q[at + first * row..], rows, width, row);
                     let keys_t = Matrix::strided(&k[kv_at..], keys, width, kv_row).t();
-                    product(scores, keys, 0.0, scale, queries, keys_t, Parallelism::None);
+                    product(scores, keys, 0.0, scale, queries, keys_t, COMPUTE);
                     let start = head * time + first;
                     softmax_rows(scores, &mut log_sums[start..start + rows], first);
                     let probabilities = Matrix::new(scores, rows, keys);
                     let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
                     let out = &mut out[first * row + head * width..];
-                    product(out, row, 0.0, 1.0, probabilities, seen_values, Parallelism::None);
+                    product(out, row, 0.0, 1.0, probabilities, seen_values, COMPUTE);
                 }
             }
         },
@@ -125,6 +134,7 @@ pub fn causal_attention_backward(
     log_sums: &[f32],
     d_out: &Tensor,
     shape: AttentionShape,
+    _precision: Precision,
 ) -> Result<AttentionGradients> {
     shape.check(q, k, v)?;
     shape.check(d_out, k, v)?;
@@ -151,16 +161,16 @@ pub fn causal_attention_backward(
                     let d_outs = Matrix::strided(&d_out[here..], rows, width, row);
                     let seen_keys = Matrix::strided(&k[kv_at..], keys, width, kv_row);
                     let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
-                    product(p, keys, 0.0, scale, queries, seen_keys.t(), Parallelism::None);
-                    product(ds, keys, 0.0, 1.0, d_outs, seen_values.t(), Parallelism::None);
+                    product(p, keys, 0.0, scale, queries, seen_keys.t(), COMPUTE);
+                    product(ds, keys, 0.0, 1.0, d_outs, seen_values.t(), COMPUTE);
                     let means: Vec<f32> = (0..rows).map(|i| row_dot(d_out, out, here + i * row, width)).collect();
                     let start = (b * heads + head) * time + first;
                     score_gradients(p, ds, &log_sums[start..start + rows], &means, first, scale);
                     let (p, ds) = (Matrix::new(p, rows, keys), Matrix::new(ds, rows, keys));
                     let dq = &mut dq[first * row + head * width..];
-                    product(dq, row, 0.0, 1.0, ds, seen_keys, Parallelism::None);
-                    product(&mut dk[kv_column..], kv_row, 1.0, 1.0, ds.t(), queries, Parallelism::None);
-                    product(&mut dv[kv_column..], kv_row, 1.0, 1.0, p.t(), d_outs, Parallelism::None);
+                    product(dq, row, 0.0, 1.0, ds, seen_keys, COMPUTE);
+                    product(&mut dk[kv_column..], kv_row, 1.0, 1.0, ds.t(), queries, COMPUTE);
+                    product(&mut dv[kv_column..], kv_row, 1.0, 1.0, p.t(), d_outs, COMPUTE);
                 }
             }
         });

@@ -6,9 +6,10 @@
 
 use candle_core::{Error, Result, Tensor};
 
-use super::linear::{Matrix, parallelism, product};
+use super::product::{Compute, Matrix, product};
 use super::simd::{exp, max, sum, sum_pairs, vectorized};
 use super::view::{tensor, values};
+use crate::Precision;
 
 /// Tokens whose logits exist at one time.
 const ROWS: usize = 256;
@@ -57,8 +58,8 @@ fn check(hidden: &Tensor, weight: &Tensor) -> Result<(usize, usize, usize)> {
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn head_logits(hidden: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    super::matmul_transposed(hidden, weight)
+pub fn head_logits(hidden: &Tensor, weight: &Tensor, precision: Precision) -> Result<Tensor> {
+    super::matmul_transposed(hidden, weight, precision)
 }
 
 /// Cross-entropy of softmax(hidden W^T) against `targets`, and the gradients of `scale * sum` if `backward` asks for them.
@@ -72,6 +73,7 @@ pub fn head_loss(
     weight: &Tensor,
     targets: &[u32],
     backward: Option<HeadBackward>,
+    precision: Precision,
 ) -> Result<HeadLoss> {
     let (tokens, features, vocabulary) = check(hidden, weight)?;
     if targets.len() != tokens {
@@ -94,16 +96,16 @@ pub fn head_loss(
         let chunk = &h[first * features..][..rows * features];
         let logits = &mut logits[..rows * vocabulary];
         let (chunk, weights) = (Matrix::new(chunk, rows, features), Matrix::new(&w, vocabulary, features));
-        product(logits, vocabulary, 0.0, 1.0, chunk, weights.t(), parallelism());
+        product(logits, vocabulary, 0.0, 1.0, chunk, weights.t(), Compute::on_pool(precision));
         let (sum, count) = softmax_rows(logits, vocabulary, targets, backward.map(|g| g.scale));
         loss.sum += sum;
         loss.count += count;
         if backward.is_some() {
             let d_logits = Matrix::new(logits, rows, vocabulary);
             let d_chunk = &mut d_hidden[first * features..][..rows * features];
-            product(d_chunk, features, 0.0, 1.0, d_logits, weights, parallelism());
+            product(d_chunk, features, 0.0, 1.0, d_logits, weights, Compute::on_pool(precision));
             if !d_weight.is_empty() {
-                product(&mut d_weight, features, 1.0, 1.0, d_logits.t(), chunk, parallelism());
+                product(&mut d_weight, features, 1.0, 1.0, d_logits.t(), chunk, Compute::on_pool(precision));
             }
         }
     }

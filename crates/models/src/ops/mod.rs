@@ -6,15 +6,17 @@
 //! adds to them, and its fused operations lose gradients without a word; here a gradient is written once, where a residual branch
 //! joins it is added in the same pass.
 //!
-//! Matrices are row-major, activations are `[tokens, features]` with `tokens = batch * time`. All values are `f32` on the CPU. Loops are compiled for
+//! Matrices are row-major, activations are `[tokens, features]` with `tokens = batch * time`. All values are `f32` on the CPU; products may round their
+//! factors to bf16 ([`Precision`](crate::Precision)). Loops are compiled for
 //! several vector units, and the machine's own is chosen at run time. The number of threads is that of the current rayon pool, and no result depends on it.
 
 mod activation;
 mod attention;
 mod embedding;
-pub(crate) mod linear;
+mod linear;
 mod loss;
 mod norm;
+pub(crate) mod product;
 mod rope;
 pub(crate) mod simd;
 mod view;

@@ -22,15 +22,17 @@ pub use policy::{Policy, Scope, Split};
 pub use sgd::Sgd;
 
 use crate::parameters::{Gradients, ParameterId, Parameters};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
-/// Which step it is, and how long.
+/// Which step it is, how long, and in which numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepSize {
     /// The step's number; the first is 1.
     pub step: u64,
     /// The learning rate of this step.
     pub learning_rate: f64,
+    /// In which numbers products of matrices are computed.
+    pub precision: Precision,
 }
 
 /// How one tensor is updated from its gradient.
@@ -140,8 +142,9 @@ impl Optimizer {
     /// If a gradient does not have its parameter's shape.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &Gradients, multiplier: f64) -> Result<()> {
         self.step += 1;
+        let precision = parameters.precision();
         for group in &self.groups {
-            let size = StepSize { step: self.step, learning_rate: group.learning_rate * multiplier };
+            let size = StepSize { step: self.step, learning_rate: group.learning_rate * multiplier, precision };
             for &id in &group.members {
                 let (Some(gradient), Some(state)) = (gradients.get(id), self.state.get_mut(&id)) else {
                     continue;

@@ -83,10 +83,11 @@ impl UpdateRule for Muon {
         };
         let momentum = self.momentum as f32;
         *buffer = scaled_add(buffer, momentum, gradient, 1.0 - momentum)?;
-        let direction = match self.nesterov {
-            true => orthogonalize(&scaled_add(gradient, 1.0 - momentum, buffer, momentum)?, self.orthogonalizer)?,
-            false => orthogonalize(buffer, self.orthogonalizer)?,
+        let ahead = match self.nesterov {
+            true => scaled_add(gradient, 1.0 - momentum, buffer, momentum)?,
+            false => buffer.clone(),
         };
+        let direction = orthogonalize(&ahead, self.orthogonalizer, size.precision)?;
         let rate = size.learning_rate * self.scale.factor(outputs, inputs);
         let shrink = 1.0 - size.learning_rate * self.weight_decay;
         Ok(scaled_add(value, shrink as f32, &direction, -rate as f32)?)

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::ops::linear::{Matrix, parallelism, product};
+use crate::ops::product::{Compute, Matrix, product};
 use crate::ops::{sum_of_squares, tensor, values};
+use crate::{Precision, Result};
 
 /// How Muon orthogonalises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,8 @@ const POLAR_EXPRESS_SAFETY: f64 = 1.01;
 ///
 /// # Errors
 /// If `matrix` is not a contiguous `f32` matrix on the CPU.
-pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer) -> Result<Tensor> {
+pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precision) -> Result<Tensor> {
+    let compute = Compute::on_pool(precision);
     let (rows, columns) = matrix.dims2()?;
     let x = values(matrix)?;
     let norm = sum_of_squares(&x).sqrt();
@@ -50,15 +51,15 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer) -> Result<Tensor> 
             let x = x.iter().map(|x| (f64::from(*x) / (norm + 1e-7)) as f32).collect();
             let oblong = rows.max(columns) >= 2 * rows.min(columns);
             match method == Orthogonalizer::GramNewtonSchulz && oblong {
-                true => iterate_gram(x, rows, columns, &KELLER_JORDAN),
-                false => iterate(x, rows, columns, &KELLER_JORDAN),
+                true => iterate_gram(x, rows, columns, &KELLER_JORDAN, compute),
+                false => iterate(x, rows, columns, &KELLER_JORDAN, compute),
             }
         }
         Orthogonalizer::PolarExpress => {
             let s = POLAR_EXPRESS_SAFETY;
             let x = x.iter().map(|x| (f64::from(*x) / (norm * s + 1e-7)) as f32).collect();
             let steps = POLAR_EXPRESS.map(|[a, b, c]| [a / s, b / s.powi(3), c / s.powi(5)]);
-            iterate(x, rows, columns, &steps)
+            iterate(x, rows, columns, &steps, compute)
         }
         Orthogonalizer::Exact => exact(&x, rows, columns),
     };
@@ -66,7 +67,7 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer) -> Result<Tensor> 
 }
 
 /// X <- a X + b X G + c X G^2 for each (a, b, c), with G the Gram matrix of the shorter side.
-fn iterate(mut x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]]) -> Vec<f32> {
+fn iterate(mut x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]], compute: Compute) -> Vec<f32> {
     let side = rows.min(columns);
     let tall = rows > columns;
     let (mut gram, mut polynomial) = (vec![0.0; side * side], vec![0.0; side * side]);
@@ -74,14 +75,14 @@ fn iterate(mut x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]]) -> 
     for &[a, b, c] in steps {
         let view = Matrix::new(&x, rows, columns);
         let (left, right) = if tall { (view.t(), view) } else { (view, view.t()) };
-        symmetric_product(&mut gram, 0.0, 1.0, left, right);
+        symmetric_product(&mut gram, 0.0, 1.0, left, right, compute);
         polynomial.copy_from_slice(&gram);
         let g = Matrix::new(&gram, side, side);
-        symmetric_product(&mut polynomial, b as f32, c as f32, g, g);
+        symmetric_product(&mut polynomial, b as f32, c as f32, g, g, compute);
         let polynomial = Matrix::new(&polynomial, side, side);
         next.copy_from_slice(&x);
         let (left, right) = if tall { (view, polynomial) } else { (polynomial, view) };
-        product(&mut next, columns, a as f32, 1.0, left, right, parallelism());
+        product(&mut next, columns, a as f32, 1.0, left, right, compute);
         std::mem::swap(&mut x, &mut next);
     }
     x
@@ -90,47 +91,47 @@ fn iterate(mut x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]]) -> 
 /// The same as [`iterate`], with P = a + b G + c G^2, Q <- P Q and G <- P G P on the Gram matrix, and Q X at the end.
 ///
 /// All these matrices are polynomials of one symmetric matrix: they commute, and every product is symmetric.
-fn iterate_gram(x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]]) -> Vec<f32> {
+fn iterate_gram(x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]], compute: Compute) -> Vec<f32> {
     let side = rows.min(columns);
     let tall = rows > columns;
     let square = || vec![0.0; side * side];
     let (mut gram, mut factor, mut scratch) = (square(), square(), square());
     let view = Matrix::new(&x, rows, columns);
     let (left, right) = if tall { (view.t(), view) } else { (view, view.t()) };
-    symmetric_product(&mut gram, 0.0, 1.0, left, right);
+    symmetric_product(&mut gram, 0.0, 1.0, left, right, compute);
     for (step, &[a, b, c]) in steps.iter().enumerate() {
         let mut polynomial = gram.clone();
         let g = Matrix::new(&gram, side, side);
-        symmetric_product(&mut polynomial, b as f32, c as f32, g, g);
+        symmetric_product(&mut polynomial, b as f32, c as f32, g, g, compute);
         polynomial.iter_mut().step_by(side + 1).for_each(|p| *p += a as f32);
         let p = Matrix::new(&polynomial, side, side);
         if step + 1 < steps.len() {
-            symmetric_product(&mut scratch, 0.0, 1.0, p, g);
-            symmetric_product(&mut gram, 0.0, 1.0, Matrix::new(&scratch, side, side), p);
+            symmetric_product(&mut scratch, 0.0, 1.0, p, g, compute);
+            symmetric_product(&mut gram, 0.0, 1.0, Matrix::new(&scratch, side, side), p, compute);
         }
         if step == 0 {
             factor = polynomial;
         } else {
-            symmetric_product(&mut scratch, 0.0, 1.0, p, Matrix::new(&factor, side, side));
+            symmetric_product(&mut scratch, 0.0, 1.0, p, Matrix::new(&factor, side, side), compute);
             std::mem::swap(&mut factor, &mut scratch);
         }
     }
     let mut polar = vec![0.0; x.len()];
     let q = Matrix::new(&factor, side, side);
     let (left, right) = if tall { (view, q) } else { (q, view) };
-    product(&mut polar, columns, 0.0, 1.0, left, right, parallelism());
+    product(&mut polar, columns, 0.0, 1.0, left, right, compute);
     polar
 }
 
 /// out <- `keep` * out + `scale` * a b for a product that is known to be symmetric, as `out` is: block rows of the lower triangle are computed and mirrored.
-fn symmetric_product(out: &mut [f32], keep: f32, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
+fn symmetric_product(out: &mut [f32], keep: f32, scale: f32, a: Matrix<'_>, b: Matrix<'_>, compute: Compute) {
     let side = a.rows();
     // Narrower blocks would leave more out, but cost the product its speed.
     let block = (side / 4).max(64);
     for start in (0..side).step_by(block) {
         let end = (start + block).min(side);
         let rows = &mut out[start * side..end * side];
-        product(rows, side, keep, scale, a.row_range(start..end), b.column_range(0..end), parallelism());
+        product(rows, side, keep, scale, a.row_range(start..end), b.column_range(0..end), compute);
     }
     for row in 0..side {
         for column in (row / block + 1) * block..side {
@@ -178,20 +179,21 @@ mod tests {
     fn the_gram_side_takes_the_same_steps_on_tall_wide_and_square_matrices() {
         for (rows, columns) in [(200, 70), (70, 200), (90, 90)] {
             let x = matrix(rows, columns);
-            let plain = orthogonalize(&x, Orthogonalizer::NewtonSchulz).unwrap();
-            let gram = orthogonalize(&x, Orthogonalizer::GramNewtonSchulz).unwrap();
+            let plain = orthogonalize(&x, Orthogonalizer::NewtonSchulz, Precision::F32).unwrap();
+            let gram = orthogonalize(&x, Orthogonalizer::GramNewtonSchulz, Precision::F32).unwrap();
             assert!(difference(&gram, &plain) < 1e-4, "{rows} x {columns}: {}", difference(&gram, &plain));
         }
     }
 
     #[test]
     fn half_a_symmetric_product_is_the_whole_at_sides_off_the_block() {
+        let compute = Compute::on_pool(Precision::F32);
         for side in [1, 63, 64, 65, 130, 300] {
             let a: Vec<f32> = (0..side * 40).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
             let a = Matrix::new(&a, side, 40);
             let (mut half, mut whole) = (vec![0.0; side * side], vec![0.0; side * side]);
-            symmetric_product(&mut half, 0.0, 0.5, a, a.t());
-            product(&mut whole, side, 0.0, 0.5, a, a.t(), parallelism());
+            symmetric_product(&mut half, 0.0, 0.5, a, a.t(), compute);
+            product(&mut whole, side, 0.0, 0.5, a, a.t(), compute);
             let worst = half.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 1e-4, "{side}: {worst}");
         }

@@ -2,6 +2,7 @@
 //! differences in f64 are good to about nine digits, so that the tolerance is that of f32 arithmetic alone.
 
 use candle_core::Tensor;
+use models::Precision;
 use models::ops::{self, AttentionShape, HeadBackward, IGNORE, RotaryTable};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -83,20 +84,20 @@ fn check_linear(tokens: usize, inputs: usize, outputs: usize, seed: u64) {
     };
     let zero = vec![0.0; outputs];
     let plain: Vec<f64> = reference::linear(&x64, &w64, inputs);
-    check_forward("linear", &ops::linear(&x, &w, None, None).unwrap(), &plain);
-    let y = ops::linear(&x, &w, Some(&bias), Some(&residual)).unwrap();
+    check_forward("linear", &ops::linear(&x, &w, None, None, Precision::F32).unwrap(), &plain);
+    let y = ops::linear(&x, &w, Some(&bias), Some(&residual), Precision::F32).unwrap();
     check_forward("linear with bias and residual", &y, &forward(&x64, &w64, &bias64));
-    let y = ops::linear(&x, &w, None, Some(&residual)).unwrap();
+    let y = ops::linear(&x, &w, None, Some(&residual), Precision::F32).unwrap();
     check_forward("linear with residual", &y, &forward(&x64, &w64, &zero));
 
-    let dw = ops::weight_gradient(&dy, &x).unwrap();
+    let dw = ops::weight_gradient(&dy, &x, Precision::F32).unwrap();
     check_gradient("linear, weight", &dw, &w, |w| weighted(&forward(&x64, w, &bias64), &dy64));
     let db = ops::bias_gradient(&dy).unwrap();
     check_gradient("linear, bias", &db, &bias, |bias| weighted(&forward(&x64, &w64, bias), &dy64));
     // The same input also feeds a second map, as queries, keys and values do.
     let (w2, dy2) = (random.tensor(&[outputs + 1, inputs]), random.tensor(&[tokens, outputs + 1]));
     let [w2_64, dy2_64] = [&w2, &dy2].map(|t| wide(&floats(t)));
-    let dx = ops::input_gradient(&[(&dy, &w), (&dy2, &w2)]).unwrap();
+    let dx = ops::input_gradient(&[(&dy, &w), (&dy2, &w2)], Precision::F32).unwrap();
     check_gradient("linear, input", &dx, &x, |x| {
         weighted(&forward(x, &w64, &bias64), &dy64) + weighted(&reference::linear(x, &w2_64, inputs), &dy2_64)
     });
@@ -166,10 +167,10 @@ fn check_attention(shape: AttentionShape, seed: u64) {
     let (k, v) = (random.tensor(&[tokens, narrow_row]), random.tensor(&[tokens, narrow_row]));
     let dy = random.tensor(&[tokens, wide_row]);
     let [q64, k64, v64, dy64] = [&q, &k, &v, &dy].map(|t| wide(&floats(t)));
-    let (y, saved) = ops::causal_attention(&q, &k, &v, shape).unwrap();
+    let (y, saved) = ops::causal_attention(&q, &k, &v, shape, Precision::F32).unwrap();
     let what = format!("attention {shape:?}");
     check_forward(&what, &y, &reference::attention(&q64, &k64, &v64, shape));
-    let found = ops::causal_attention_backward([&q, &k, &v], &y, &saved, &dy, shape).unwrap();
+    let found = ops::causal_attention_backward([&q, &k, &v], &y, &saved, &dy, shape, Precision::F32).unwrap();
     let loss = |q: &[f64], k: &[f64], v: &[f64]| weighted(&reference::attention(q, k, v, shape), &dy64);
     check_gradient(&format!("{what}, queries"), &found.q, &q, |q| loss(q, &k64, &v64));
     check_gradient(&format!("{what}, keys"), &found.k, &k, |k| loss(&q64, k, &v64));
@@ -190,13 +191,13 @@ fn check_head(tokens: usize, features: usize, vocabulary: usize, masked: impl Fn
     let scale = 1.0 / count.max(1) as f64;
     let expected = reference::head_loss(&hidden64, &w64, &targets, features);
 
-    let plain = ops::head_loss(&hidden, &w, &targets, None).unwrap();
+    let plain = ops::head_loss(&hidden, &w, &targets, None, Precision::F32).unwrap();
     assert_eq!(plain.count, count);
     assert!((plain.sum - expected).abs() <= 1e-5 * expected.max(SMALL), "loss {}, expected {expected}", plain.sum);
     assert!(plain.gradients.is_none());
 
     let backward = HeadBackward { scale: scale as f32, weight: true };
-    let found = ops::head_loss(&hidden, &w, &targets, Some(backward)).unwrap();
+    let found = ops::head_loss(&hidden, &w, &targets, Some(backward), Precision::F32).unwrap();
     assert!((found.sum - expected).abs() <= 1e-5 * expected.max(SMALL), "loss {}, expected {expected}", found.sum);
     let gradients = found.gradients.unwrap();
     check_gradient("head, hidden", &gradients.hidden, &hidden, |h| {
@@ -206,7 +207,7 @@ fn check_head(tokens: usize, features: usize, vocabulary: usize, masked: impl Fn
         scale * reference::head_loss(&hidden64, w, &targets, features)
     });
     let frozen = HeadBackward { scale: scale as f32, weight: false };
-    let frozen = ops::head_loss(&hidden, &w, &targets, Some(frozen)).unwrap().gradients.unwrap();
+    let frozen = ops::head_loss(&hidden, &w, &targets, Some(frozen), Precision::F32).unwrap().gradients.unwrap();
     assert!(frozen.weight.is_none());
     assert_eq!(floats(&frozen.hidden), floats(&gradients.hidden));
 }
@@ -301,14 +302,14 @@ fn attention_survives_scores_far_outside_the_range_of_exp() {
     let q = (random.tensor(&[9, 8]) * 60.0).unwrap();
     let k = (random.tensor(&[9, 4]) * 60.0).unwrap();
     let v = random.tensor(&[9, 4]);
-    let (y, saved) = ops::causal_attention(&q, &k, &v, shape).unwrap();
+    let (y, saved) = ops::causal_attention(&q, &k, &v, shape, Precision::F32).unwrap();
     let [q64, k64, v64] = [&q, &k, &v].map(|t| wide(&floats(t)));
     for (found, expected) in floats(&y).iter().zip(reference::attention(&q64, &k64, &v64, shape)) {
         // A score near 10^4 has an absolute error near 10^-3 in f32, and so has its exponential's relative error.
         assert!((f64::from(*found) - expected).abs() < 1e-2, "{found}, expected {expected}");
     }
     let dy = random.tensor(&[9, 8]);
-    let found = ops::causal_attention_backward([&q, &k, &v], &y, &saved, &dy, shape).unwrap();
+    let found = ops::causal_attention_backward([&q, &k, &v], &y, &saved, &dy, shape, Precision::F32).unwrap();
     for gradient in [found.q, found.k, found.v] {
         assert!(floats(&gradient).iter().all(|g| g.is_finite()));
     }
@@ -326,7 +327,7 @@ fn head_without_any_target_gives_zero_loss_and_zero_gradients() {
     let mut random = Random::new(6);
     let (hidden, w) = (random.tensor(&[5, 3]), random.tensor(&[7, 3]));
     let backward = HeadBackward { scale: 1.0, weight: true };
-    let found = ops::head_loss(&hidden, &w, &[IGNORE; 5], Some(backward)).unwrap();
+    let found = ops::head_loss(&hidden, &w, &[IGNORE; 5], Some(backward), Precision::F32).unwrap();
     assert_eq!((found.sum, found.count), (0.0, 0));
     let gradients = found.gradients.unwrap();
     assert!(floats(&gradients.hidden).iter().chain(&floats(&gradients.weight.unwrap())).all(|g| *g == 0.0));
@@ -337,7 +338,7 @@ fn head_survives_logits_far_outside_the_range_of_exp() {
     let hidden = tensor(&[300.0, -300.0], &[2, 1]);
     let w = tensor(&[1.0, -1.0, 0.0], &[3, 1]);
     let backward = HeadBackward { scale: 1.0, weight: true };
-    let found = ops::head_loss(&hidden, &w, &[0, 0], Some(backward)).unwrap();
+    let found = ops::head_loss(&hidden, &w, &[0, 0], Some(backward), Precision::F32).unwrap();
     assert!((found.sum - 600.0).abs() < 1e-3, "{}", found.sum);
     let gradients = found.gradients.unwrap();
     assert!(floats(&gradients.hidden).iter().chain(&floats(&gradients.weight.unwrap())).all(|g| g.is_finite()));

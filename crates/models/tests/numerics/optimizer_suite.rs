@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use models::optim::{
     AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Sgd, Split, StepSize, UpdateRule,
 };
-use models::{Batch, ModelConfig, Part, Role, Transformer, train_step};
+use models::{Batch, ModelConfig, Part, Precision, Role, Transformer, train_step};
 
 use crate::support::{Random, floats, random_batch, random_model, relative_distance, tensor};
 
@@ -47,7 +47,11 @@ fn minimise(rule: RuleConfig, start: Tensor, peak: f64, steps: u64, gradient: im
     let rule = rule.rule().unwrap();
     let (mut value, mut state) = (start.clone(), fresh_state(&*rule, &start));
     for step in 1..=steps {
-        let size = StepSize { step, learning_rate: peak * (1.0 - (step - 1) as f64 / steps as f64) };
+        let size = StepSize {
+            step,
+            learning_rate: peak * (1.0 - (step - 1) as f64 / steps as f64),
+            precision: Precision::F32,
+        };
         let slope = tensor(&gradient(&floats(&value)), start.dims());
         value = rule.update(&value, &slope, &mut state, size).unwrap();
     }
@@ -97,7 +101,7 @@ fn a_zero_gradient_leaves_the_weights_alone_but_for_their_decay() {
     for (rule, _, _) in rules() {
         let weights = Random::new(2).tensor(&[5, 7]);
         let zero = weights.zeros_like().unwrap();
-        let size = StepSize { step: 1, learning_rate: 0.3 };
+        let size = StepSize { step: 1, learning_rate: 0.3, precision: Precision::F32 };
         let update = |rule: RuleConfig| {
             let rule = rule.rule().unwrap();
             let mut state = fresh_state(&*rule, &weights);
@@ -124,7 +128,7 @@ fn gradients_of_any_size_and_rank_leave_finite_weights_and_state() {
         let rule = with_decay(rule).rule().unwrap();
         let (mut value, mut state) = (weights.clone(), fresh_state(&*rule, &weights));
         for (step, gradient) in sequence.iter().enumerate() {
-            let size = StepSize { step: step as u64 + 1, learning_rate: 0.01 };
+            let size = StepSize { step: step as u64 + 1, learning_rate: 0.01, precision: Precision::F32 };
             value = rule.update(&value, gradient, &mut state, size).unwrap();
             for tensor in state.iter().chain([&value]) {
                 assert!(floats(tensor).iter().all(|x| x.is_finite()), "{rule:?} after gradient {step}: {tensor}");
@@ -140,7 +144,7 @@ fn a_gradient_of_another_shape_is_refused() {
         let rule = rule.rule().unwrap();
         let weights = Random::new(4).tensor(&[6, 4]);
         let mut state = fresh_state(&*rule, &weights);
-        let size = StepSize { step: 1, learning_rate: 0.01 };
+        let size = StepSize { step: 1, learning_rate: 0.01, precision: Precision::F32 };
         assert!(rule.update(&weights, &Random::new(4).tensor(&[6, 5]), &mut state, size).is_err(), "{rule:?}");
     }
 }
@@ -150,7 +154,7 @@ fn muon_refuses_what_is_no_matrix() {
     let muon = RuleConfig::Muon(Muon::default());
     let rule = muon.rule().unwrap();
     let vector = Random::new(5).tensor(&[6]);
-    let size = StepSize { step: 1, learning_rate: 0.01 };
+    let size = StepSize { step: 1, learning_rate: 0.01, precision: Precision::F32 };
     assert!(rule.update(&vector, &vector, &mut fresh_state(&*rule, &vector), size).is_err());
     let mut model = Transformer::new(&ModelConfig::gpt2(11, 8, 1, 8, 2), 0).unwrap();
     let message = Optimizer::new(model.parameters_mut(), &Policy::uniform(muon, 0.1)).unwrap_err().to_string();
@@ -276,7 +280,7 @@ fn every_group_steps_with_its_own_rule_rate_and_decay() {
                 _ => (sgd.without_decay(), rates.2),
             };
             let rule = rule.rule().unwrap();
-            let size = StepSize { step: 1, learning_rate: rate * 0.5 };
+            let size = StepSize { step: 1, learning_rate: rate * 0.5, precision: Precision::F32 };
             let mut state = fresh_state(&*rule, &parameter.value);
             let expected = rule.update(&parameter.value, gradients.get(id).unwrap(), &mut state, size).unwrap();
             assert_eq!(

@@ -2,8 +2,8 @@
 //! wide and a square matrix and a vector. `vectors/make_optimizers.py` made the stored numbers.
 
 use candle_core::Tensor;
-use models::Gradients;
 use models::optim::{AdamW, Muon, MuonScale, Orthogonalizer, RuleConfig, Sgd, StepSize, orthogonalize};
+use models::{Gradients, Precision};
 
 use crate::support::{Vectors, assert_close, relative_error};
 
@@ -27,7 +27,8 @@ fn worst_errors(run: &str, names: &[&str], rule: RuleConfig, peak: f64) -> (f64,
         let mut state = vec![start.zeros_like().unwrap(); rule.state_names().len()];
         let (mut value, mut before) = (start.clone(), start.clone());
         for (t, factor) in factors.iter().enumerate() {
-            let size = StepSize { step: t as u64 + 1, learning_rate: peak * f64::from(*factor) };
+            let size =
+                StepSize { step: t as u64 + 1, learning_rate: peak * f64::from(*factor), precision: Precision::F32 };
             // From the stored weights, so that this step's update is compared and not the sum of all errors so far.
             let gradient = gradients.get(t).unwrap();
             let mut fork = state.clone();
@@ -97,7 +98,7 @@ fn orthogonalizers_agree_with_the_reference() {
     for name in MATRICES {
         let gradient = stored.get(&format!("grad.{name}")).get(0).unwrap();
         for (method, run) in [(Orthogonalizer::NewtonSchulz, "ns"), (Orthogonalizer::PolarExpress, "polar")] {
-            let found = orthogonalize(&gradient, method).unwrap();
+            let found = orthogonalize(&gradient, method, Precision::F32).unwrap();
             assert_close(&format!("{run} {name}"), &found, stored.get(&format!("{run}.{name}")), 2e-5);
         }
     }

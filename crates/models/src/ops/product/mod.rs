@@ -1,0 +1,161 @@
+//! Products of matrices that are views of slices.
+//!
+//! In `f32` they are the [`gemm`] crate's. A product can add into its output: a residual branch costs no pass of its own.
+
+mod bf16;
+
+use gemm::Parallelism;
+
+use crate::Precision;
+
+/// A row-major matrix, possibly read as its transpose.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// `rows` x `columns` values, rows `stride` apart.
+    pub(crate) fn strided(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(), "matrix exceeds its slice");
+        Self { data, rows, columns, row_stride: stride, column_stride: 1 }
+    }
+
+    /// `rows` x `columns` values without gaps.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Some of the rows; no value moves.
+    pub(crate) fn row_range(self, range: std::ops::Range<usize>) -> Self {
+        assert!(range.end <= self.rows, "rows exceed the matrix");
+        Self { data: &self.data[range.start * self.row_stride..], rows: range.len(), ..self }
+    }
+
+    /// Some of the columns; no value moves.
+    pub(crate) fn column_range(self, range: std::ops::Range<usize>) -> Self {
+        self.t().row_range(range).t()
+    }
+
+    /// The transpose; no value moves.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+/// In which numbers and on which threads a product is computed; the threads change no bit of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Compute {
+    precision: Precision,
+    parallelism: Parallelism,
+}
+
+impl Compute {
+    /// On the threads of the current rayon pool.
+    pub(crate) fn on_pool(precision: Precision) -> Self {
+        let parallelism = match rayon::current_num_threads() {
+            0 | 1 => Parallelism::None,
+            threads => Parallelism::Rayon(threads),
+        };
+        Self { precision, parallelism }
+    }
+
+    /// On the calling thread.
+    pub(crate) const fn on_one_thread(precision: Precision) -> Self {
+        Self { precision, parallelism: Parallelism::None }
+    }
+}
+
+/// out <- `keep` * out + `scale` * a b, where `out` has rows `stride` apart; with `keep` = 0 the old values are not read.
+pub(crate) fn product(
+    out: &mut [f32],
+    stride: usize,
+    keep: f32,
+    scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    compute: Compute,
+) {
+    assert_eq!(a.columns, b.rows, "inner dimensions of a matrix product");
+    let (m, n) = (a.rows, b.columns);
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!((m - 1) * stride + n <= out.len(), "the product exceeds its output");
+    // SAFETY: the asserts here keep every write inside `out`, which is borrowed mutably, so that it overlaps neither operand.
+    unsafe { product_into(out.as_mut_ptr(), stride, keep, scale, a, b, compute) }
+}
+
+/// out <- `keep` * out + `scale` * a b; with `keep` = 0 the old values are not read, and need not be initialised.
+///
+/// # Safety
+/// `out` must be valid for writes (and, if `keep` is not 0, reads) of `a.rows` rows of `b.columns` values, rows `stride` apart, that overlap neither operand.
+unsafe fn product_into(
+    out: *mut f32,
+    stride: usize,
+    keep: f32,
+    scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    compute: Compute,
+) {
+    if compute.precision == Precision::Bf16 {
+        // SAFETY: the caller vouches for `out`.
+        return unsafe { bf16::product_into(bf16::Target { out, stride, keep, scale }, a, b, compute.parallelism) };
+    }
+    // SAFETY: the caller vouches for `out`; the assert in `Matrix::strided` keeps every read inside its slice.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out,
+            1,
+            stride as isize,
+            keep != 0.0,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            keep,
+            scale,
+            false,
+            false,
+            false,
+            compute.parallelism,
+        );
+    }
+}
+
+/// `scale` * a b in a new vector, row after row; its memory is not zeroed first.
+pub(crate) fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, compute: Compute) -> Vec<f32> {
+    assert_eq!(a.columns, b.rows, "inner dimensions of a matrix product");
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    if m * n * k == 0 {
+        return vec![0.0; m * n];
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(m * n);
+    // SAFETY: `out` has room for m n values, none of which is read, and all of which are written before `set_len`.
+    unsafe {
+        product_into(out.as_mut_ptr(), n, 0.0, scale, a, b, compute);
+        out.set_len(m * n);
+    }
+    out
+}

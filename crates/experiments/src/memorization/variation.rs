@@ -96,7 +96,7 @@ mod tests {
         let base = Preset::find("smoke").unwrap();
         let preset = smoke("loss = \"all\"\ntraining.weight-decay = 0\nnetwork.width = 8");
         let [other] = &preset.varied().unwrap()[..] else { panic!("one variation") };
-        let mut expected = Preset { name: "other".into(), loss: LossTokens::All, ..base };
+        let mut expected = Preset { name: "other".into(), loss: LossTokens::All, variations: Vec::new(), ..base };
         (expected.training.weight_decay, expected.network.width) = (0.0, 8);
         // Of 0 and 20 facts, 20 and 60 of 121 instances.
         (expected.facts, expected.examples) = (vec![20], vec![20]);

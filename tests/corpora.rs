@@ -67,3 +67,17 @@ fn another_text_gives_other_results_in_the_same_folder() {
     Finished::of(&mut tradeoff(folder.tiny())).success();
     assert_eq!(folder.results(), finished().results());
 }
+
+/// On a machine without cargo and without its sources a user's own text still pretrains, and a generated task finetunes.
+#[test]
+fn only_the_task_code_needs_the_packages_sources() {
+    let ended = |tasks: &str| {
+        let folder = Folder::new();
+        let mut arguments = folder.with_preset(&common::preset_with("context = 32", "context = 256"));
+        arguments.extend(["--tasks", tasks, "--seeds", "1", "--methods", "adamw,muon"].map(String::from));
+        let mut command = tradeoff(arguments);
+        Finished::of(command.env("PATH", folder.root()).env("CARGO_HOME", folder.root()).env_remove("CARGO"))
+    };
+    ended("math").success();
+    assert!(ended("code").refusal().contains("cargo"));
+}

@@ -76,11 +76,11 @@ impl TaskData {
         let name = task.to_string();
         let context = preset.model.context;
         if task == CODE {
-            let held_out = PackedText::new(data.code_held_out.clone(), context, 0)?;
+            let code = data.code.as_ref().ok_or_else(|| ExperimentError::value("tasks", task, "text that has it"))?;
+            let held_out = PackedText::new(code.held_out.clone(), context, 0)?;
             let held_out = held_out.spread(preset.evaluation.task_windows, ROWS)?;
-            let train = Training::Text(data.code_train.clone());
-            // The stage of the tokens stands in every key already.
-            let fingerprint = data.id.to_string();
+            let train = Training::Text(code.train.clone());
+            let fingerprint = code.id.to_string();
             return Ok(Self { name, train, held_out, fingerprint, left_out: 0, answers: None });
         }
         let generator = synthetic_lm::task(task)?;

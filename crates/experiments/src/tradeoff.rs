@@ -140,12 +140,9 @@ pub(crate) fn run_stages(options: &Options, store: &Store) -> Result<Runs> {
     };
     let data = TokenData::prepare(store, &options.text, preset)?;
     say(&data.description);
-    say(&format!(
-        "tokens: {} of pretraining text, {} of code, vocabulary {}",
-        data.prose_train.len(),
-        data.code_train.len(),
-        data.tokenizer.vocabulary()
-    ));
+    let code = data.code.as_ref().map_or(String::new(), |code| format!(", {} of code", code.train.len()));
+    let (prose, vocabulary) = (data.prose_train.len(), data.tokenizer.vocabulary());
+    say(&format!("tokens: {prose} of pretraining text{code}, vocabulary {vocabulary}"));
     let tasks: Vec<TaskData> =
         preset.tasks.iter().map(|task| TaskData::prepare(task, preset, &data)).collect::<Result<_>>()?;
     for task in tasks.iter().filter(|task| task.left_out() > 0) {

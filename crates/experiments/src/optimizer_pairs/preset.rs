@@ -29,10 +29,10 @@ pub struct PairsPreset {
     pub control: Option<String>,
     /// Tasks that count as reasoning, from easy to hard: the verdict is about them.
     pub reasoning: Vec<String>,
-    /// Tasks beside them.
+    /// Tasks beside them, at the largest size.
     #[serde(default)]
     pub others: Vec<String>,
-    /// Numbers of finetuning examples, ascending; `code` has text without end and is run once.
+    /// Numbers of finetuning examples, ascending. Below the largest only the pair is run, and only on the reasoning tasks.
     pub sizes: Vec<usize>,
     /// Steps of a finetuning.
     pub steps: u64,
@@ -141,8 +141,12 @@ impl PairsPreset {
         let of_size = |&size: &usize| {
             let mut preset = base.clone();
             preset.evaluation.train_examples = size;
-            let wanted = |task: &&String| task.as_str() != CODE || size == self.largest();
-            preset.tasks = self.reasoning.iter().chain(&self.others).filter(wanted).cloned().collect();
+            preset.tasks = self.reasoning.clone();
+            if size == self.largest() {
+                preset.tasks.extend(self.others.iter().cloned());
+            } else {
+                preset.checkpoints.retain(|c| pair.contains(&c.name));
+            }
             preset
         };
         Ok(self.sizes.iter().map(of_size).collect())
@@ -174,10 +178,17 @@ mod tests {
     }
 
     #[test]
-    fn code_is_run_once_and_generated_tasks_at_every_size() {
-        let experiments = PairsPreset::find("standard").unwrap().experiments().unwrap();
-        let with_code = |preset: &Preset| preset.tasks.iter().any(|task| task == CODE);
-        assert_eq!(experiments.iter().map(with_code).collect::<Vec<_>>(), [false, false, true]);
+    fn controls_and_other_tasks_are_run_at_the_largest_size_only() {
+        let preset = PairsPreset::find("standard").unwrap();
+        let experiments = preset.experiments().unwrap();
+        let (largest, smaller) = experiments.split_last().unwrap();
+        assert!(!smaller.is_empty());
+        for experiment in smaller {
+            assert_eq!(experiment.tasks, preset.reasoning);
+            assert_eq!(experiment.checkpoints.len(), 2);
+        }
+        assert_eq!(largest.tasks.len(), preset.reasoning.len() + preset.others.len());
+        assert!(largest.checkpoint("muon-short").is_some());
     }
 
     #[test]

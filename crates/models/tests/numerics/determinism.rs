@@ -2,13 +2,14 @@
 
 use models::lora::LoraConfig;
 use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
-use models::{ModelConfig, Transformer, train_step};
+use models::{ModelConfig, Precision, Transformer, train_step};
 
 use crate::support::{floats, random_batch};
 
 /// The losses of three steps and all weights after them, as bits.
-fn train(config: &ModelConfig, policy: &Policy, seed: u64) -> (Vec<u64>, Vec<u32>) {
+fn train(config: &ModelConfig, policy: &Policy, precision: Precision, seed: u64) -> (Vec<u64>, Vec<u32>) {
     let mut model = Transformer::new(config, seed).unwrap();
+    model.parameters_mut().set_precision(precision);
     if policy.scope == Scope::Adapters {
         model.add_lora(&LoraConfig::all(4), seed).unwrap();
     }
@@ -40,9 +41,12 @@ fn training_gives_the_same_bits_with_any_number_of_threads() {
         (&llama, Policy { scope: Scope::Adapters, ..adamw }),
     ];
     for (config, policy) in runs {
-        let one = with_threads(1, || train(config, &policy, 7));
-        for threads in [2, 3] {
-            assert!(with_threads(threads, || train(config, &policy, 7)) == one, "{threads} threads: {policy:?}");
+        for precision in [Precision::F32, Precision::Bf16] {
+            let one = with_threads(1, || train(config, &policy, precision, 7));
+            for threads in [2, 3] {
+                let found = with_threads(threads, || train(config, &policy, precision, 7));
+                assert!(found == one, "{threads} threads, {precision:?}: {policy:?}");
+            }
         }
     }
 }

@@ -9,5 +9,6 @@ mod optimizer_suite;
 mod optimizers_torch;
 mod parity_lora;
 mod parity_transformers;
+mod precision;
 mod reference;
 mod support;

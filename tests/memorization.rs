@@ -38,15 +38,37 @@ fn a_run_leaves_a_section_with_figures_tables_and_verdicts() {
         assert!(html.contains(part), "no `{part}` in the page");
     }
     let report = folder.out().join("report");
-    for figure in ["map", "generalization", "curves", "spectra"] {
+    for figure in ["map", "generalization", "curves", "spectra", "settings", "settings-speed"] {
         for kind in ["svg", "png"] {
             assert!(report.join(format!("figures/memorization-{figure}.{kind}")).is_file(), "{figure}.{kind}");
         }
     }
     let rows = fs::read_to_string(report.join("memorization.csv")).unwrap();
-    // The header; 2 numbers of facts, 2 of examples, 3 optimizers, 2 seeds.
-    assert_eq!(rows.lines().count(), 1 + 2 * 2 * 3 * 2, "{rows}");
-    assert!(rows.lines().skip(1).all(|row| row.split(',').nth(5) == Some("false")), "{rows}");
+    // The header; 2 numbers of facts, 2 of examples, 3 optimizers, 2 seeds; 2 variations in one cell.
+    assert_eq!(rows.lines().count(), 1 + 2 * 2 * 3 * 2 + 2 * 3 * 2, "{rows}");
+    assert!(rows.lines().skip(1).all(|row| row.split(',').nth(6) == Some("false")), "{rows}");
+    let effects = fs::read_to_string(report.join("memorization-settings.csv")).unwrap();
+    assert_eq!(effects.lines().count(), 1 + 2 * 3, "{effects}");
+}
+
+#[test]
+fn settings_share_the_runs_in_which_they_do_not_differ() {
+    let folder = Folder::new();
+    smoke(&folder, "2");
+    let rows = fs::read_to_string(folder.out().join("report/memorization.csv")).unwrap();
+    let of = |setting: &str, optimizer: &str| -> Vec<String> {
+        let cell = format!("{setting},20,20,{optimizer},");
+        rows.lines().filter_map(|row| row.strip_prefix(&cell).map(String::from)).collect()
+    };
+    for optimizer in ["adamw", "muon", "sgd"] {
+        assert_eq!(of("unchanged", optimizer).len(), 2, "{rows}");
+        assert_eq!(of("unchanged", optimizer), of("smoke", optimizer));
+        let changed = of("Muon on the MLP only", optimizer) != of("smoke", optimizer);
+        assert_eq!(changed, optimizer == "muon", "{optimizer}: {rows}");
+    }
+    // Of 4 cells 5 rates and 3 optimizers by 2 seeds; of the variation Muon's 2 rates and 2 seeds.
+    let stages = fs::read_dir(folder.out().join("runs")).unwrap().count();
+    assert_eq!(stages, 4 * (5 + 3 * 2) + 2 + 2);
 }
 
 #[test]
@@ -87,7 +109,7 @@ fn a_cut_off_run_goes_on_where_it_was() {
 fn a_mistake_is_refused_in_one_line_that_names_it() {
     let folder = Folder::new();
     let smoke = Finished::of(&mut memorization(&["--preset", "smoke", "--print-config"])).success();
-    let cases: [(&str, &str, &str); 10] = [
+    let cases: [(&str, &str, &str); 12] = [
         ("steps = 12", "steps = 12\ndepth = 3", "unknown field `depth`"),
         ("steps = 12", "steps = 0", "steps: found 0, expected at least 1"),
         ("examples = [20, 60]", "examples = [0]", "examples is 0, expected at least 1"),
@@ -98,6 +120,8 @@ fn a_mistake_is_refused_in_one_line_that_names_it() {
         ("modulus = 11", "modulus = 4", "modulus"),
         ("heads = 2", "heads = 3", "heads = 3"),
         ("loss = \"answers\"", "loss = \"prompts\"", "unknown variant `prompts`"),
+        ("name = \"unchanged\"", "name = \"deep\"\ndepth = 3", "variation deep: fields: found unknown field `depth`"),
+        ("only = \"mlp\"", "only = \"head\"", "variation Muon on the MLP only: fields: found unknown variant `head`"),
     ];
     for (from, to, named) in cases {
         assert_eq!(smoke.matches(from).count(), 1, "`{from}` must stand once in {smoke}");
@@ -106,7 +130,7 @@ fn a_mistake_is_refused_in_one_line_that_names_it() {
         assert!(line.starts_with("error: ") && line.contains(named), "no `{named}` in `{line}`");
     }
     let line = Finished::of(&mut memorization(&["--preset", "slow"])).refusal();
-    assert!(line.contains("expected smoke, quick, standard or the path of a .toml file"), "{line}");
+    assert!(line.contains("expected smoke, quick, standard, settings or the path of a .toml file"), "{line}");
     let line = Finished::of(&mut memorization(&["--seeds", "0"])).refusal();
     assert!(line.contains("seeds: found 0, expected at least 1"), "{line}");
     assert!(!folder.out().exists(), "nothing is written before the preset is checked");
@@ -115,7 +139,7 @@ fn a_mistake_is_refused_in_one_line_that_names_it() {
 #[test]
 fn a_printed_preset_is_a_preset_that_prints_itself() {
     let folder = Folder::new();
-    for name in ["smoke", "quick", "standard"] {
+    for name in ["smoke", "quick", "standard", "settings"] {
         let printed = |preset: &str| {
             Finished::of(&mut memorization(&["--preset", preset, "--seeds", "7", "--print-config"])).success()
         };

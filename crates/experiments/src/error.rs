@@ -42,6 +42,14 @@ pub enum ExperimentError {
         /// What is allowed.
         expected: String,
     },
+    /// A variation of a preset is no preset itself.
+    #[error("variation {name}: {message}")]
+    Variation {
+        /// The variation.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Text for training could not be gathered.
     #[error(transparent)]
     Corpus(#[from] crate::corpus::CorpusError),

@@ -207,7 +207,7 @@ pub fn held_out(preset: &Preset, data: &TokenData) -> Result<Vec<Batch>> {
 fn hidden_rms(network: &Transformer) -> Result<f64> {
     let (mut sum, mut count) = (0.0, 0);
     for (_, parameter) in network.parameters().iter() {
-        if parameter.role == Role::HiddenMatrix {
+        if matches!(parameter.role, Role::HiddenMatrix(_)) {
             let values: Vec<f32> =
                 parameter.value.flatten_all().and_then(|v| v.to_vec1()).map_err(models::Error::from)?;
             sum += values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();

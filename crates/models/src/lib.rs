@@ -73,7 +73,7 @@ pub use batch::Batch;
 pub use config::{Activation, ModelConfig, NormKind, Positions};
 pub use device::{GpuMemory, Hardware, gpu_memory};
 pub use error::{Error, Result};
-pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Role};
+pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Part, Role};
 pub use precision::Precision;
 pub use tokenizer::{END_OF_TEXT, Tokenizer};
 pub use train::{StepReport, mean_loss, train_step};

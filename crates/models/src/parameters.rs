@@ -3,8 +3,19 @@
 //! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it.
 
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Precision, Result};
+
+/// The parts of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Attention: the maps to queries, keys and values, and from the heads back.
+    Attention,
+    /// The MLP.
+    Mlp,
+}
 
 /// What a parameter is in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +27,7 @@ pub enum Role {
     /// An untied output head.
     Head,
     /// A matrix inside a block, the only kind that Muon is made for.
-    HiddenMatrix,
+    HiddenMatrix(Part),
     /// A norm's gain.
     Gain,
     /// A bias of a linear map or a norm.

@@ -7,7 +7,7 @@ use crate::config::{Activation, ModelConfig, NormKind, Positions};
 use crate::init::{self, DEVIATION, Initializer};
 use crate::layers::{Block, BlockSaved, Linear, Norm, Pass};
 use crate::ops::{self, HeadBackward, RotaryTable, Sum};
-use crate::parameters::{Gradients, ParameterId, Parameters, Role};
+use crate::parameters::{Gradients, ParameterId, Parameters, Part, Role};
 use crate::{Error, Result};
 
 /// A decoder-only transformer with its parameters.
@@ -77,8 +77,8 @@ impl Builder<'_> {
         Ok(self.parameters.push(name, role, value))
     }
 
-    fn linear(&mut self, name: &str, shape: [usize; 2], deviation: f64) -> Result<Linear> {
-        let weight = self.matrix(&format!("{name}.weight"), Role::HiddenMatrix, shape, deviation)?;
+    fn linear(&mut self, part: Part, name: &str, shape: [usize; 2], deviation: f64) -> Result<Linear> {
+        let weight = self.matrix(&format!("{name}.weight"), Role::HiddenMatrix(part), shape, deviation)?;
         let bias = match self.config.bias {
             true => {
                 let zeros = init::constant(&shape[..1], 0.0)?;
@@ -95,17 +95,19 @@ impl Builder<'_> {
         let name = |part: &str| format!("model.layers.{index}.{part}");
         Ok(Block {
             attention_norm: self.norm(&name("input_layernorm"))?,
-            q: self.linear(&name("self_attn.q_proj"), [width, width], DEVIATION)?,
-            k: self.linear(&name("self_attn.k_proj"), [kv_width, width], DEVIATION)?,
-            v: self.linear(&name("self_attn.v_proj"), [kv_width, width], DEVIATION)?,
-            o: self.linear(&name("self_attn.o_proj"), [width, width], residual)?,
+            q: self.linear(Part::Attention, &name("self_attn.q_proj"), [width, width], DEVIATION)?,
+            k: self.linear(Part::Attention, &name("self_attn.k_proj"), [kv_width, width], DEVIATION)?,
+            v: self.linear(Part::Attention, &name("self_attn.v_proj"), [kv_width, width], DEVIATION)?,
+            o: self.linear(Part::Attention, &name("self_attn.o_proj"), [width, width], residual)?,
             mlp_norm: self.norm(&name("post_attention_layernorm"))?,
             gate: match self.config.activation {
-                Activation::SwiGlu => Some(self.linear(&name("mlp.gate_proj"), [mlp_width, width], DEVIATION)?),
+                Activation::SwiGlu => {
+                    Some(self.linear(Part::Mlp, &name("mlp.gate_proj"), [mlp_width, width], DEVIATION)?)
+                }
                 Activation::Gelu => None,
             },
-            up: self.linear(&name("mlp.up_proj"), [mlp_width, width], DEVIATION)?,
-            down: self.linear(&name("mlp.down_proj"), [width, mlp_width], residual)?,
+            up: self.linear(Part::Mlp, &name("mlp.up_proj"), [mlp_width, width], DEVIATION)?,
+            down: self.linear(Part::Mlp, &name("mlp.down_proj"), [width, mlp_width], residual)?,
         })
     }
 }

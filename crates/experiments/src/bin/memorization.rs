@@ -15,7 +15,7 @@ use experiments::memorization::{Options, Preset, run};
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
-    /// smoke (a test of the machinery), quick, standard, or the path of a .toml file
+    /// smoke (a test of the machinery), quick, standard, settings (what changes the effect), or the path of a .toml file
     #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
     preset: String,
     /// Number of reported seeds; verdicts need at least 5 [default: the preset's]

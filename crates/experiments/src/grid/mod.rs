@@ -50,6 +50,13 @@ pub struct Outcome<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId(usize);
 
+impl JobId {
+    /// The job's place among the outcomes of [`Grid::run`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Where progress is shown. All of it goes to standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Display {

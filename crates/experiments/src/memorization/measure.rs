@@ -116,7 +116,7 @@ pub struct Spectrum {
 pub(super) fn spectrum(network: &Transformer) -> Result<Spectrum> {
     let mut sum = vec![0.0; network.config().width];
     let (mut rank, mut matrices) = (0.0, 0.0);
-    for (_, parameter) in network.parameters().iter().filter(|(_, p)| p.role == Role::HiddenMatrix) {
+    for (_, parameter) in network.parameters().iter().filter(|(_, p)| matches!(p.role, Role::HiddenMatrix(_))) {
         let &[rows, columns] = parameter.value.dims() else { continue };
         let values: Vec<f32> = parameter.value.flatten_all().and_then(|v| v.to_vec1()).map_err(models::Error::from)?;
         let singular = singular_values_of(rows, columns, values.into_iter().map(f64::from).collect())?;

@@ -10,21 +10,25 @@
 mod data;
 mod drawing;
 mod measure;
+mod plan;
 mod preset;
 mod report;
 mod run;
+mod settings;
 mod statistics;
 mod tuning;
+mod variation;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::grid::{Display, Grid, JobId, Outcome};
+use crate::grid::{Display, JobId};
 use crate::preset::OptimizerName;
 use crate::store::Store;
-use crate::tradeoff::{report_folder, single_thread};
+use crate::tradeoff::report_folder;
+use plan::{Output, Plan};
 
 pub use measure::{Point, Spectrum};
 pub use preset::{
@@ -33,6 +37,7 @@ pub use preset::{
 pub use run::{Run, RunResult};
 pub use statistics::{Difference, FEW, MEMORISED, Reading, Statistics};
 pub use tuning::{LEARNED, RateScore, choose};
+pub use variation::Variation;
 
 /// What to run and where.
 #[derive(Debug, Clone)]
@@ -68,9 +73,12 @@ pub struct Reported {
     pub result: RunResult,
 }
 
-enum Output {
-    Tuning(RunResult),
-    Reported(Box<Reported>),
+/// A preset or a variation of it, with what came out.
+#[derive(Debug)]
+struct Setting {
+    preset: Preset,
+    reported: Vec<Reported>,
+    statistics: Statistics,
 }
 
 /// Runs the experiment (or what is left of it), writes its section of the report, and returns the path of the report's page.
@@ -83,80 +91,24 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     preset.validate()?;
     let store = Store::open(&options.out)?;
     let folder = report_folder(&store)?;
-    let grid = build_grid(options, &store);
+    let presets: Vec<Preset> = std::iter::once(preset.clone()).chain(preset.varied()?).collect();
+    let mut plan = Plan::new(options, &store);
+    let jobs = presets.iter().map(|preset| plan.add(preset)).collect::<Result<Vec<_>>>()?;
+    let grid = plan.grid;
     if options.display != Display::Quiet {
         let (jobs, tokens) = (grid.len(), grid.tokens() as f64 / 1e6);
         crate::console::say(&format!("memorization: {tokens:.1} M tokens in {jobs} runs, {} at a time", options.jobs));
     }
     let outcomes = grid.run(options.jobs, options.display)?;
-    let reported: Vec<Reported> = outcomes
-        .into_iter()
-        .filter_map(|outcome| match outcome.value {
+    let setting = |(preset, jobs): (&Preset, Vec<JobId>)| -> Result<Setting> {
+        let reported = jobs.iter().filter_map(|job| match &outcomes[job.index()].value {
             Output::Tuning(_) => None,
-            Output::Reported(run) => Some(*run),
-        })
-        .collect();
-    let statistics = Statistics::compute(&reported, preset.instances()?);
-    report::write(options, &reported, &statistics, started.elapsed().as_secs_f64(), &folder)
-}
-
-/// Jobs for every tuning run, and for every reported run after those that choose its rate.
-fn build_grid<'a>(options: &'a Options, store: &'a Store) -> Grid<'a, Output> {
-    let preset = &options.preset;
-    let mut grid = Grid::new();
-    for cell in preset.cells() {
-        for optimizer in &preset.optimizers {
-            let at =
-                move |rate, seed| Run { preset, cell, optimizer, rate, seed, snapshot_every: options.snapshot_every };
-            let mut tuning: Vec<(f64, Vec<JobId>)> = Vec::new();
-            for &rate in &optimizer.rates {
-                let seeds = FIRST_TUNING_SEED..FIRST_TUNING_SEED + preset.tuning_seeds;
-                let jobs = seeds.map(|seed| {
-                    let run = at(rate, seed);
-                    grid.add(format!("tuning {}", run.label()), preset.run_tokens(), &[], move |job| {
-                        let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
-                        let result = single_thread(|| run.run(store, advance, skip))??;
-                        Ok(Outcome { summary: summary(&result), value: Output::Tuning(result) })
-                    })
-                });
-                tuning.push((rate, jobs.collect()));
-            }
-            let after: Vec<JobId> = tuning.iter().flat_map(|(_, jobs)| jobs.iter().copied()).collect();
-            for seed in 0..preset.seeds {
-                let tuning = tuning.clone();
-                let Cell { facts, examples } = cell;
-                let name = optimizer.name.as_str();
-                let label = format!("{facts} facts, {examples} examples, {name} seed {seed}");
-                grid.add(label, preset.run_tokens(), &after, move |job| {
-                    let runs = |jobs: &[JobId]| -> Vec<RunResult> {
-                        let results = jobs.iter().filter_map(|&id| match job.output(id) {
-                            Output::Tuning(result) => Some(result.clone()),
-                            Output::Reported(_) => None,
-                        });
-                        results.collect()
-                    };
-                    let scores: Vec<RateScore> =
-                        tuning.iter().map(|(rate, jobs)| RateScore::of(*rate, &runs(jobs))).collect();
-                    let chosen = choose(&scores);
-                    let run = at(scores[chosen].rate, seed);
-                    let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
-                    let result = single_thread(|| run.run(store, advance, skip))??;
-                    let summary = format!("rate {}, {}", run.rate, summary(&result));
-                    let reported = Reported { cell, optimizer: optimizer.name, scores, chosen, seed, result };
-                    Ok(Outcome { summary, value: Output::Reported(Box::new(reported)) })
-                });
-            }
-        }
-    }
-    grid
-}
-
-fn summary(result: &RunResult) -> String {
-    match result.end() {
-        None => "diverged".into(),
-        Some(end) => {
-            let facts = end.facts.map_or(String::new(), |share| format!("facts {share:.2}, "));
-            format!("{facts}seen {:.2}, test {:.2}", end.seen, end.test)
-        }
-    }
+            Output::Reported(run) => Some(Reported::clone(run)),
+        });
+        let reported: Vec<Reported> = reported.collect();
+        let statistics = Statistics::compute(&reported, preset.instances()?);
+        Ok(Setting { preset: preset.clone(), reported, statistics })
+    };
+    let settings = presets.iter().zip(jobs).map(setting).collect::<Result<Vec<_>>>()?;
+    report::write(options, &settings, started.elapsed().as_secs_f64(), &folder)
 }

@@ -1,21 +1,27 @@
 //! Presets of the memorisation experiment.
 
+use models::optim::{Policy, Split};
 use models::{Hardware, ModelConfig};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
 
+use super::variation::Variation;
 use crate::error::{ExperimentError, Result};
 use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, find_toml, positive};
 
 /// The presets that come with the program: name and text.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
     ("smoke", include_str!("../../presets/memorization/smoke.toml")),
     ("quick", include_str!("../../presets/memorization/quick.toml")),
     ("standard", include_str!("../../presets/memorization/standard.toml")),
+    ("settings", include_str!("../../presets/memorization/settings.toml")),
 ];
 
 /// Tuning seeds are numbered from here on, above every reported seed.
 pub const FIRST_TUNING_SEED: u64 = 1000;
+
+/// The optimizers that the verdict compares.
+const COMPARED: [OptimizerName; 2] = [OptimizerName::AdamW, OptimizerName::Muon];
 
 /// The language but for the numbers of facts and examples, which the cells vary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,11 +81,15 @@ pub struct ProbesPreset {
 pub struct OptimizerPreset {
     /// The optimizer of the hidden matrices.
     pub name: OptimizerName,
-    /// Learning rate of embeddings, gains and biases (by AdamW beside Muon); the hidden matrices' where nothing is said.
+    /// Learning rate of AdamW on embeddings, gains and biases. Where nothing is said they have the hidden matrices' rate, and their optimizer too
+    /// (AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_rate: Option<f64>,
     /// Learning rates of the hidden matrices, ascending.
     pub rates: Vec<f64>,
+    /// Where it takes only some of the hidden matrices: which, and the learning rate of the others, by AdamW if it is Muon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrices: Option<Split>,
 }
 
 /// Everything that decides the results of `memorization`.
@@ -90,6 +100,9 @@ pub struct Preset {
     pub name: String,
     /// Reported seeds: 0, 1, ... A verdict needs at least five.
     pub seeds: u64,
+    /// Reported seeds where no verdict is read: without facts, and of optimizers beside AdamW and Muon; as many where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_seeds: Option<u64>,
     /// Seeds on which learning rates are chosen, none of them reported.
     pub tuning_seeds: u64,
     /// Numbers of facts; 0 is the control.
@@ -113,6 +126,9 @@ pub struct Preset {
     pub probes: ProbesPreset,
     /// The optimizers.
     pub optimizers: Vec<OptimizerPreset>,
+    /// Other settings, each tried in the verdict's cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variations: Vec<Variation>,
 }
 
 /// A number of facts and a number of pattern examples.
@@ -146,6 +162,12 @@ impl Preset {
             .iter()
             .flat_map(|&facts| self.examples.iter().map(move |&examples| Cell { facts, examples }))
             .collect()
+    }
+
+    /// How many seeds of an optimizer are reported in a cell.
+    pub fn seeds_of(&self, cell: Cell, optimizer: OptimizerName) -> u64 {
+        let decides = cell.facts > 0 && COMPARED.contains(&optimizer);
+        self.control_seeds.filter(|_| !decides).map_or(self.seeds, |seeds| seeds.min(self.seeds))
     }
 
     /// The language of a cell: facts are component 0 where there are some, the pattern is the last component.
@@ -208,6 +230,7 @@ impl Preset {
             return Err(ExperimentError::value("seeds", self.seeds, format!("at most {FIRST_TUNING_SEED}")));
         }
         for (field, value) in [
+            ("control-seeds", self.control_seeds.unwrap_or(1)),
             ("tuning-seeds", self.tuning_seeds),
             ("steps", self.steps),
             ("probes.training", self.probes.training as u64),
@@ -234,11 +257,25 @@ impl Preset {
                 return Err(ExperimentError::value("network.context", self.network.context, expected));
             }
         }
-        Ok(())
+        self.validate_variations()
+    }
+
+    fn validate_variations(&self) -> Result<()> {
+        let mut names = vec![&self.name];
+        for Variation { name, .. } in &self.variations {
+            // Names stand in a CSV file.
+            if name.contains([',', '"', '\n']) {
+                let expected = "a name without commas, quotes and line breaks";
+                return Err(ExperimentError::value("variations", format!("{name:?}"), expected));
+            }
+            names.push(name);
+        }
+        distinct("variations", &names)?;
+        self.varied().map(drop)
     }
 
     fn validate_optimizers(&self) -> Result<()> {
-        for needed in [OptimizerName::AdamW, OptimizerName::Muon] {
+        for needed in COMPARED {
             if self.optimizers.iter().filter(|optimizer| optimizer.name == needed).count() != 1 {
                 let (found, expected) = ("none or several", "it once: the verdict compares it");
                 return Err(ExperimentError::value(format!("optimizers, {}", needed.as_str()), found, expected));
@@ -250,7 +287,8 @@ impl Preset {
             if optimizer.rates.is_empty() {
                 return Err(ExperimentError::value(field, "none", "at least one learning rate"));
             }
-            for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate) {
+            let other = optimizer.matrices.map(|split| split.other_rate);
+            for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate).chain(&other) {
                 positive(&field, rate)?;
             }
             if !optimizer.rates.is_sorted_by(|a, b| a < b) {
@@ -267,6 +305,17 @@ impl Preset {
 
 impl OptimizerPreset {
     /// Which weights are trained with which rule at a learning rate.
+    pub fn policy(&self, rate: f64, steps: u64, training: &PretrainPreset) -> Policy {
+        let policy = self.at(rate, steps).policy(training);
+        match self.rest_rate {
+            Some(_) => {
+                Policy { split: self.matrices, rest: OptimizerName::AdamW.rule(training.weight_decay), ..policy }
+            }
+            None => Policy { split: self.matrices, ..policy },
+        }
+    }
+
+    /// The learning rates and the steps.
     pub fn at(&self, rate: f64, steps: u64) -> CheckpointPreset {
         CheckpointPreset {
             name: self.name.as_str().into(),
@@ -290,6 +339,9 @@ fn distinct<T: PartialEq + std::fmt::Debug>(field: &str, values: &[T]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use models::Part;
+    use models::optim::{AdamW, RuleConfig, Sgd};
+
     use super::*;
 
     fn changed(change: impl FnOnce(&mut Preset)) -> Result<()> {
@@ -310,9 +362,10 @@ mod tests {
     #[test]
     fn every_field_out_of_range_is_refused_in_one_line() {
         type Spoil = fn(&mut Preset);
-        let cases: [(&str, Spoil); 17] = [
+        let cases: [(&str, Spoil); 19] = [
             ("seeds: found 0", |p| p.seeds = 0),
             ("seeds: found 1001", |p| p.seeds = 1001),
+            ("control-seeds: found 0", |p| p.control_seeds = Some(0)),
             ("tuning-seeds: found 0", |p| p.tuning_seeds = 0),
             ("steps: found 0", |p| p.steps = 0),
             ("facts: found none", |p| p.facts.clear()),
@@ -326,12 +379,43 @@ mod tests {
             ("training.clip: found NaN", |p| p.training.clip = f64::NAN),
             ("training.curve-points: found 1", |p| p.training.curve_points = 1),
             ("rates of adamw: found none", |p| p.optimizers[0].rates.clear()),
+            ("rates of muon: found NaN", |p| {
+                p.optimizers[1].matrices = Some(Split { only: Part::Mlp, other_rate: f64::NAN });
+            }),
             ("expected ascending learning rates", |p| p.optimizers[0].rates = vec![0.1, 0.01]),
             ("optimizers, muon: found none or several", |p| p.optimizers.retain(|o| o.name != OptimizerName::Muon)),
         ];
         for (expected, spoil) in cases {
             let message = changed(spoil).unwrap_err().to_string();
             assert!(message.contains(expected) && !message.contains('\n'), "{expected}: {message}");
+        }
+    }
+
+    #[test]
+    fn controls_have_their_own_number_of_seeds() {
+        let preset = Preset { seeds: 6, control_seeds: Some(4), ..Preset::find("smoke").unwrap() };
+        let of = |facts, optimizer| preset.seeds_of(Cell { facts, examples: 20 }, optimizer);
+        assert_eq!([of(20, OptimizerName::AdamW), of(20, OptimizerName::Muon)], [6, 6]);
+        assert_eq!([of(20, OptimizerName::Sgd), of(0, OptimizerName::AdamW)], [4, 4]);
+        let fewer = Preset { seeds: 3, ..preset };
+        assert_eq!(fewer.seeds_of(Cell { facts: 0, examples: 20 }, OptimizerName::Muon), 3);
+    }
+
+    #[test]
+    fn every_optimizer_has_adamw_beside_it_where_a_rate_is_given() {
+        let preset = Preset::find("smoke").unwrap();
+        let rest = |rest_rate, optimizer: &OptimizerPreset| {
+            OptimizerPreset { rest_rate, ..optimizer.clone() }.policy(0.1, 10, &preset.training).rest
+        };
+        let weight_decay = preset.training.weight_decay;
+        let adamw = RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
+        for optimizer in &preset.optimizers {
+            assert_eq!(rest(Some(0.2), optimizer), adamw, "{optimizer:?}");
+            let alone = match optimizer.name {
+                OptimizerName::Sgd => RuleConfig::Sgd(Sgd { weight_decay, ..Sgd::default() }),
+                _ => adamw,
+            };
+            assert_eq!(rest(None, optimizer), alone, "{optimizer:?}");
         }
     }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::drawing;
-use super::preset::Cell;
+use super::preset::{Cell, Preset};
 use super::statistics::{MEMORISED, Reading, Statistics, steps_to};
 use super::tuning::LEARNED;
-use super::{Options, Reported};
+use super::{Options, Reported, Setting, settings};
 use crate::error::Result;
 use crate::figures::{Figure, save};
 use crate::preset::OptimizerName;
@@ -17,35 +17,29 @@ use crate::stats::MeanInterval;
 use crate::stats::names::display;
 use crate::store::write_atomic;
 
-/// One row a reported run.
+/// One row a reported run of any setting.
 const RUNS: &str = "memorization.csv";
 /// One row a measurement along a reported run.
 const CURVES: &str = "memorization-curves.csv";
 /// One row a seed, cell and reading.
 const DIFFERENCES: &str = "memorization-differences.csv";
-/// One row a learning rate of a cell.
+/// One row a learning rate of a setting's cell.
 const RATES: &str = "memorization-rates.csv";
 
 /// Writes figures, tables, section and page into `folder`; returns the page's path.
-pub(super) fn write(
-    options: &Options,
-    reported: &[Reported],
-    statistics: &Statistics,
-    seconds: f64,
-    folder: &Path,
-) -> Result<PathBuf> {
-    let preset = &options.preset;
+pub(super) fn write(options: &Options, all: &[Setting], seconds: f64, folder: &Path) -> Result<PathBuf> {
+    let (Setting { preset, reported, statistics }, varied) = (&all[0], &all[1..]);
     for (name, text) in [
-        (RUNS, runs_csv(reported)),
+        (RUNS, runs_csv(all)),
         (CURVES, curves_csv(reported)),
         (DIFFERENCES, differences_csv(statistics)),
-        (RATES, rates_csv(reported)),
+        (RATES, rates_csv(all)),
     ] {
         write_atomic(&folder.join(name), text.as_bytes())?;
     }
     let mut section = Section::new("memorization", "Rote memorisation and a pattern with few examples");
     section.order = 40;
-    section.introduction = introduction(options, statistics);
+    section.introduction = introduction(preset, statistics);
     section.scorecard = statistics.scorecard.clone();
     section.controls = statistics.controls.clone();
     let mut add = |figure: &dyn Fn(&Path) -> Result<String>, caption: String, data: &str| -> Result<()> {
@@ -53,31 +47,45 @@ pub(super) fn write(
         section.figures.push(FigureEntry { name, caption, data: Some(data.into()) });
         Ok(())
     };
-    let seeds = preset.seeds;
+    let seeds = seeds(preset);
     let caption = format!(
-        "Muon's accuracy on held-out instances less AdamW's in every cell: mean over {seeds} seeds with its paired 95 % t interval, bold \
+        "Muon's accuracy on held-out instances less AdamW's in every cell: mean over {seeds} with its paired 95 % t interval, bold \
          where the interval does not hold zero."
     );
     add(&|to| saved(&drawing::map(preset, statistics), to), caption, DIFFERENCES)?;
     let caption = format!(
-        "Accuracy on held-out instances at the end, each optimizer at its chosen learning rate: means over {seeds} seeds with 95 % t \
+        "Accuracy on held-out instances at the end, each optimizer at its chosen learning rate: means over {seeds} with 95 % t \
          intervals."
     );
     add(&|to| saved(&drawing::generalisation(preset, reported), to), caption, RUNS)?;
     let shown = shown_cells(preset.cells(), statistics);
     if let Some(&cell) = shown.first() {
-        let caption = format!(
-            "Along the runs of one cell: means over {seeds} seeds, each optimizer at its chosen learning rate."
-        );
+        let caption =
+            format!("Along the runs of one cell: means over {seeds}, each optimizer at its chosen learning rate.");
         add(&|to| saved(&drawing::curves(preset, reported, cell), to), caption, CURVES)?;
     }
     let caption = format!(
         "Singular values of the matrices inside the blocks at the end, each matrix's divided by its largest: means over matrices and \
-         {seeds} seeds."
+         {seeds}."
     );
     add(&|to| saved(&drawing::spectra(preset, reported, &shown), to), caption, RUNS)?;
-    section.tables =
-        vec![cells_table(options, reported), differences_table(statistics), rates_table(options, reported)];
+    if !varied.is_empty() {
+        for (figure, caption) in [
+            (
+                settings::accuracies(varied),
+                "AdamW's accuracy on held-out instances less Muon's in the cells of the verdict",
+            ),
+            (settings::speeds(varied), "How much sooner Muon knows 90 % of the facts"),
+        ] {
+            let caption = format!("{caption}, in every setting: means over seeds with paired 95 % t intervals.");
+            add(&|to| saved(&figure, to), caption, settings::EFFECTS)?;
+        }
+    }
+    section.tables = vec![cells_table(preset, reported), differences_table(statistics), rates_table(preset, reported)];
+    if !varied.is_empty() {
+        write_atomic(&folder.join(settings::EFFECTS), settings::csv(varied).as_bytes())?;
+        section.tables.insert(0, settings::table(varied));
+    }
     section.provenance = provenance::lines(&options.command, seconds);
     for optimizer in &preset.optimizers {
         if let Some(run) = reported.iter().find(|run| run.optimizer == optimizer.name) {
@@ -91,6 +99,16 @@ pub(super) fn write(
 fn saved(figure: &impl Figure, folder: &Path) -> Result<String> {
     save(figure, folder)?;
     Ok(figure.name())
+}
+
+/// The number of seeds in words.
+fn seeds(preset: &Preset) -> String {
+    match preset.control_seeds {
+        Some(controls) if controls < preset.seeds => {
+            format!("{} seeds ({controls} without facts, and of other optimizers than AdamW and Muon)", preset.seeds)
+        }
+        _ => format!("{} seeds", preset.seeds),
+    }
 }
 
 /// The cells whose curves and spectra are drawn: of those with few examples the one with the most facts and examples, that one without
@@ -109,8 +127,7 @@ fn shown_cells(mut cells: Vec<Cell>, statistics: &Statistics) -> Vec<Cell> {
     shown
 }
 
-fn introduction(options: &Options, statistics: &Statistics) -> Vec<String> {
-    let preset = &options.preset;
+fn introduction(preset: &Preset, statistics: &Statistics) -> Vec<String> {
     let names: Vec<String> = preset.optimizers.iter().map(|optimizer| display(optimizer.name.as_str())).collect();
     vec![
         format!(
@@ -144,10 +161,10 @@ fn interval(numbers: &[f64], digits: usize) -> String {
 }
 
 /// What came out in every cell for every optimizer.
-fn cells_table(options: &Options, reported: &[Reported]) -> Table {
+fn cells_table(preset: &Preset, reported: &[Reported]) -> Table {
     let mut rows = Vec::new();
-    for cell in options.preset.cells() {
-        for optimizer in &options.preset.optimizers {
+    for cell in preset.cells() {
+        for optimizer in &preset.optimizers {
             let runs: Vec<&Reported> =
                 reported.iter().filter(|run| run.cell == cell && run.optimizer == optimizer.name).collect();
             let ended: Vec<&Reported> = runs.iter().copied().filter(|run| run.result.end().is_some()).collect();
@@ -233,10 +250,10 @@ fn differences_table(statistics: &Statistics) -> Table {
 }
 
 /// The chosen rates, and whether the grid would have to be wider.
-fn rates_table(options: &Options, reported: &[Reported]) -> Table {
+fn rates_table(preset: &Preset, reported: &[Reported]) -> Table {
     let mut rows = Vec::new();
-    for cell in options.preset.cells() {
-        for optimizer in &options.preset.optimizers {
+    for cell in preset.cells() {
+        for optimizer in &preset.optimizers {
             let Some(run) = reported.iter().find(|run| run.cell == cell && run.optimizer == optimizer.name) else {
                 continue;
             };
@@ -271,7 +288,7 @@ fn rates_table(options: &Options, reported: &[Reported]) -> Table {
     }
 }
 
-fn edge(run: &Reported) -> Option<&'static str> {
+pub(super) fn edge(run: &Reported) -> Option<&'static str> {
     match run.chosen {
         _ if run.scores.len() == 1 => Some("the only rate"),
         0 => Some("lowest of its grid"),
@@ -281,7 +298,7 @@ fn edge(run: &Reported) -> Option<&'static str> {
 }
 
 /// A number that reads back to the same bits, or nothing.
-fn field(value: Option<f64>) -> String {
+pub(super) fn field(value: Option<f64>) -> String {
     value.map_or(String::new(), |value| format!("{value:?}"))
 }
 
@@ -289,12 +306,17 @@ fn names(cell: Cell, optimizer: OptimizerName) -> String {
     format!("{},{},{}", cell.facts, cell.examples, optimizer.as_str())
 }
 
-fn runs_csv(reported: &[Reported]) -> String {
+/// Every reported run with the name of its setting.
+fn runs(all: &[Setting]) -> impl Iterator<Item = (&str, &Reported)> {
+    all.iter().flat_map(|setting| setting.reported.iter().map(|run| (setting.preset.name.as_str(), run)))
+}
+
+fn runs_csv(all: &[Setting]) -> String {
     let mut text = String::from(
-        "facts,examples,optimizer,seed,learning_rate,diverged,fact_accuracy,bits_per_fact,bits_per_parameter,steps_to_50,steps_to_90,seen,\
+        "setting,facts,examples,optimizer,seed,learning_rate,diverged,fact_accuracy,bits_per_fact,bits_per_parameter,steps_to_50,steps_to_90,seen,\
          exceptions,validation,test,training_loss,test_loss,effective_rank\n",
     );
-    for run in reported {
+    for (setting, run) in runs(all) {
         let (end, curve) = (run.result.end(), &run.result.curve);
         let with_facts = run.cell.facts > 0;
         let bits = end.map(|end| end.bits).filter(|_| with_facts);
@@ -313,7 +335,13 @@ fn runs_csv(reported: &[Reported]) -> String {
             run.result.spectrum.as_ref().map(|spectrum| spectrum.effective_rank),
         ];
         let (names, rate) = (names(run.cell, run.optimizer), run.scores[run.chosen].rate);
-        let _ = writeln!(text, "{names},{},{rate:?},{},{}", run.seed, end.is_none(), numbers.map(field).join(","));
+        let _ = writeln!(
+            text,
+            "{setting},{names},{},{rate:?},{},{}",
+            run.seed,
+            end.is_none(),
+            numbers.map(field).join(",")
+        );
     }
     text
 }
@@ -349,19 +377,21 @@ fn differences_csv(statistics: &Statistics) -> String {
     text
 }
 
-fn rates_csv(reported: &[Reported]) -> String {
-    let mut text =
-        String::from("facts,examples,optimizer,learning_rate,training_accuracy,validation,training_loss,chosen\n");
+fn rates_csv(all: &[Setting]) -> String {
+    let mut text = String::from(
+        "setting,facts,examples,optimizer,learning_rate,training_accuracy,validation,training_loss,chosen\n",
+    );
     let mut last = None;
-    for run in reported {
-        // All seeds of a cell and optimizer have the same scores.
-        if last.replace((run.cell, run.optimizer)) == Some((run.cell, run.optimizer)) {
+    for (setting, run) in runs(all) {
+        // All seeds of a setting, cell and optimizer have the same scores.
+        let of = (setting, run.cell, run.optimizer);
+        if last.replace(of) == Some(of) {
             continue;
         }
         for (place, score) in run.scores.iter().enumerate() {
             let _ = writeln!(
                 text,
-                "{},{:?},{:?},{:?},{:?},{}",
+                "{setting},{},{:?},{:?},{:?},{:?},{}",
                 names(run.cell, run.optimizer),
                 score.rate,
                 score.training,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use models::Transformer;
-use models::optim::Optimizer;
+use models::optim::{Optimizer, Policy};
 use models::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{Config, Group, Language, Learner};
@@ -14,7 +14,7 @@ use super::preset::{Cell, LossTokens, OptimizerPreset, Preset, ProbesPreset};
 use crate::error::Result;
 use crate::preset::{CheckpointPreset, PretrainPreset};
 use crate::seeds;
-use crate::store::{StageKey, StageState, Store};
+use crate::store::{StageId, StageKey, StageState, Store};
 use crate::training::{Plan, Trained};
 
 /// Raised when a fix changes what a run computes.
@@ -85,8 +85,20 @@ impl Run<'_> {
         Ok(Language::new(&self.preset.language(self.cell), seeds::stream(self.seed, "language"))?)
     }
 
+    fn policy(&self) -> Policy {
+        self.optimizer.policy(self.rate, self.preset.steps, &self.preset.training)
+    }
+
+    /// What tells the run from every other.
+    ///
+    /// # Errors
+    /// If the language refuses its configuration.
+    pub fn id(&self) -> Result<StageId> {
+        let network = self.preset.model(self.language()?.vocabulary().size());
+        Ok(self.key(&network)?.id().clone())
+    }
+
     fn key(&self, network: &models::ModelConfig) -> Result<StageKey> {
-        let optimizer = self.optimizer.at(self.rate, self.preset.steps);
         let config = RunConfig {
             language: &self.preset.language(self.cell),
             cell: self.cell,
@@ -94,8 +106,8 @@ impl Run<'_> {
             training: &self.preset.training,
             loss: self.preset.loss,
             probes: &self.preset.probes,
-            policy: format!("{:?}", optimizer.policy(&self.preset.training)),
-            optimizer,
+            policy: format!("{:?}", self.policy()),
+            optimizer: self.optimizer.at(self.rate, self.preset.steps),
             seed: self.seed,
             device: self.preset.device.kind(),
             dtype: "f32",
@@ -121,8 +133,7 @@ impl Run<'_> {
         };
         let mut network = Transformer::new(&config, seeds::stream(self.seed, "initial weights"))?;
         network.move_to(&self.preset.device.open()?)?;
-        let policy = self.optimizer.at(self.rate, *steps).policy(training);
-        let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
+        let optimizer = Optimizer::new(network.parameters_mut(), &self.policy())?;
         let (parameters, policy) = (network.parameters().count(false), optimizer.describe(network.parameters()));
         let mut trained: Trained<Point> = Trained::new(network, optimizer);
         if let Some(snapshot) = snapshot {

@@ -13,6 +13,11 @@ use crate::stats::{MeanInterval, ScorecardRow};
 /// A pattern has few examples where they are at most this share of its instances.
 pub const FEW: f64 = 0.25;
 
+/// Whether so many examples of a pattern with so many instances are [`FEW`].
+pub(super) fn is_few(examples: usize, instances: u64) -> bool {
+    examples as f64 <= FEW * instances as f64
+}
+
 /// Share of the facts at which they count as memorised.
 pub const MEMORISED: f64 = 0.9;
 
@@ -159,7 +164,7 @@ impl Statistics {
 
     /// Whether a cell's pattern has few examples.
     pub fn is_few(&self, cell: Cell) -> bool {
-        cell.examples as f64 <= FEW * self.instances as f64
+        is_few(cell.examples, self.instances)
     }
 
     /// The difference of a cell at a reading.

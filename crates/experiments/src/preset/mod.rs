@@ -71,7 +71,7 @@ impl OptimizerName {
         }
     }
 
-    fn rule(self, weight_decay: f64) -> RuleConfig {
+    pub(crate) fn rule(self, weight_decay: f64) -> RuleConfig {
         match self {
             Self::AdamW => RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() }),
             Self::Muon => RuleConfig::Muon(Muon { weight_decay, ..Muon::default() }),
@@ -280,6 +280,7 @@ impl MethodPreset {
             rest: self.optimizer.rest(decay),
             embedding_rate: rest_rate,
             vector_rate: rest_rate,
+            split: None,
         }
     }
 }
@@ -294,6 +295,7 @@ impl CheckpointPreset {
             rest: self.optimizer.rest(pretrain.weight_decay),
             embedding_rate: self.embedding_rate,
             vector_rate: self.embedding_rate,
+            split: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use adamw::AdamW;
 pub use muon::{Muon, MuonScale};
 pub use orthogonalize::{Orthogonalizer, orthogonalize};
-pub use policy::{Policy, Scope};
+pub use policy::{Policy, Scope, Split};
 pub use sgd::Sgd;
 
 #[cfg(kernels)]

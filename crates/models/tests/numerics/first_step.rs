@@ -104,7 +104,7 @@ fn a_scope_moves_its_own_parameters_and_no_other() {
             Optimizer::new(model.parameters_mut(), &Policy { scope, ..Policy::uniform(rule, 1e-2) }).unwrap();
         train_step(&mut model, &mut optimizer, &batch, None, 1.0).unwrap();
         for (id, parameter) in before.parameters().iter() {
-            let hidden = parameter.role == Role::HiddenMatrix;
+            let hidden = matches!(parameter.role, Role::HiddenMatrix(_));
             let moved = floats(model.parameters().value(id)) != floats(&parameter.value);
             let expected = if hidden { moves[0] } else { moves[1] };
             assert!(moved == expected || is_idle_key_bias(&before, parameter), "{scope:?}: {}", parameter.name);

@@ -1,8 +1,10 @@
 //! One suite that every optimizer must pass, in every variant: what holds for all of them, whatever their formula.
 
 use candle_core::{DType, Tensor};
-use models::optim::{AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Sgd, StepSize, UpdateRule};
-use models::{Batch, ModelConfig, Precision, Role, Transformer, train_step};
+use models::optim::{
+    AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Sgd, Split, StepSize, UpdateRule,
+};
+use models::{Batch, ModelConfig, Part, Precision, Role, Transformer, train_step};
 
 use crate::support::{Random, floats, random_batch, random_model, relative_distance, tensor};
 
@@ -247,14 +249,18 @@ fn the_multiplier_of_a_schedule_reaches_every_group() {
     }
 }
 
-/// Hidden matrices, embeddings and head, and gains each at their own rate; no decay on gains; and to the bit what the rule itself gives.
+/// Hidden matrices, those of a part that another rule takes, embeddings and head, and gains each at their own rate; no decay on gains; and
+/// to the bit what the rule itself gives.
 #[test]
 fn every_group_steps_with_its_own_rule_rate_and_decay() {
     let sgd = RuleConfig::Sgd(Sgd { momentum: 0.9, nesterov: false, weight_decay: DECAY });
-    for (hidden, _, _) in rules() {
-        let hidden = with_decay(hidden);
+    let other_rate = 0.03;
+    let splits = [None, Some(Part::Attention), Some(Part::Mlp)].map(|only| only.map(|only| Split { only, other_rate }));
+    let cases = rules().into_iter().flat_map(|(hidden, _, _)| splits.map(|split| (with_decay(hidden), split)));
+    for (hidden, split) in cases {
         let rates = (0.01, 0.02, 0.04);
         let policy = Policy {
+            split,
             hidden,
             hidden_rate: rates.0,
             embedding_rate: rates.1,
@@ -268,7 +274,8 @@ fn every_group_steps_with_its_own_rule_rate_and_decay() {
         optimizer.step(model.parameters_mut(), &gradients, 0.5).unwrap();
         for (id, parameter) in before.parameters().iter() {
             let (rule, rate) = match parameter.role {
-                Role::HiddenMatrix => (hidden, rates.0),
+                Role::HiddenMatrix(part) if split.is_none_or(|split| split.only == part) => (hidden, rates.0),
+                Role::HiddenMatrix(_) => (sgd, other_rate),
                 Role::TokenEmbedding | Role::Head => (sgd, rates.1),
                 _ => (sgd.without_decay(), rates.2),
             };
@@ -276,7 +283,12 @@ fn every_group_steps_with_its_own_rule_rate_and_decay() {
             let size = StepSize { step: 1, learning_rate: rate * 0.5, precision: Precision::F32 };
             let mut state = fresh_state(&*rule, &parameter.value);
             let expected = rule.update(&parameter.value, gradients.get(id).unwrap(), &mut state, size).unwrap();
-            assert_eq!(floats(model.parameters().value(id)), floats(&expected), "{hidden:?}: {}", parameter.name);
+            assert_eq!(
+                floats(model.parameters().value(id)),
+                floats(&expected),
+                "{hidden:?}, {split:?}: {}",
+                parameter.name
+            );
         }
     }
 }

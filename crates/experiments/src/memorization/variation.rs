@@ -1,0 +1,151 @@
+//! Variations of a preset: other settings, tried in the verdict's cells.
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::preset::Preset;
+use super::statistics::is_few;
+use crate::error::{ExperimentError, Result};
+
+/// A setting that differs from its preset in some fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variation {
+    /// Its name in results.
+    pub name: String,
+    /// The fields that differ, as they stand in a preset; of the optimizers those that are named.
+    #[serde(flatten)]
+    pub changes: Table,
+}
+
+impl Preset {
+    /// The presets of all variations, each with the verdict's cells alone: with facts, and with few examples.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Variation`] with the first that is no valid preset.
+    pub fn varied(&self) -> Result<Vec<Self>> {
+        let preset = |variation: &Variation| {
+            self.with(variation).map_err(|error| ExperimentError::Variation {
+                name: variation.name.clone(),
+                message: error.to_string(),
+            })
+        };
+        self.variations.iter().map(preset).collect()
+    }
+
+    fn with(&self, variation: &Variation) -> Result<Self> {
+        let base = Self { name: variation.name.clone(), variations: Vec::new(), ..self.clone() };
+        let base = Table::try_from(base).expect("a preset has only types that TOML knows");
+        let changed = merged(base.into(), variation.changes.clone().into());
+        let mut preset: Self = changed.try_into().map_err(|error: toml::de::Error| {
+            let message = error.message().replace('\n', ", ");
+            ExperimentError::value("fields", message, "those of a preset")
+        })?;
+        let instances = preset.instances()?;
+        preset.facts.retain(|&facts| facts > 0);
+        preset.examples.retain(|&examples| is_few(examples, instances));
+        preset.validate()?;
+        Ok(preset)
+    }
+}
+
+/// `changes` put over `base`: tables field by field, lists of named tables by their names; a rule and everything else are replaced.
+fn merged(base: Value, changes: Value) -> Value {
+    match (base, changes) {
+        (Value::Table(mut base), Value::Table(changes)) => {
+            for (key, change) in changes {
+                let value = match base.remove(&key) {
+                    Some(old) if key != "rule" => merged(old, change),
+                    _ => change,
+                };
+                base.insert(key, value);
+            }
+            base.into()
+        }
+        (Value::Array(mut base), Value::Array(changes)) if changes.iter().all(|item| item.get("name").is_some()) => {
+            for change in changes {
+                match base.iter_mut().find(|item| item.get("name") == change.get("name")) {
+                    Some(item) => *item = merged(item.clone(), change),
+                    None => base.push(change),
+                }
+            }
+            base.into()
+        }
+        (_, change) => change,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::Part;
+    use models::optim::Split;
+
+    use super::*;
+    use crate::memorization::LossTokens;
+    use crate::preset::OptimizerName;
+
+    /// The smoke preset with a variation that has these fields.
+    fn smoke(fields: &str) -> Preset {
+        let mut preset = Preset::find("smoke").unwrap();
+        let variation = toml::from_str(&format!("name = \"other\"\n{fields}")).unwrap();
+        preset.variations = vec![variation];
+        preset
+    }
+
+    #[test]
+    fn a_variation_is_its_preset_but_for_the_named_fields_and_cells_that_decide_nothing() {
+        let base = Preset::find("smoke").unwrap();
+        let preset = smoke("loss = \"all\"\ntraining.weight-decay = 0\nnetwork.width = 8");
+        let [other] = &preset.varied().unwrap()[..] else { panic!("one variation") };
+        let mut expected = Preset { name: "other".into(), loss: LossTokens::All, variations: Vec::new(), ..base };
+        (expected.training.weight_decay, expected.network.width) = (0.0, 8);
+        // Of 0 and 20 facts, 20 and 60 of 121 instances.
+        (expected.facts, expected.examples) = (vec![20], vec![20]);
+        assert_eq!(*other, expected);
+    }
+
+    #[test]
+    fn an_optimizer_is_changed_by_its_name_and_the_others_stay() {
+        let base = Preset::find("smoke").unwrap();
+        let matrices = "matrices = { only = \"mlp\", other-rate = 0.5 }";
+        let preset = smoke(&format!("optimizers = [{{ name = \"muon\", rates = [1e-3], {matrices} }}]"));
+        let other = preset.varied().unwrap().remove(0);
+        for (old, new) in base.optimizers.iter().zip(&other.optimizers) {
+            if old.name == OptimizerName::Muon {
+                assert_eq!((&new.rates[..], new.rest_rate), (&[1e-3][..], old.rest_rate));
+                assert_eq!(new.matrices, Some(Split { only: Part::Mlp, other_rate: 0.5 }));
+            } else {
+                assert_eq!(old, new);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_is_replaced_as_a_whole() {
+        let preset = smoke(
+            "language.rule = { permuted-copy = { symbols = 8, length = 3, substitute = true, reorder = true } }\n\
+             network.context = 30",
+        );
+        assert_eq!(preset.varied().unwrap()[0].instances().unwrap(), 512);
+    }
+
+    #[test]
+    fn what_is_no_preset_is_refused_with_the_variation_s_name() {
+        for (fields, expected) in [
+            ("depth = 3", "variation other: fields: found unknown field `depth`"),
+            ("training.depth = 3", "unknown field `depth`"),
+            ("steps = 0", "variation other: steps: found 0, expected at least 1"),
+            ("facts = [0]", "variation other: facts: found none"),
+            ("examples = [60]", "variation other: examples: found none"),
+            ("optimizers = [{ name = \"lion\" }]", "lion"),
+        ] {
+            let message = smoke(fields).validate().unwrap_err().to_string();
+            assert!(message.contains(expected) && !message.contains('\n'), "{expected}: {message}");
+        }
+        let mut twice = smoke("steps = 3");
+        twice.variations.push(twice.variations[0].clone());
+        assert!(twice.validate().unwrap_err().to_string().contains("variations: found \"other\" twice"));
+        let mut comma = smoke("steps = 3");
+        comma.variations[0].name = "a, b".into();
+        assert!(comma.validate().unwrap_err().to_string().contains("variations: found \"a, b\""));
+    }
+}

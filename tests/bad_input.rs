@@ -128,7 +128,7 @@ fn a_preset_that_is_not_there_is_named() {
     let folder = Folder::with_finished_run();
     let missing = folder.path("missing.toml");
     assert_refused(&folder, with(folder.tiny(), "--preset", &missing), &["missing.toml", "No such file"]);
-    let named = ["preset: found slow, expected smoke, quick, standard or the path of a .toml file"];
+    let named = ["preset: found slow, expected smoke, quick, standard, paper or the path of a .toml file"];
     assert_refused(&folder, with(folder.tiny(), "--preset", "slow"), &named);
 }
 
@@ -155,9 +155,17 @@ fn flags_that_ask_for_what_is_not_there_are_refused() {
     }
 }
 
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_gpu_is_refused_by_a_build_without_one_that_says_how_to_get_it() {
+    let folder = Folder::with_finished_run();
+    let named = ["device: found cuda:0, expected cpu: this build has no GPU support", "--features cuda"];
+    assert_refused(&folder, with(folder.tiny(), "--device", "cuda"), &named);
+}
+
 #[test]
 fn a_flag_that_does_not_read_ends_with_exit_code_2() {
-    for arguments in [["--seeds", "many"], ["--jobs", "0"], ["--pretest", "quick"]] {
+    for arguments in [["--seeds", "many"], ["--device", "gpu"], ["--jobs", "0"], ["--pretest", "quick"]] {
         let ended = Finished::of(&mut tradeoff(arguments));
         assert_eq!(ended.code, Some(2), "{arguments:?}");
         assert!(ended.stderr.contains(arguments[0]), "{}", ended.stderr);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use models::Precision;
+use models::{Hardware, Precision};
 
 use crate::error::{ExperimentError, Result};
 use crate::grid::Display;
@@ -53,10 +53,37 @@ impl From<PrecisionFlag> for Precision {
     }
 }
 
+/// Where networks are trained.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeviceFlag {
+    /// Where networks are trained: auto (a GPU if this build can use one and there is one), cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: Hardware,
+}
+
+impl DeviceFlag {
+    /// The device, after a look whether it is there.
+    ///
+    /// # Errors
+    /// If this build has no GPU support, or there is no such GPU.
+    pub fn checked(self) -> Result<Hardware> {
+        self.device.open()?;
+        Ok(self.device)
+    }
+
+    /// Runs at a time: what was asked for, else one on a GPU, else the number of cores.
+    pub fn jobs(self, jobs: Option<NonZeroUsize>) -> NonZeroUsize {
+        match self.device {
+            Hardware::Cpu => jobs_or_cores(jobs),
+            Hardware::Cuda(_) => jobs.unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
 /// Which experiment to run, on which text, and where to put it.
 #[derive(Debug, Clone, Args)]
 pub struct RunFlags {
-    /// smoke (a test of the machinery), quick, standard, or the path of a .toml file
+    /// smoke (a test of the machinery), quick, standard, paper (GPT-2 small, for a GPU), or the path of a .toml file
     #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
     pub preset: String,
     /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
@@ -68,7 +95,10 @@ pub struct RunFlags {
     /// Number of pretraining seeds; verdicts need at least 5
     #[arg(long, value_name = "N")]
     pub seeds: Option<u64>,
-    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores]
+    /// Where networks are trained.
+    #[command(flatten)]
+    pub device: DeviceFlag,
+    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores, 1 on a GPU]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
     /// Seconds between the snapshots of a run in progress; they decide what a kill costs, and no result
@@ -149,12 +179,14 @@ impl RunFlags {
     /// # Errors
     /// As [`resolved_preset`](Self::resolved_preset).
     pub fn options(&self) -> Result<Options> {
+        let mut preset = self.resolved_preset()?;
+        preset.device = self.device.checked()?;
         Ok(Options {
-            preset: self.resolved_preset()?,
+            preset,
             text: TextSource { corpus: self.corpus.clone(), tokenizer: self.tokenizer.clone() },
             out: self.out.clone(),
             finished: self.finished.clone(),
-            jobs: jobs_or_cores(self.jobs),
+            jobs: self.device.jobs(self.jobs),
             snapshot_every: snapshot_interval(self.snapshot_every)?,
             display: display(self.quiet),
             command: command_line(),

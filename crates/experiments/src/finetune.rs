@@ -248,6 +248,7 @@ impl Finetuning<'_> {
         let schedule = Schedule { steps: finetune.steps, warmup, decay: finetune.decay };
         let plan = Plan {
             sequences: finetune.sequences,
+            micro_batch: finetune.micro_batch,
             schedule,
             clip: finetune.clip,
             snapshot_every: pretraining.snapshot_every,

@@ -90,7 +90,7 @@ impl Pretraining<'_> {
             pretrain: &self.preset.pretrain,
             held_out_windows: self.preset.evaluation.pretrain_windows,
             seed: self.seed,
-            device: "cpu",
+            device: self.preset.device.kind(),
             dtype: self.preset.precision.as_str(),
         };
         Ok(StageKey::new("pretrain", SEMANTICS, &config, std::slice::from_ref(&self.data.id))?)
@@ -124,8 +124,13 @@ impl Pretraining<'_> {
         let steps = self.checkpoint.steps;
         let warmup = (pretrain.warmup * steps as f64).round() as u64;
         let schedule = Schedule { steps, warmup, decay: pretrain.decay };
-        let plan =
-            Plan { sequences: pretrain.sequences, schedule, clip: pretrain.clip, snapshot_every: self.snapshot_every };
+        let plan = Plan {
+            sequences: pretrain.sequences,
+            micro_batch: pretrain.micro_batch,
+            schedule,
+            clip: pretrain.clip,
+            snapshot_every: self.snapshot_every,
+        };
         let interval = (steps / pretrain.curve_points.max(1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<(f64, f64)>> {
             if step == 0 || !(step.is_multiple_of(interval) || step == steps) {
@@ -169,13 +174,14 @@ impl Pretraining<'_> {
     }
 }
 
-/// The preset's network with initial weights from `seed`.
+/// The preset's network with initial weights from `seed`, on its device.
 ///
 /// # Errors
 /// If the shape does not fit together.
 pub fn network(preset: &Preset, data: &TokenData, seed: u64) -> Result<Transformer> {
     let mut network = Transformer::new(&preset.model.config(&data.tokenizer), seed)?;
     network.parameters_mut().set_precision(preset.precision);
+    network.move_to(&preset.device.open()?)?;
     Ok(network)
 }
 

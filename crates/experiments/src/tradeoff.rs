@@ -155,6 +155,9 @@ pub(crate) fn run_stages(options: &Options, store: &Store) -> Result<Runs> {
     if let Some(path) = &options.finished {
         say(&format!("{}: {taken} of its {} stages are taken over", path.display(), earlier.len()));
     }
+    if let Some(line) = memory_line(preset, &data)? {
+        say(&line);
+    }
     let speed = single_thread(|| measure_speed(preset, &data))??;
     let budget = grid.tokens();
     let seconds = budget as f64 / speed / options.jobs.get() as f64;
@@ -287,6 +290,21 @@ fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> 
     Ok(policies)
 }
 
+/// What a step takes of a GPU's memory, by count, beside what there is; nothing for the processor.
+fn memory_line(preset: &Preset, data: &TokenData) -> Result<Option<String>> {
+    let Some(memory) = models::gpu_memory(&preset.device.open()?)? else { return Ok(None) };
+    let step = |sequences: usize, micro_batch: Option<usize>| {
+        let tokens = micro_batch.unwrap_or(sequences).min(sequences) * preset.model.context;
+        preset.model.config(&data.tokenizer).step_bytes(tokens, preset.precision)
+    };
+    let (pretrain, finetune) = (&preset.pretrain, &preset.finetune);
+    let needed =
+        step(pretrain.sequences, pretrain.micro_batch).max(step(finetune.sequences, finetune.micro_batch)) as f64 / 1e9;
+    let available = memory.available as f64 / 1e9;
+    let advice = if needed > available { ": set a smaller `micro-batch`" } else { "" };
+    Ok(Some(format!("memory: about {needed:.1} GB a job, {available:.1} GB free on {}{advice}", preset.device)))
+}
+
 /// Training tokens per second of one job, from a few steps on made-up tokens.
 fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
     let mut network = crate::pretrain::network(preset, data, 0)?;
@@ -296,7 +314,7 @@ fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
     let vocabulary = data.tokenizer.vocabulary();
     let ids: Vec<u32> = (0..sequences * context).map(|i| (i % vocabulary) as u32).collect();
     let targets = ids.iter().map(|id| (id + 1) % vocabulary as u32).collect();
-    let batch = [Batch::new(ids, targets, context)?];
+    let batch = Batch::new(ids, targets, context)?.split(preset.pretrain.micro_batch.unwrap_or(sequences));
     train_step(&mut network, &mut optimizer, &batch, Some(1.0), 1.0)?;
     let start = Instant::now();
     let steps = 3;

@@ -21,6 +21,8 @@ const PROGRESS: &str = "progress.json";
 pub struct Plan {
     /// Sequences of a step.
     pub sequences: usize,
+    /// Sequences that go through the network at a time; all if none is given.
+    pub micro_batch: Option<usize>,
     /// Steps and learning rates.
     pub schedule: Schedule,
     /// Bound on the gradient's norm.
@@ -100,8 +102,9 @@ impl<P: Serialize + DeserializeOwned> Trained<P> {
         while self.steps < plan.schedule.steps && !self.diverged {
             let batch = source.batch(self.steps, plan.sequences)?;
             let tokens = batch.ids().len() as u64;
+            let parts = batch.split(plan.micro_batch.unwrap_or(plan.sequences));
             let multiplier = plan.schedule.multiplier(self.steps);
-            let report = train_step(&mut self.model, &mut self.optimizer, &[batch], Some(plan.clip), multiplier)?;
+            let report = train_step(&mut self.model, &mut self.optimizer, &parts, Some(plan.clip), multiplier)?;
             self.steps += 1;
             self.diverged = !report.is_finite() || report.loss > bound;
             let (loss, gradient_norm) = (report.loss, report.gradient_norm);

@@ -26,6 +26,17 @@ impl Batch {
         Ok(Self { ids, targets, time })
     }
 
+    /// The batch in parts of at most `sequences` rows.
+    pub fn split(self, sequences: usize) -> Vec<Self> {
+        if sequences == 0 || sequences >= self.sequences() {
+            return vec![self];
+        }
+        let size = sequences * self.time;
+        let part =
+            |(ids, targets): (&[u32], &[u32])| Self { ids: ids.into(), targets: targets.into(), time: self.time };
+        self.ids.chunks(size).zip(self.targets.chunks(size)).map(part).collect()
+    }
+
     /// Input tokens, row after row.
     pub fn ids(&self) -> &[u32] {
         &self.ids

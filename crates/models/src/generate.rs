@@ -4,7 +4,7 @@
 //! with the head on one token a sequence. Finished sequences leave the batch. For contexts of a few hundred tokens that is fast enough for
 //! exact-match scores.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::transformer::Transformer;
 use crate::{Error, Result};
@@ -60,7 +60,7 @@ fn next_tokens(model: &Transformer, active: &[(usize, Vec<u32>)]) -> Result<Vec<
     }
     let hidden = model.hidden(&ids, time)?;
     let last: Vec<u32> = active.iter().enumerate().map(|(i, (_, s))| (i * time + s.len() - 1) as u32).collect();
-    let hidden = hidden.index_select(&Tensor::new(last, &Device::Cpu)?, 0)?;
+    let hidden = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
     Ok(model.head(&hidden)?.argmax(1)?.to_vec1()?)
 }
 

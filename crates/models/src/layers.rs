@@ -54,6 +54,7 @@ impl Linear {
         paths: &mut Vec<(Tensor, Tensor)>,
     ) -> Result<()> {
         let precision = parameters.precision();
+        let dy = &ops::as_factor(dy, precision)?;
         if parameters.get(self.weight).trainable {
             gradients.add(self.weight, ops::weight_gradient(dy, x, precision)?)?;
         }
@@ -90,10 +91,10 @@ pub(crate) struct Norm {
 
 impl Norm {
     pub(crate) fn forward(&self, parameters: &Parameters, x: &Tensor) -> Result<(Tensor, NormSaved)> {
-        let gain = parameters.value(self.gain);
+        let (gain, precision) = (parameters.value(self.gain), parameters.precision());
         Ok(match self.kind {
-            NormKind::Layer => ops::layer_norm(x, gain, self.bias.map(|id| parameters.value(id)), self.eps)?,
-            NormKind::Rms => ops::rms_norm(x, gain, self.eps)?,
+            NormKind::Layer => ops::layer_norm(x, gain, self.bias.map(|id| parameters.value(id)), self.eps, precision)?,
+            NormKind::Rms => ops::rms_norm(x, gain, self.eps, precision)?,
         })
     }
 
@@ -168,7 +169,7 @@ pub(crate) struct BlockSaved {
     k: Tensor,
     v: Tensor,
     pub(crate) attended: Tensor,
-    log_sums: Vec<f32>,
+    log_sums: Tensor,
     middle: Tensor,
     mlp_norm: NormSaved,
     pub(crate) mlp_input: Tensor,

@@ -97,10 +97,11 @@ impl Transformer {
             }
             let weight = parameters.get(linear.weight);
             let (outputs, inputs) = weight.value.dims2()?;
+            let device = weight.value.device().clone();
             let module = weight.name.trim_end_matches(".weight").to_string();
-            let a = initializer.uniform(&[config.rank, inputs], 1.0 / (inputs as f64).sqrt())?;
+            let a = initializer.uniform(&[config.rank, inputs], 1.0 / (inputs as f64).sqrt())?.to_device(&device)?;
             let a = parameters.push(format!("{module}.lora_A.weight"), Role::LoraA, a);
-            let b = constant(&[outputs, config.rank], 0.0)?;
+            let b = constant(&[outputs, config.rank], 0.0)?.to_device(&device)?;
             let b = parameters.push(format!("{module}.lora_B.weight"), Role::LoraB, b);
             linear.adapter = Some(Adapter { a, b, scale });
             added += 1;

@@ -2,7 +2,7 @@
 //!
 //! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Precision, Result};
@@ -126,7 +126,7 @@ impl Parameters {
         self.list.iter().position(|p| p.name == name).map(ParameterId)
     }
 
-    /// Replaces the values of a parameter.
+    /// Replaces the values of a parameter, on the device where they lie.
     ///
     /// # Errors
     /// [`Error::Shape`] if the new values have another shape.
@@ -139,7 +139,15 @@ impl Parameters {
                 expected: parameter.value.dims().to_vec(),
             });
         }
-        parameter.value = value;
+        parameter.value = value.to_device(parameter.value.device())?;
+        Ok(())
+    }
+
+    /// Moves all values to another device.
+    pub(crate) fn move_to(&mut self, device: &Device) -> Result<()> {
+        for parameter in &mut self.list {
+            parameter.value = parameter.value.to_device(device)?;
+        }
         Ok(())
     }
 
@@ -202,6 +210,10 @@ impl Gradients {
     /// # Errors
     /// If a gradient is not a contiguous `f32` tensor.
     pub fn norm(&self) -> Result<f64> {
+        #[cfg(kernels)]
+        if self.list.iter().flatten().any(crate::ops::cuda::is_gpu) {
+            return Ok(crate::ops::cuda::sum_of_squares(self.list.iter().flatten())?.value()?.sqrt());
+        }
         let mut sum = 0.0;
         for gradient in self.list.iter().flatten() {
             sum += crate::ops::sum_of_squares(&crate::ops::values(gradient)?);

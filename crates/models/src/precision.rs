@@ -11,7 +11,8 @@ pub enum Precision {
     F32,
     /// Factors rounded to 10 bits of mantissa where the tensor cores of a GPU take them; `f32` on a CPU.
     Tf32,
-    /// Factors rounded to bf16 (7 bits of mantissa, to nearest even), products added up in `f32`. Attention's small products stay `f32` on a CPU.
+    /// Factors rounded to bf16 (7 bits of mantissa, to nearest even), products added up in `f32`. Attention's small products stay `f32` on a CPU; a GPU stores as bf16
+    /// what only products and nonlinearities read.
     Bf16,
 }
 

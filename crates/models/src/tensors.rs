@@ -10,6 +10,8 @@ use crate::{Error, Result};
 
 /// Writes `tensors` and text `metadata`, through a temporary name, so that a file of this name is always whole.
 pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
+    let on_cpu = |(name, tensor): &(String, Tensor)| Ok((name.clone(), tensor.to_device(&Device::Cpu)?));
+    let tensors = tensors.iter().map(on_cpu).collect::<Result<Vec<_>>>()?;
     let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|e| Error::File { path: path.into(), what: e.to_string() })?;

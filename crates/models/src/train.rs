@@ -41,10 +41,10 @@ pub fn train_step(
     }
     let scale = 1.0 / count as f64;
     let mut total: Option<crate::Gradients> = None;
-    let mut sum = 0.0;
+    let mut losses = Vec::with_capacity(micro_batches.len());
     for batch in micro_batches {
-        let (loss, gradients) = model.gradients(batch, scale)?;
-        sum += loss.sum;
+        let (loss, gradients) = model.pending_gradients(batch, scale)?;
+        losses.push(loss);
         match &mut total {
             Some(total) => total.accumulate(gradients)?,
             None => total = Some(gradients),
@@ -55,6 +55,11 @@ pub fn train_step(
         Some(limit) => gradients.clip(limit)?,
         None => gradients.norm()?,
     };
+    // A GPU is waited for here and nowhere else in a step.
+    let mut sum = 0.0;
+    for loss in &losses {
+        sum += loss.read()?.sum;
+    }
     let report = StepReport { loss: sum * scale, gradient_norm };
     if report.is_finite() {
         optimizer.step(model.parameters_mut(), &gradients, multiplier)?;

@@ -1,12 +1,12 @@
 //! The decoder-only transformer: construction, loss, gradients, logits.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::batch::Batch;
 use crate::config::{Activation, ModelConfig, NormKind, Positions};
 use crate::init::{self, DEVIATION, Initializer};
 use crate::layers::{Block, BlockSaved, Linear, Norm, Pass};
-use crate::ops::{self, HeadBackward, NormSaved, RotaryTable};
+use crate::ops::{self, HeadBackward, RotaryTable, Sum};
 use crate::parameters::{Gradients, ParameterId, Parameters, Part, Role};
 use crate::{Error, Result};
 
@@ -32,18 +32,25 @@ pub struct LossSum {
     pub count: usize,
 }
 
+/// A [`LossSum`] that may still be under way on a GPU.
+#[derive(Debug)]
+pub(crate) struct PendingLoss {
+    sum: Sum,
+    count: usize,
+}
+
+impl PendingLoss {
+    /// The loss, after the work before it is done.
+    pub(crate) fn read(&self) -> Result<LossSum> {
+        Ok(LossSum { sum: self.sum.value()?, count: self.count })
+    }
+}
+
 impl LossSum {
     /// The mean loss in nats per target token; NaN without targets.
     pub fn mean(&self) -> f64 {
         self.sum / self.count as f64
     }
-}
-
-/// What the backward reads.
-struct Saved {
-    blocks: Vec<BlockSaved>,
-    last: Tensor,
-    norm: NormSaved,
 }
 
 /// Names and shapes of the parameters while a model is built.
@@ -129,7 +136,7 @@ impl Transformer {
             false => builder.matrix("lm_head.weight", Role::Head, table, DEVIATION)?,
         };
         let rotary = match config.positions {
-            Positions::Rotary { theta } => Some(RotaryTable::new(config.context, config.head_width(), theta)),
+            Positions::Rotary { theta } => Some(RotaryTable::new(config.context, config.head_width(), theta)?),
             Positions::Learned => None,
         };
         let parameters = builder.parameters;
@@ -149,6 +156,21 @@ impl Transformer {
     /// The parameters, to be changed by an optimizer or a perturbation.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
+    }
+
+    /// The device that the parameters lie on, where everything about this model is computed.
+    pub fn device(&self) -> &Device {
+        self.parameters.value(self.tokens).device()
+    }
+
+    /// Moves the model to another device; its optimizer is made afterwards.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn move_to(&mut self, device: &Device) -> Result<()> {
+        self.parameters.move_to(device)?;
+        self.rotary = self.rotary.as_ref().map(|table| table.to_device(device)).transpose()?;
+        Ok(())
     }
 
     /// The blocks and the parameters, for a change of the architecture.
@@ -216,7 +238,7 @@ impl Transformer {
         let hidden = self.hidden(batch.ids(), batch.time())?;
         let p = &self.parameters;
         let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), None, p.precision())?;
-        Ok(LossSum { sum: loss.sum, count: loss.count })
+        Ok(LossSum { sum: loss.sum.value()?, count: loss.count })
     }
 
     /// The summed loss of a batch and the gradients of `scale` times that sum with respect to every trainable parameter.
@@ -226,26 +248,31 @@ impl Transformer {
     /// # Errors
     /// As [`loss`](Self::loss).
     pub fn gradients(&self, batch: &Batch, scale: f64) -> Result<(LossSum, Gradients)> {
+        let (loss, gradients) = self.pending_gradients(batch, scale)?;
+        Ok((loss.read()?, gradients))
+    }
+
+    /// As [`gradients`](Self::gradients), without waiting for a GPU to have computed the loss.
+    pub(crate) fn pending_gradients(&self, batch: &Batch, scale: f64) -> Result<(PendingLoss, Gradients)> {
         let (ids, time) = (batch.ids(), batch.time());
         let p = &self.parameters;
         let mut saved_blocks = Vec::with_capacity(self.blocks.len());
         let last = self.blocks_forward(ids, time, |saved| saved_blocks.push(saved))?;
         let (hidden, norm) = self.norm.forward(p, &last)?;
-        let saved = Saved { blocks: saved_blocks, last, norm };
-
         let mut gradients = Gradients::empty(p.len());
         let backward = HeadBackward { scale: scale as f32, weight: p.get(self.head).trainable };
         let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), Some(backward), p.precision())?;
-        let sum = LossSum { sum: loss.sum, count: loss.count };
+        let sum = PendingLoss { sum: loss.sum, count: loss.count };
         let Some(head) = loss.gradients else {
             return Ok((sum, gradients));
         };
         if let Some(weight) = head.weight {
             gradients.add(self.head, weight)?;
         }
-        let mut dx = self.norm.backward(p, (&saved.last, &saved.norm), &head.hidden, None, &mut gradients)?;
-        for (block, saved) in self.blocks.iter().zip(&saved.blocks).rev() {
-            dx = block.backward(self.pass(time), saved, &dx, &mut gradients)?;
+        let mut dx = self.norm.backward(p, (&last, &norm), &head.hidden, None, &mut gradients)?;
+        // What a block saved is freed when its gradients are there.
+        for (block, saved) in self.blocks.iter().zip(saved_blocks).rev() {
+            dx = block.backward(self.pass(time), &saved, &dx, &mut gradients)?;
         }
         self.embedding_backward(ids, time, &dx, &mut gradients)?;
         Ok((sum, gradients))

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use experiments::cli::{command_line, display, finish, jobs_or_cores, parse};
+use experiments::cli::{DeviceFlag, command_line, display, finish, parse};
 use experiments::error::Result;
 use experiments::memorization::{Options, Preset, run};
 
@@ -21,7 +21,9 @@ struct Flags {
     /// Number of reported seeds; verdicts need at least 5 [default: the preset's]
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
-    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores]
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores, 1 on a GPU]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Folder for the run store and the report; run again with the same folder to go on where a run stopped
@@ -46,10 +48,11 @@ fn execute(flags: Flags) -> Result<()> {
         print!("{}", preset.to_toml());
         return Ok(());
     }
+    preset.device = flags.device.checked()?;
     let options = Options {
         preset,
         out: flags.out,
-        jobs: jobs_or_cores(flags.jobs),
+        jobs: flags.device.jobs(flags.jobs),
         snapshot_every: SNAPSHOT_EVERY,
         display: display(flags.quiet),
         command: command_line(),

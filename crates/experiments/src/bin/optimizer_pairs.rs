@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{command_line, display, finish, jobs_or_cores, parse, snapshot_interval};
+use experiments::cli::{DeviceFlag, command_line, display, finish, parse, snapshot_interval};
 use experiments::error::Result;
 use experiments::optimizer_pairs::{self, PairsOptions, PairsPreset};
 use experiments::tokens::TextSource;
@@ -23,7 +23,9 @@ struct Flags {
     /// Number of pretraining seeds; verdicts need at least 5
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
-    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores]
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// Runs at a time, each on one thread; results do not depend on it [default: the number of cores, 1 on a GPU]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Seconds between the snapshots of a run in progress; they decide what a kill costs, and no result
@@ -59,12 +61,13 @@ fn pairs(flags: Flags) -> Result<()> {
         print!("{}", preset.to_toml());
         return Ok(());
     }
+    preset.device = flags.device.checked()?;
     let page = optimizer_pairs::run(&PairsOptions {
         preset,
         text: TextSource { corpus: flags.corpus, tokenizer: flags.tokenizer },
         out: flags.out,
         finished: flags.finished,
-        jobs: jobs_or_cores(flags.jobs),
+        jobs: flags.device.jobs(flags.jobs),
         snapshot_every: snapshot_interval(flags.snapshot_every)?,
         display: display(flags.quiet),
         command: command_line(),

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{RunFlags, finish, parse, run};
+use experiments::cli::{RunFlags, finish, jobs_or_cores, parse, run};
 use experiments::error::Result;
 use experiments::memorization;
 use experiments::optimizer_pairs::{self, PairsPreset};
 use experiments::theory_figures::{self, FigureName, TheoryOptions, TheoryPreset};
 use experiments::tradeoff::{self, Options};
+use models::Hardware;
 
 /// Reproduce the results: run every experiment and write one report. Ends with the report's path.
 ///
@@ -30,10 +31,11 @@ fn everything(options: &Options) -> Result<PathBuf> {
     if !PairsPreset::names().contains(&name) {
         return Ok(page);
     }
-    let pairs = PairsPreset { seeds: Some(options.preset.seeds), ..PairsPreset::find(name)? };
+    let device = options.preset.device;
+    let pairs = PairsPreset { seeds: Some(options.preset.seeds), device, ..PairsPreset::find(name)? };
     optimizer_pairs::run(&options.with_preset(pairs))?;
     let page = memorization::run(&memorization::Options {
-        preset: memorization::Preset::find(name)?,
+        preset: memorization::Preset { device, ..memorization::Preset::find(name)? },
         out: options.out.clone(),
         jobs: options.jobs,
         snapshot_every: options.snapshot_every,
@@ -48,7 +50,8 @@ fn everything(options: &Options) -> Result<PathBuf> {
     theory_figures::run(&TheoryOptions {
         presets,
         out: options.out.clone(),
-        jobs: options.jobs,
+        // Simulations run on the processor, whatever the networks run on.
+        jobs: if device == Hardware::Cpu { options.jobs } else { jobs_or_cores(None) },
         display: options.display,
         command: options.command.clone(),
     })

@@ -1,12 +1,16 @@
 //! The speed of a training step, beside PyTorch's.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use experiments::cli::{PrecisionFlag, finish, parse};
 use experiments::error::Result;
-use experiments::train_bench::{BenchOptimizer, BenchOptions, Peer, Shape, measure, orthogonalizers, run};
+use experiments::train_bench::{
+    BenchOptimizer, BenchOptions, GpuOptions, Peer, Shape, gpu, measure, orthogonalizers, parity, run,
+};
+use models::Hardware;
 
 /// Time a whole training step (forward, backward, clipping, update) of three networks, beside PyTorch where a Python with torch and a peer script are given.
 ///
@@ -58,15 +62,58 @@ enum Task {
         /// In which numbers products are computed
         #[arg(value_enum, default_value_t = PrecisionFlag::F32)]
         precision: PrecisionFlag,
+        /// Where: cpu, cuda or cuda:N
+        #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+        device: Hardware,
+        /// Sequences in place of the network's own number
+        #[arg(long, value_name = "N")]
+        batch: Option<NonZeroUsize>,
+    },
+    /// Compare a GPU with the processor: logits, gradients, and losses of short trainings
+    Parity {
+        /// The GPU: cuda or cuda:N
+        #[arg(long, default_value = "cuda", value_name = "DEVICE")]
+        device: Hardware,
+    },
+    /// Time GPT-2 small at context 1024 on a GPU, beside PyTorch if --peer-python and --peer-script are given
+    Gpu {
+        /// The GPU: cuda or cuda:N
+        #[arg(long, default_value = "cuda", value_name = "DEVICE")]
+        device: Hardware,
+        /// Sequences of a step
+        #[arg(long, default_value = "32", value_name = "N")]
+        batch: NonZeroUsize,
+        /// In which numbers products are computed, comma-separated
+        #[arg(long, value_delimiter = ',', value_enum, default_values = ["bf16", "tf32"])]
+        precisions: Vec<PrecisionFlag>,
+        /// The GPU's peak in 10^12 operations a second of dense bf16 products: 989 is an H100's (SXM)
+        #[arg(long, default_value_t = 989.0, value_name = "TFLOPS")]
+        peak_tflops: f64,
     },
 }
 
 fn bench(flags: Flags) -> Result<()> {
     match flags.command {
         Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision.into())?),
-        Some(Task::Step { shape, optimizer, precision }) => {
-            let measured = measure(&Shape::find("shape", &shape)?, optimizer, precision.into())?;
+        Some(Task::Step { shape, optimizer, precision, device, batch }) => {
+            let shape = Shape::find("shape", &shape)?;
+            let shape = Shape { batch: batch.map_or(shape.batch, NonZeroUsize::get), ..shape };
+            let measured = measure(&shape, optimizer, precision.into(), device)?;
             println!("{}", serde_json::json!(measured));
+        }
+        Some(Task::Parity { device }) => print!("{}", parity(device)?),
+        Some(Task::Gpu { device, batch, precisions, peak_tflops }) => {
+            let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });
+            let options = GpuOptions {
+                device,
+                batch: batch.get(),
+                optimizers: flags.optimizers,
+                precisions: precisions.into_iter().map(Into::into).collect(),
+                peak_tflops,
+                peer,
+                csv: flags.csv,
+            };
+            print!("{}", gpu(&options)?);
         }
         None => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });

@@ -1,7 +1,7 @@
 //! Presets of the memorisation experiment.
 
-use models::ModelConfig;
 use models::optim::{Policy, Split};
+use models::{Hardware, ModelConfig};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
 
@@ -115,6 +115,9 @@ pub struct Preset {
     pub loss: LossTokens,
     /// The language.
     pub language: LanguagePreset,
+    /// Where networks are trained: the command line's choice, no part of the file.
+    #[serde(skip)]
+    pub device: Hardware,
     /// The network.
     pub network: NetworkPreset,
     /// Training.

@@ -109,7 +109,7 @@ impl Run<'_> {
             policy: format!("{:?}", self.policy()),
             optimizer: self.optimizer.at(self.rate, self.preset.steps),
             seed: self.seed,
-            device: "cpu",
+            device: self.preset.device.kind(),
             dtype: "f32",
         };
         Ok(StageKey::new("memorization", SEMANTICS, &config, &[])?)
@@ -132,6 +132,7 @@ impl Run<'_> {
             StageState::Started(stage, snapshot) => (stage, Some(snapshot)),
         };
         let mut network = Transformer::new(&config, seeds::stream(self.seed, "initial weights"))?;
+        network.move_to(&self.preset.device.open()?)?;
         let optimizer = Optimizer::new(network.parameters_mut(), &self.policy())?;
         let (parameters, policy) = (network.parameters().count(false), optimizer.describe(network.parameters()));
         let mut trained: Trained<Point> = Trained::new(network, optimizer);
@@ -149,8 +150,13 @@ impl Run<'_> {
         let blind = language.loss(0, Group::Fact, Learner::Blind).map_or(0.0, |loss| loss.answer);
         let warmup = (training.warmup * *steps as f64).round() as u64;
         let schedule = Schedule { steps: *steps, warmup, decay: training.decay };
-        let plan =
-            Plan { sequences: training.sequences, schedule, clip: training.clip, snapshot_every: self.snapshot_every };
+        let plan = Plan {
+            sequences: training.sequences,
+            micro_batch: training.micro_batch,
+            schedule,
+            clip: training.clip,
+            snapshot_every: self.snapshot_every,
+        };
         let interval = (steps / training.curve_points).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<Point>> {
             if !(step.is_multiple_of(interval) || step == *steps) {

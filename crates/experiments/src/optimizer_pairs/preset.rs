@@ -1,5 +1,6 @@
 //! Presets of `optimizer-pairs`: a preset of `tradeoff` for network and checkpoints, and what to finetune them on.
 
+use models::Hardware;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
@@ -46,6 +47,9 @@ pub struct PairsPreset {
     pub adamw_rates: Vec<f64>,
     /// Muon's learning rates.
     pub muon_rates: Vec<f64>,
+    /// Where networks are trained: the command line's choice, no part of the file.
+    #[serde(skip)]
+    pub device: Hardware,
 }
 
 impl PairsPreset {
@@ -138,6 +142,7 @@ impl PairsPreset {
         base.evaluation.task_examples = self.task_examples;
         base.evaluation.decoded = self.decoded;
         base.name = self.name.clone();
+        base.device = self.device;
         let of_size = |&size: &usize| {
             let mut preset = base.clone();
             preset.evaluation.train_examples = size;

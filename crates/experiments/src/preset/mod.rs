@@ -6,7 +6,7 @@ use std::path::Path;
 
 use models::optim::{AdamW, Muon, Policy, RuleConfig, Scope, Sgd};
 use models::schedule::Decay;
-use models::{ModelConfig, Precision, Tokenizer};
+use models::{Hardware, ModelConfig, Precision, Tokenizer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,11 @@ use crate::error::{ExperimentError, Result};
 pub(crate) use validate::{at_least, positive};
 
 /// The presets that come with the program: name and text.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
     ("smoke", include_str!("../../presets/smoke.toml")),
     ("quick", include_str!("../../presets/quick.toml")),
     ("standard", include_str!("../../presets/standard.toml")),
+    ("paper", include_str!("../../presets/paper.toml")),
 ];
 
 /// The built-in preset of that name, or the one in the file at that path; not checked yet.
@@ -157,6 +158,9 @@ impl CorpusPreset {
 pub struct PretrainPreset {
     /// Sequences of a step.
     pub sequences: usize,
+    /// Sequences that go through the network at a time, where a step does not fit in memory; all where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Schedule after the warmup.
     pub decay: Decay,
     /// Share of the steps that warm up.
@@ -193,6 +197,9 @@ pub struct FinetunePreset {
     pub steps: u64,
     /// Sequences of a step.
     pub sequences: usize,
+    /// As in pretraining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Schedule after the warmup; to zero, so that end points can be compared.
     pub decay: Decay,
     /// Share of the steps that warm up.
@@ -335,6 +342,9 @@ pub struct Preset {
     /// In which numbers products of matrices are computed, in both stages.
     #[serde(default, skip_serializing_if = "is_f32")]
     pub precision: Precision,
+    /// Where networks are trained and measured: the command line's choice, no part of the file.
+    #[serde(skip)]
+    pub device: Hardware,
     /// The network.
     pub model: ModelPreset,
     /// Pretraining.

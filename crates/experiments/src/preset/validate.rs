@@ -61,6 +61,7 @@ impl Preset {
             ("model.width", model.width),
             ("model.heads", model.heads),
             ("finetune.sequences", finetune.sequences),
+            ("finetune.micro-batch", finetune.micro_batch.unwrap_or(1)),
             ("evaluation.pretrain-windows", evaluation.pretrain_windows),
             ("evaluation.task-windows", evaluation.task_windows),
             ("evaluation.task-examples", evaluation.task_examples),
@@ -130,6 +131,7 @@ impl PretrainPreset {
     /// Checks every field; `name` is the table's.
     pub(crate) fn validate(&self, name: &str) -> Result<()> {
         at_least(&format!("{name}.sequences"), self.sequences as u64, 1)?;
+        at_least(&format!("{name}.micro-batch"), self.micro_batch.unwrap_or(1) as u64, 1)?;
         positive(&format!("{name}.clip"), self.clip)?;
         share(&format!("{name}.warmup"), self.warmup, true)?;
         not_negative(&format!("{name}.weight-decay"), self.weight_decay)?;

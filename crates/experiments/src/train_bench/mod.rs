@@ -3,7 +3,9 @@
 //! Every measurement is a process of its own: ours is this binary again with the command `step`, PyTorch's a script that prints one JSON line. Rounds alternate between
 //! them, so that a machine that slows down slows down both; what is compared is the median over rounds.
 
+mod gpu;
 mod orthogonalizers;
+mod parity;
 mod peer;
 mod step;
 mod table;
@@ -14,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 
+pub use gpu::{GpuOptions, gpu};
 pub use orthogonalizers::orthogonalizers;
+pub use parity::parity;
 pub use step::{measure, product_speed};
 pub use table::{BenchOptions, run};
 
@@ -44,6 +48,21 @@ pub struct Shape {
     /// Rounds: pairs of measurements.
     pub rounds: usize,
 }
+
+/// GPT-2 small at its own context, for a GPU.
+const GPU_SHAPE: Shape = Shape {
+    name: "gpt2-small-1024",
+    layers: 12,
+    width: 768,
+    heads: 12,
+    context: 1024,
+    batch: 32,
+    vocabulary: 50257,
+    threads: 2,
+    steps: 20,
+    warmup: 5,
+    rounds: 1,
+};
 
 /// The shapes of the table: a tiny network as in the presets, a small one, and GPT-2 small.
 pub const SHAPES: [Shape; 3] = [
@@ -94,7 +113,7 @@ impl Shape {
     /// # Errors
     /// [`ExperimentError::Value`] with the names there are.
     pub fn find(field: &str, name: &str) -> Result<Self> {
-        let found = SHAPES.iter().find(|shape| shape.name == name).copied();
+        let found = SHAPES.iter().chain([&GPU_SHAPE]).find(|shape| shape.name == name).copied();
         found.ok_or_else(|| ExperimentError::value(field, name, SHAPES.map(|shape| shape.name).join(", ")))
     }
 
@@ -144,7 +163,7 @@ impl BenchOptimizer {
 pub struct Measurement {
     /// Median time of a step in milliseconds.
     pub step_ms: f64,
-    /// Largest resident memory of the process in bytes, where the system tells it.
+    /// Largest resident memory of the process in bytes, where the system tells it; of a GPU, the most that tensors took there.
     pub peak_bytes: Option<u64>,
     /// Training loss before the last step, in nats: after the same steps from the same weights, so that two precisions can be compared. PyTorch's starts from other weights.
     pub loss: f64,

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use models::Hardware;
 use serde::Deserialize;
 
 use super::{BenchOptimizer, Measurement, Peer, Shape};
@@ -60,6 +61,7 @@ impl Peer {
         shape: &Shape,
         optimizer: BenchOptimizer,
         mode: Mode,
+        device: Hardware,
     ) -> Result<(Measurement, String)> {
         let failed =
             |what: String| ExperimentError::value(self.script.display().to_string(), what, "a JSON line with step_ms");
@@ -80,6 +82,9 @@ impl Peer {
             command.arg(flag).arg(number.to_string());
         }
         command.args(["--optimizer", optimizer.as_str()]).args(mode.flags());
+        if device != Hardware::Cpu {
+            command.args(["--device", &device.to_string()]);
+        }
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
             command.env(variable, shape.threads.to_string());
         }
@@ -115,7 +120,8 @@ mod tests {
     #[test]
     fn a_missing_python_is_one_line_that_names_it() {
         let peer = Peer { python: "/nowhere/python".into(), script: "peer.py".into() };
-        let error = peer.measure(&super::super::SHAPES[0], BenchOptimizer::Adamw, Mode::Eager).unwrap_err();
+        let error =
+            peer.measure(&super::super::SHAPES[0], BenchOptimizer::Adamw, Mode::Eager, Hardware::Cpu).unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/python: "), "{error}");
     }
 }

@@ -2,26 +2,34 @@
 
 use std::time::Instant;
 
+use candle_core::Device;
 use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig};
-use models::{Batch, ModelConfig, Precision, Transformer, train_step};
+use models::{Batch, Hardware, ModelConfig, Precision, Transformer, gpu_memory, train_step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{BenchOptimizer, Measurement, Shape};
 use crate::error::Result;
 
-/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, and the peak memory of this process.
+/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, and the peak memory of this process or of the GPU.
 ///
 /// # Errors
 /// If a shape is impossible or the threads cannot be started.
-pub fn measure(shape: &Shape, optimizer: BenchOptimizer, precision: Precision) -> Result<Measurement> {
+pub fn measure(
+    shape: &Shape,
+    optimizer: BenchOptimizer,
+    precision: Precision,
+    hardware: Hardware,
+) -> Result<Measurement> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(shape.threads).build()?;
-    let (step_ms, loss) = pool.install(|| times(shape, optimizer, precision))?;
-    Ok(Measurement { step_ms, peak_bytes: peak_memory(), loss })
+    let device = hardware.open()?;
+    let (step_ms, loss) = pool.install(|| times(shape, optimizer, precision, &device))?;
+    let peak_bytes = gpu_memory(&device)?.map(|memory| memory.peak).or_else(peak_memory);
+    Ok(Measurement { step_ms, peak_bytes, loss })
 }
 
 /// The median time of a step, and the loss before the last.
-fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision) -> Result<(f64, f64)> {
+fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, device: &Device) -> Result<(f64, f64)> {
     let config = ModelConfig::gpt2(shape.vocabulary, shape.context, shape.layers, shape.width, shape.heads);
     let adamw = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
     let hidden = match optimizer {
@@ -30,6 +38,7 @@ fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision) -> Resu
     };
     let mut model = Transformer::new(&config, 0)?;
     model.parameters_mut().set_precision(precision);
+    model.move_to(device)?;
     let mut state = Optimizer::new(model.parameters_mut(), &Policy { hidden, ..Policy::uniform(adamw, 1e-3) })?;
     let mut rng = ChaCha8Rng::seed_from_u64(crate::seeds::stream(0, "benchmark tokens"));
     let mut draw = || rng.random_range(0..shape.vocabulary as u32);
@@ -110,7 +119,7 @@ mod tests {
             warmup: 1,
             ..super::super::SHAPES[0]
         };
-        let measured = measure(&shape, BenchOptimizer::Muon, Precision::Bf16).unwrap();
+        let measured = measure(&shape, BenchOptimizer::Muon, Precision::Bf16, Hardware::Cpu).unwrap();
         assert!(measured.step_ms > 0.0 && measured.loss.is_finite());
         assert!(product_speed(1, Precision::F32).unwrap() > 1e8);
     }

@@ -125,7 +125,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
                     let found = match (program, &options.peer) {
                         (Program::Ours(products), _) => own_step(&shape, optimizer, products.precision())?,
                         (Program::Torch(mode), Some(peer)) => {
-                            let (found, torch) = peer.measure(&shape, optimizer, mode)?;
+                            let (found, torch) = peer.measure(&shape, optimizer, mode, models::Hardware::Cpu)?;
                             versions = format!("{}, PyTorch {torch}", env!("RUSTC_VERSION"));
                             found
                         }

@@ -59,6 +59,7 @@ fn same_shape(op: &str, a: &Tensor, b: &Tensor) -> Result<()> {
 /// # Errors
 /// If `x` is not contiguous `f32` on the CPU.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    on_gpu!(x, gelu(x));
     let input = values(x)?;
     let mut y = vec![0.0; input.len()];
     gelu_values(&mut y, &input);
@@ -71,6 +72,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// If the shapes differ.
 pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     same_shape("gelu_backward", x, dy)?;
+    on_gpu!(x, gelu_backward(x, dy));
     let (input, gradient) = (values(x)?, values(dy)?);
     let mut dx = vec![0.0; input.len()];
     gelu_gradient(&mut dx, &input, &gradient);
@@ -83,6 +85,7 @@ pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
 /// If the shapes differ.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     same_shape("swiglu", gate, up)?;
+    on_gpu!(gate, swiglu(gate, up));
     let (g, u) = (values(gate)?, values(up)?);
     let mut y = vec![0.0; g.len()];
     swiglu_values(&mut y, &g, &u);
@@ -96,6 +99,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     same_shape("swiglu_backward", gate, up)?;
     same_shape("swiglu_backward", gate, dy)?;
+    on_gpu!(gate, swiglu_backward(gate, up, dy));
     let (g, u, gradient) = (values(gate)?, values(up)?, values(dy)?);
     let (mut dgate, mut dup) = (vec![0.0; g.len()], vec![0.0; g.len()]);
     swiglu_gradients(&mut dgate, &mut dup, &g, &u, &gradient);

@@ -53,7 +53,7 @@ impl AttentionShape {
         Ok(())
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (self.width as f32).sqrt()
     }
 
@@ -91,8 +91,9 @@ pub fn causal_attention(
     v: &Tensor,
     shape: AttentionShape,
     _precision: Precision,
-) -> Result<(Tensor, Vec<f32>)> {
+) -> Result<(Tensor, Tensor)> {
     shape.check(q, k, v)?;
+    on_gpu!(q, causal_attention(q, k, v, shape));
     let AttentionShape { batch, time, heads, kv_heads, width } = shape;
     let (row, kv_row, scale) = (heads * width, kv_heads * width, shape.scale());
     let (q, k, v) = (values(q)?, values(k)?, values(v)?);
@@ -119,7 +120,7 @@ pub fn causal_attention(
             }
         },
     );
-    Ok((tensor(out, (batch * time, row))?, log_sums))
+    Ok((tensor(out, (batch * time, row))?, tensor(log_sums, (batch, heads, time))?))
 }
 
 /// The gradients of [`causal_attention`] from its inputs, its output, the saved log-sums and the gradient `d_out` of the output.
@@ -131,17 +132,19 @@ pub fn causal_attention(
 pub fn causal_attention_backward(
     [q, k, v]: [&Tensor; 3],
     out: &Tensor,
-    log_sums: &[f32],
+    log_sums: &Tensor,
     d_out: &Tensor,
     shape: AttentionShape,
     _precision: Precision,
 ) -> Result<AttentionGradients> {
     shape.check(q, k, v)?;
     shape.check(d_out, k, v)?;
+    on_gpu!(q, causal_attention_backward([q, k, v], out, log_sums, d_out, shape));
     let AttentionShape { batch, time, heads, kv_heads, width } = shape;
     let (row, kv_row, scale) = (heads * width, kv_heads * width, shape.scale());
     let (q, k, v, out, d_out) = (values(q)?, values(k)?, values(v)?, values(out)?, values(d_out)?);
-    let (q, k, v, out, d_out) = (&*q, &*k, &*v, &*out, &*d_out);
+    let log_sums = values(log_sums)?;
+    let (q, k, v, out, d_out, log_sums) = (&*q, &*k, &*v, &*out, &*d_out, &*log_sums);
     let mut dq = vec![0.0; batch * time * row];
     let (mut dk, mut dv) = (vec![0.0; batch * time * kv_row], vec![0.0; batch * time * kv_row]);
     dq.par_chunks_mut(time * row)

@@ -18,6 +18,7 @@ pub fn embed(ids: &[u32], table: &Tensor, positions: Option<&Tensor>, time: usiz
     {
         return Err(Error::Msg(format!("embed: {:?} positions for {time} of width {features}", positions.dims())));
     }
+    on_gpu!(table, embed(ids, table, positions, time));
     let table = values(table)?;
     let positions = positions.map(values).transpose()?;
     let mut x = Vec::with_capacity(ids.len() * features);
@@ -72,6 +73,7 @@ pub fn add_rows(table: &Tensor, ids: &[u32], rows: &Tensor) -> Result<()> {
     if rows.dims() != [ids.len(), features] || ids.iter().any(|&id| id as usize >= vocabulary) {
         return Err(Error::Msg(format!("add_rows: {:?} into a table {:?}", rows.dims(), table.dims())));
     }
+    on_gpu!(table, add_rows(table, ids, rows));
     table.inplace_op1(&AddRows { ids, rows, features })
 }
 
@@ -81,6 +83,7 @@ pub fn add_rows(table: &Tensor, ids: &[u32], rows: &Tensor) -> Result<()> {
 /// If `dx` is not a matrix.
 pub fn position_gradient(dx: &Tensor, time: usize, context: usize) -> Result<Tensor> {
     let (_, features) = dx.dims2()?;
+    on_gpu!(dx, position_gradient(dx, time, context));
     let dx = values(dx)?;
     let mut dp = vec![0.0; context * features];
     for (i, row) in dx.chunks_exact(features).enumerate() {

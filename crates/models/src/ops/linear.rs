@@ -60,6 +60,7 @@ pub fn linear(
     if inputs != weight_inputs {
         return Err(Error::Msg(format!("linear: found {inputs} inputs, expected {weight_inputs}")));
     }
+    on_gpu!(weight, linear(x, weight, bias, residual, precision));
     let (x, w) = (values(x)?, values(weight)?);
     let bias = bias.map(values).transpose()?;
     let (x, w) = (Matrix::new(&x, tokens, inputs), Matrix::new(&w, outputs, inputs));
@@ -94,6 +95,7 @@ pub fn input_gradient(pairs: &[(&Tensor, &Tensor)], precision: Precision) -> Res
     let Some((first_dy, first_weight)) = pairs.first() else {
         return Err(Error::Msg("input_gradient: no map given".into()));
     };
+    on_gpu!(first_dy, input_gradient(pairs, precision));
     let (tokens, inputs) = (first_dy.dim(0)?, first_weight.dim(1)?);
     let mut dx: Vec<f32> = Vec::new();
     for (i, (dy, weight)) in pairs.iter().enumerate() {
@@ -115,6 +117,15 @@ pub fn input_gradient(pairs: &[(&Tensor, &Tensor)], precision: Precision) -> Res
     tensor(dx, (tokens, inputs))
 }
 
+/// `x` as products of this precision read it, so that several of them convert it once: bf16 on a GPU, `x` itself otherwise.
+///
+/// # Errors
+/// If the GPU has no room.
+pub fn as_factor(x: &Tensor, _precision: Precision) -> Result<Tensor> {
+    on_gpu!(x, as_factor(x, _precision));
+    Ok(x.clone())
+}
+
 /// The gradient of a linear map's weight, dW = dy^T x: `[outputs, inputs]`.
 ///
 /// # Errors
@@ -124,6 +135,7 @@ pub fn weight_gradient(dy: &Tensor, x: &Tensor, precision: Precision) -> Result<
     if rows != tokens {
         return Err(Error::Msg(format!("weight_gradient: found {rows} tokens, expected {tokens}")));
     }
+    on_gpu!(dy, weight_gradient(dy, x, precision));
     let (dy, x) = (values(dy)?, values(x)?);
     let (dy, x) = (Matrix::new(&dy, tokens, outputs), Matrix::new(&x, tokens, inputs));
     tensor(new_product(1.0, dy.t(), x, Compute::on_pool(precision)), (outputs, inputs))
@@ -135,6 +147,7 @@ pub fn weight_gradient(dy: &Tensor, x: &Tensor, precision: Precision) -> Result<
 /// If `dy` is not a matrix.
 pub fn bias_gradient(dy: &Tensor) -> Result<Tensor> {
     let (_, outputs) = dims("bias_gradient", dy)?;
+    on_gpu!(dy, bias_gradient(dy));
     let dy = values(dy)?;
     let mut db = vec![0.0; outputs];
     sum_rows(&mut db, &dy);
@@ -165,6 +178,7 @@ pub fn scaled_add(a: &Tensor, alpha: f32, b: &Tensor, beta: f32) -> Result<Tenso
     if a.dims() != b.dims() {
         return Err(Error::Msg(format!("scaled_add: found shapes {:?} and {:?}", a.dims(), b.dims())));
     }
+    on_gpu!(a, scaled_add(a, alpha, b, beta));
     let (x, y) = (values(a)?, values(b)?);
     let mut sum = x.to_vec();
     scale_and_add(&mut sum, alpha, &y, beta);

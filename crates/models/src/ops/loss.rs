@@ -17,11 +17,33 @@ const ROWS: usize = 256;
 /// The target of a token that has none: padding, or a prompt that is only read.
 pub const IGNORE: u32 = u32::MAX;
 
+/// A sum of `f64` numbers. On a GPU it may still be under way: only who reads it waits for it.
+#[derive(Debug, Clone)]
+pub enum Sum {
+    /// The sum.
+    Known(f64),
+    /// A tensor `[1]` of `f64` on a GPU that will hold it.
+    Pending(Tensor),
+}
+
+impl Sum {
+    /// The sum, after the work before it is done.
+    ///
+    /// # Errors
+    /// If that work failed.
+    pub fn value(&self) -> Result<f64> {
+        match self {
+            Self::Known(sum) => Ok(*sum),
+            Self::Pending(sum) => sum.reshape(())?.to_scalar(),
+        }
+    }
+}
+
 /// The loss of a batch, and what backward needs.
 #[derive(Debug, Clone)]
 pub struct HeadLoss {
     /// The sum of -ln p(target) over the tokens that have a target, in nats.
-    pub sum: f64,
+    pub sum: Sum,
     /// How many tokens have a target.
     pub count: usize,
     /// The gradients of `scale * sum`, if they were asked for.
@@ -59,6 +81,7 @@ fn check(hidden: &Tensor, weight: &Tensor) -> Result<(usize, usize, usize)> {
 /// # Errors
 /// If the shapes do not fit.
 pub fn head_logits(hidden: &Tensor, weight: &Tensor, precision: Precision) -> Result<Tensor> {
+    on_gpu!(weight, head_logits(hidden, weight, precision));
     super::matmul_transposed(hidden, weight, precision)
 }
 
@@ -82,11 +105,12 @@ pub fn head_loss(
     if let Some(target) = targets.iter().find(|&&t| t != IGNORE && t as usize >= vocabulary) {
         return Err(Error::Msg(format!("head: found target {target}, the vocabulary has {vocabulary} entries")));
     }
+    on_gpu!(weight, head_loss(hidden, weight, targets, backward, precision));
     let (h, w) = (values(hidden)?, values(weight)?);
     let mut logits = vec![0.0; ROWS.min(tokens) * vocabulary];
     let mut d_hidden = vec![0.0; if backward.is_some() { tokens * features } else { 0 }];
     let mut d_weight = vec![0.0; if backward.is_some_and(|g| g.weight) { vocabulary * features } else { 0 }];
-    let mut loss = HeadLoss { sum: 0.0, count: 0, gradients: None };
+    let (mut total, mut count) = (0.0, 0);
     for first in (0..tokens).step_by(ROWS) {
         let targets = &targets[first..tokens.min(first + ROWS)];
         if targets.iter().all(|&t| t == IGNORE) {
@@ -97,9 +121,9 @@ pub fn head_loss(
         let logits = &mut logits[..rows * vocabulary];
         let (chunk, weights) = (Matrix::new(chunk, rows, features), Matrix::new(&w, vocabulary, features));
         product(logits, vocabulary, 0.0, 1.0, chunk, weights.t(), Compute::on_pool(precision));
-        let (sum, count) = softmax_rows(logits, vocabulary, targets, backward.map(|g| g.scale));
-        loss.sum += sum;
-        loss.count += count;
+        let (sum, found) = softmax_rows(logits, vocabulary, targets, backward.map(|g| g.scale));
+        total += sum;
+        count += found;
         if backward.is_some() {
             let d_logits = Matrix::new(logits, rows, vocabulary);
             let d_chunk = &mut d_hidden[first * features..][..rows * features];
@@ -109,6 +133,7 @@ pub fn head_loss(
             }
         }
     }
+    let mut loss = HeadLoss { sum: Sum::Known(total), count, gradients: None };
     if let Some(backward) = backward {
         let weight = backward.weight.then(|| tensor(d_weight, (vocabulary, features))).transpose()?;
         loss.gradients = Some(HeadGradients { hidden: tensor(d_hidden, (tokens, features))?, weight });

@@ -10,8 +10,20 @@
 //! factors to bf16 ([`Precision`](crate::Precision)). Loops are compiled for
 //! several vector units, and the machine's own is chosen at run time. The number of threads is that of the current rayon pool, and no result depends on it.
 
+/// Returns the result of an operation's twin in [`cuda`] if the tensor lies on a GPU; nothing in a build without kernels.
+macro_rules! on_gpu {
+    ($tensor:expr, $twin:ident($($argument:expr),* $(,)?)) => {
+        #[cfg(kernels)]
+        if $crate::ops::cuda::is_gpu($tensor) {
+            return $crate::ops::cuda::$twin($($argument),*);
+        }
+    };
+}
+
 mod activation;
 mod attention;
+#[cfg(kernels)]
+pub(crate) mod cuda;
 mod embedding;
 mod linear;
 mod loss;
@@ -23,9 +35,13 @@ mod view;
 
 pub use activation::{gelu, gelu_backward, swiglu, swiglu_backward};
 pub use attention::{AttentionGradients, AttentionShape, causal_attention, causal_attention_backward};
+#[cfg(feature = "cuda-emulation")]
+pub use cuda::emulate;
 pub use embedding::{add_rows, embed, position_gradient};
-pub use linear::{bias_gradient, input_gradient, linear, matmul, matmul_transposed, scaled_add, weight_gradient};
-pub use loss::{HeadBackward, HeadGradients, HeadLoss, IGNORE, head_logits, head_loss};
+pub use linear::{
+    as_factor, bias_gradient, input_gradient, linear, matmul, matmul_transposed, scaled_add, weight_gradient,
+};
+pub use loss::{HeadBackward, HeadGradients, HeadLoss, IGNORE, Sum, head_logits, head_loss};
 pub use norm::{NormGradients, NormSaved, layer_norm, norm_backward, rms_norm};
 pub use rope::{RotaryTable, rotate, rotate_backward};
 pub(crate) use simd::{sum_of_squares, vectorized};

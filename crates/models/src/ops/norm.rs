@@ -4,12 +4,13 @@ use candle_core::{Error, Result, Tensor};
 
 use super::simd::{dot, sum, sum_pairs, vectorized};
 use super::view::{tensor, values};
+use crate::Precision;
 
 /// What a norm's backward needs beside its input: one mean (0 for RMSNorm) and one reciprocal deviation per token.
 #[derive(Debug, Clone)]
 pub struct NormSaved {
-    mean: Vec<f32>,
-    reciprocal: Vec<f32>,
+    pub(super) mean: Tensor,
+    pub(super) reciprocal: Tensor,
 }
 
 /// The gradients of a norm's inputs.
@@ -25,24 +26,34 @@ pub struct NormGradients {
 
 /// y = (x - mean) / sqrt(variance + eps) * gain + bias over each row of `x` `[tokens, features]`; `gain` and `bias` are `[features]`.
 ///
+/// With `precision` bf16, a GPU gives y as bf16: products read it next.
+///
 /// # Errors
 /// If the shapes do not fit.
-pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, NormSaved)> {
-    normalise(x, gain, bias, eps, true)
+pub fn layer_norm(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f64,
+    precision: Precision,
+) -> Result<(Tensor, NormSaved)> {
+    normalise(x, gain, bias, eps, true, precision)
 }
 
 /// y = x / sqrt(mean(x^2) + eps) * gain over each row of `x` `[tokens, features]`; `gain` is `[features]`.
 ///
+/// As in [`layer_norm`], `precision` is the type that y may have on a GPU.
+///
 /// # Errors
 /// If the shapes do not fit.
-pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64) -> Result<(Tensor, NormSaved)> {
-    normalise(x, gain, None, eps, false)
+pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64, precision: Precision) -> Result<(Tensor, NormSaved)> {
+    normalise(x, gain, None, eps, false, precision)
 }
 
 vectorized! {
     fn normalise_rows(
         y: &mut [f32],
-        saved: &mut NormSaved,
+        saved: [&mut [f32]; 2],
         x: &[f32],
         gain: &[f32],
         bias: Option<&[f32]>,
@@ -50,6 +61,7 @@ vectorized! {
         centred: bool,
     ) {
         let features = gain.len();
+        let [means, reciprocals] = saved;
         for (i, (y, x)) in y.chunks_exact_mut(features).zip(x.chunks_exact(features)).enumerate() {
             let mean = if centred { sum(x) / features as f32 } else { 0.0 };
             let variance = sum_pairs(x, x, |x, _| (x - mean) * (x - mean)) / features as f32;
@@ -62,8 +74,8 @@ vectorized! {
                     *y += bias;
                 }
             }
-            saved.mean[i] = mean;
-            saved.reciprocal[i] = reciprocal;
+            means[i] = mean;
+            reciprocals[i] = reciprocal;
         }
     }
 }
@@ -72,7 +84,7 @@ vectorized! {
     /// `out` are the gradients of x, gain and bias; the latter two are added to.
     fn gradients_of_rows(
         out: [&mut [f32]; 3],
-        saved: &NormSaved,
+        saved: [&[f32]; 2],
         x: &[f32],
         gain: &[f32],
         dy: &[f32],
@@ -80,11 +92,11 @@ vectorized! {
         centred: bool,
     ) {
         let features = gain.len();
-        let [dx, d_gain, d_bias] = out;
+        let ([dx, d_gain, d_bias], [means, reciprocals]) = (out, saved);
         let (mut z, mut g) = (vec![0.0; features], vec![0.0; features]);
         let rows = dx.chunks_exact_mut(features).zip(x.chunks_exact(features)).zip(dy.chunks_exact(features));
         for (i, ((dx, x), dy)) in rows.enumerate() {
-            let (mean, r) = (saved.mean[i], saved.reciprocal[i]);
+            let (mean, r) = (means[i], reciprocals[i]);
             for ((z, g), ((x, dy), gain)) in z.iter_mut().zip(&mut g).zip(x.iter().zip(dy).zip(gain)) {
                 *z = (x - mean) * r;
                 *g = dy * gain;
@@ -115,13 +127,22 @@ fn check(x: &Tensor, gain: &Tensor) -> Result<(usize, usize)> {
     Ok((tokens, features))
 }
 
-fn normalise(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, eps: f64, centred: bool) -> Result<(Tensor, NormSaved)> {
+fn normalise(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f64,
+    centred: bool,
+    _precision: Precision,
+) -> Result<(Tensor, NormSaved)> {
     let (tokens, features) = check(x, gain)?;
+    on_gpu!(x, norm(x, gain, bias, eps, centred, _precision));
     let (input, gain) = (values(x)?, values(gain)?);
     let bias = bias.map(values).transpose()?;
-    let mut saved = NormSaved { mean: vec![0.0; tokens], reciprocal: vec![0.0; tokens] };
+    let (mut mean, mut reciprocal) = (vec![0.0; tokens], vec![0.0; tokens]);
     let mut y = vec![0.0; tokens * features];
-    normalise_rows(&mut y, &mut saved, &input, &gain, bias.as_deref(), eps as f32, centred);
+    normalise_rows(&mut y, [&mut mean, &mut reciprocal], &input, &gain, bias.as_deref(), eps as f32, centred);
+    let saved = NormSaved { mean: tensor(mean, tokens)?, reciprocal: tensor(reciprocal, tokens)? };
     Ok((tensor(y, (tokens, features))?, saved))
 }
 
@@ -140,12 +161,14 @@ pub fn norm_backward(
     centred: bool,
 ) -> Result<NormGradients> {
     let (tokens, features) = check(x, gain)?;
+    on_gpu!(x, norm_backward(x, gain, saved, dy, residual, centred));
+    let (mean, reciprocal) = (values(&saved.mean)?, values(&saved.reciprocal)?);
     let (input, gain, gradient) = (values(x)?, values(gain)?, values(dy)?);
     let residual = residual.map(values).transpose()?;
     let mut dx = vec![0.0; tokens * features];
     let (mut dgain, mut dbias) = (vec![0.0; features], vec![0.0; features]);
     let out = [&mut dx[..], &mut dgain, &mut dbias];
-    gradients_of_rows(out, saved, &input, &gain, &gradient, residual.as_deref(), centred);
+    gradients_of_rows(out, [&mean, &reciprocal], &input, &gain, &gradient, residual.as_deref(), centred);
     Ok(NormGradients {
         input: tensor(dx, (tokens, features))?,
         gain: tensor(dgain, features)?,

@@ -36,17 +36,31 @@ impl AdamW {
         in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
         Ok(self)
     }
+
+    fn factors(&self, size: StepSize) -> Factors {
+        let step = i32::try_from(size.step).unwrap_or(i32::MAX);
+        let correction1 = 1.0 - self.beta1.powi(step);
+        let correction2 = 1.0 - self.beta2.powi(step);
+        Factors {
+            shrink: (1.0 - size.learning_rate * self.weight_decay) as f32,
+            rate: (size.learning_rate / correction1) as f32,
+            root: (1.0 / correction2.sqrt()) as f32,
+            keep: [self.beta1 as f32, self.beta2 as f32],
+            take: [(1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32],
+            eps: self.eps as f32,
+        }
+    }
 }
 
 /// The constants of one step.
 #[derive(Clone, Copy)]
-struct Factors {
-    shrink: f32,
-    rate: f32,
-    root: f32,
-    keep: [f32; 2],
-    take: [f32; 2],
-    eps: f32,
+pub(crate) struct Factors {
+    pub(crate) shrink: f32,
+    pub(crate) rate: f32,
+    pub(crate) root: f32,
+    pub(crate) keep: [f32; 2],
+    pub(crate) take: [f32; 2],
+    pub(crate) eps: f32,
 }
 
 vectorized! {
@@ -69,18 +83,12 @@ impl UpdateRule for AdamW {
     }
 
     fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+        #[cfg(kernels)]
+        if crate::ops::cuda::is_gpu(value) {
+            return super::update_alone(self, value, gradient, state, size);
+        }
         let [first, second] = state else { unreachable!("AdamW has two moments") };
-        let step = i32::try_from(size.step).unwrap_or(i32::MAX);
-        let correction1 = 1.0 - self.beta1.powi(step);
-        let correction2 = 1.0 - self.beta2.powi(step);
-        let factors = Factors {
-            shrink: (1.0 - size.learning_rate * self.weight_decay) as f32,
-            rate: (size.learning_rate / correction1) as f32,
-            root: (1.0 / correction2.sqrt()) as f32,
-            keep: [self.beta1 as f32, self.beta2 as f32],
-            take: [(1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32],
-            eps: self.eps as f32,
-        };
+        let factors = self.factors(size);
         let g = values(gradient)?;
         let (mut w, mut m, mut v) = (values(value)?.to_vec(), values(first)?.to_vec(), values(second)?.to_vec());
         if g.len() != w.len() {
@@ -94,5 +102,10 @@ impl UpdateRule for AdamW {
         *first = tensor(m, first.shape())?;
         *second = tensor(v, second.shape())?;
         Ok(tensor(w, value.shape())?)
+    }
+
+    #[cfg(kernels)]
+    fn update_together(&self, updates: &[super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
+        Ok(crate::ops::cuda::adamw(updates, self.factors(size))?)
     }
 }

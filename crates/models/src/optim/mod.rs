@@ -21,6 +21,11 @@ pub use orthogonalize::{Orthogonalizer, orthogonalize};
 pub use policy::{Policy, Scope, Split};
 pub use sgd::Sgd;
 
+#[cfg(kernels)]
+pub(crate) use adamw::Factors as AdamWFactors;
+#[cfg(kernels)]
+pub(crate) use orthogonalize::exact as exact_polar;
+
 use crate::parameters::{Gradients, ParameterId, Parameters};
 use crate::{Error, Precision, Result};
 
@@ -48,6 +53,41 @@ pub trait UpdateRule: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// If the shapes differ or the rule does not apply to a tensor of this shape.
     fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor>;
+
+    /// The new values of many tensors on a GPU, in their order; their state is changed in place.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    #[cfg(kernels)]
+    fn update_together(&self, updates: &[Updated<'_>], size: StepSize) -> Result<Vec<Tensor>>;
+}
+
+/// A tensor to be updated on a GPU. Its new value is another tensor; the state is changed in place.
+#[cfg(kernels)]
+#[derive(Debug)]
+pub struct Updated<'a> {
+    /// The value.
+    pub value: &'a Tensor,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// Its state, as [`UpdateRule::state_names`] has it.
+    pub state: &'a [Tensor],
+}
+
+/// [`UpdateRule::update`] on a GPU: as for many tensors, with a copy of the state, which others may hold.
+#[cfg(kernels)]
+fn update_alone(
+    rule: &impl UpdateRule,
+    value: &Tensor,
+    gradient: &Tensor,
+    state: &mut [Tensor],
+    size: StepSize,
+) -> Result<Tensor> {
+    for tensor in state.iter_mut() {
+        *tensor = tensor.copy()?;
+    }
+    let updated = rule.update_together(&[Updated { value, gradient, state }], size)?;
+    updated.into_iter().next().ok_or_else(|| Error::config("update", "no tensor", "one"))
 }
 
 /// An update rule with its hyperparameters, as it stands in a preset.
@@ -105,6 +145,30 @@ pub(crate) struct Group {
     pub(crate) members: Vec<ParameterId>,
 }
 
+/// Updates the members of a group that have a gradient, on a GPU.
+#[cfg(kernels)]
+fn step_together(
+    group: &Group,
+    state: &HashMap<ParameterId, Vec<Tensor>>,
+    parameters: &mut Parameters,
+    gradients: &Gradients,
+    size: StepSize,
+) -> Result<()> {
+    let updated = |&id: &ParameterId| {
+        let (gradient, state) = (gradients.get(id)?, state.get(&id)?);
+        Some((id, Updated { value: parameters.value(id), gradient, state }))
+    };
+    let (ids, updates): (Vec<_>, Vec<_>) = group.members.iter().filter_map(updated).unzip();
+    if updates.is_empty() {
+        return Ok(());
+    }
+    let values = group.rule.update_together(&updates, size)?;
+    for (id, value) in ids.into_iter().zip(values) {
+        parameters.set(id, value)?;
+    }
+    Ok(())
+}
+
 /// Groups of parameters, their rules, and the state of each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
@@ -124,8 +188,9 @@ impl Optimizer {
         let mut state = HashMap::new();
         for group in &groups {
             for &id in &group.members {
-                let zeros = parameters.value(id).zeros_like()?;
-                state.insert(id, vec![zeros; group.rule.state_names().len()]);
+                // Each its own: on a GPU they are changed in place.
+                let zeros = group.rule.state_names().iter().map(|_| Ok(parameters.value(id).zeros_like()?));
+                state.insert(id, zeros.collect::<Result<_>>()?);
             }
         }
         Ok(Self { groups, state, step: 0 })
@@ -145,6 +210,11 @@ impl Optimizer {
         let precision = parameters.precision();
         for group in &self.groups {
             let size = StepSize { step: self.step, learning_rate: group.learning_rate * multiplier, precision };
+            #[cfg(kernels)]
+            if group.members.iter().any(|&id| crate::ops::cuda::is_gpu(parameters.value(id))) {
+                step_together(group, &self.state, parameters, gradients, size)?;
+                continue;
+            }
             for &id in &group.members {
                 let (Some(gradient), Some(state)) = (gradients.get(id), self.state.get_mut(&id)) else {
                     continue;
@@ -213,7 +283,10 @@ impl Optimizer {
                 let parameter = parameters.get(*id);
                 let names = group.rule.state_names().iter();
                 let tensors = names
-                    .map(|name| file.take(&format!("{}.{name}", parameter.name), parameter.value.dims()))
+                    .map(|name| {
+                        let tensor = file.take(&format!("{}.{name}", parameter.name), parameter.value.dims())?;
+                        Ok(tensor.to_device(parameter.value.device())?)
+                    })
                     .collect::<Result<_>>()?;
                 self.state.insert(*id, tensors);
             }

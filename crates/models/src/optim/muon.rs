@@ -77,6 +77,10 @@ impl UpdateRule for Muon {
     }
 
     fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+        #[cfg(kernels)]
+        if crate::ops::cuda::is_gpu(value) {
+            return super::update_alone(self, value, gradient, state, size);
+        }
         let [buffer] = state else { unreachable!("Muon has one momentum buffer") };
         let &[outputs, inputs] = value.dims() else {
             return Err(Error::config("muon", format!("a tensor {:?}", value.dims()), "a matrix"));
@@ -91,5 +95,13 @@ impl UpdateRule for Muon {
         let rate = size.learning_rate * self.scale.factor(outputs, inputs);
         let shrink = 1.0 - size.learning_rate * self.weight_decay;
         Ok(scaled_add(value, shrink as f32, &direction, -rate as f32)?)
+    }
+
+    #[cfg(kernels)]
+    fn update_together(&self, updates: &[super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
+        if let Some(other) = updates.iter().find(|update| update.value.rank() != 2) {
+            return Err(Error::config("muon", format!("a tensor {:?}", other.value.dims()), "a matrix"));
+        }
+        Ok(crate::ops::cuda::muon(updates, self, size)?)
     }
 }

@@ -38,11 +38,34 @@ const POLAR_EXPRESS: [[f64; 3]; 5] = [
 /// Rounding may push singular values above 1, where the polynomials grow fast; the paper stretches their domain by this factor.
 const POLAR_EXPRESS_SAFETY: f64 = 1.01;
 
+/// Polar Express's steps with its safety factor, and that factor, by which the norm is multiplied first.
+fn polar_express() -> ([[f64; 3]; 5], f64) {
+    let s = POLAR_EXPRESS_SAFETY;
+    (POLAR_EXPRESS.map(|[a, b, c]| [a / s, b / s.powi(3), c / s.powi(5)]), s)
+}
+
+#[cfg(kernels)]
+impl Orthogonalizer {
+    /// The coefficients of the steps and the factor by which the norm is multiplied first; none for a decomposition. On a GPU both forms of Newton-Schulz
+    /// are the plain one.
+    pub(crate) fn polynomials(self) -> Option<([[f64; 3]; 5], f64)> {
+        match self {
+            Self::NewtonSchulz | Self::GramNewtonSchulz => Some((KELLER_JORDAN, 1.0)),
+            Self::PolarExpress => Some(polar_express()),
+            Self::Exact => None,
+        }
+    }
+}
+
 /// The approximate or exact polar factor of a matrix `[outputs, inputs]`; a zero matrix stays zero.
 ///
 /// # Errors
-/// If `matrix` is not a contiguous `f32` matrix on the CPU.
+/// If `matrix` is not a contiguous `f32` matrix.
 pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precision) -> Result<Tensor> {
+    #[cfg(kernels)]
+    if crate::ops::cuda::is_gpu(matrix) {
+        return Ok(crate::ops::cuda::orthogonalize(matrix, method, precision)?);
+    }
     let compute = Compute::on_pool(precision);
     let (rows, columns) = matrix.dims2()?;
     let x = values(matrix)?;
@@ -57,9 +80,8 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precisi
             }
         }
         Orthogonalizer::PolarExpress => {
-            let s = POLAR_EXPRESS_SAFETY;
+            let (steps, s) = polar_express();
             let x = x.iter().map(|x| (f64::from(*x) / (norm * s + 1e-7)) as f32).collect();
-            let steps = POLAR_EXPRESS.map(|[a, b, c]| [a / s, b / s.powi(3), c / s.powi(5)]);
             iterate(x, rows, columns, &steps, compute)
         }
         Orthogonalizer::Exact => exact(&x, rows, columns),
@@ -141,7 +163,8 @@ fn symmetric_product(out: &mut [f32], keep: f32, scale: f32, a: Matrix<'_>, b: M
     }
 }
 
-fn exact(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+/// The polar factor by a decomposition.
+pub(crate) fn exact(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let matrix = DMatrix::from_row_iterator(rows, columns, x.iter().map(|x| f64::from(*x)));
     let svd = matrix.svd(true, true);
     let (Some(u), Some(v_t)) = (svd.u, svd.v_t) else { unreachable!("both factors were asked for") };

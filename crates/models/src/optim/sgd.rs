@@ -44,6 +44,10 @@ impl UpdateRule for Sgd {
     }
 
     fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+        #[cfg(kernels)]
+        if crate::ops::cuda::is_gpu(value) {
+            return super::update_alone(self, value, gradient, state, size);
+        }
         let [buffer] = state else { unreachable!("SGD has one momentum buffer") };
         let decayed = scaled_add(gradient, 1.0, value, self.weight_decay as f32)?;
         *buffer = scaled_add(buffer, self.momentum as f32, &decayed, 1.0)?;
@@ -53,5 +57,10 @@ impl UpdateRule for Sgd {
             false => buffer.clone(),
         };
         Ok(scaled_add(value, 1.0, &direction, -rate)?)
+    }
+
+    #[cfg(kernels)]
+    fn update_together(&self, updates: &[super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
+        Ok(crate::ops::cuda::sgd(updates, self, size)?)
     }
 }

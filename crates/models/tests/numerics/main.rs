@@ -4,6 +4,8 @@
 mod determinism;
 mod finite_differences;
 mod first_step;
+#[cfg(feature = "cuda-emulation")]
+mod kernels;
 mod model_differences;
 mod optimizer_suite;
 mod optimizers_torch;

@@ -535,7 +535,7 @@ mod tests {
 
     #[test]
     fn rounding_is_to_nearest_with_ties_to_even() {
-        let cases = [(1.0, 1.0), (1.003_906_25, 1.0), (1.011_718_75, 1.015_625), (-1.005, -1.007_812_5), (0.0, 0.0)];
+        let cases = [(1.0, 1.0), (1.003_906_3, 1.0), (1.011_718_8, 1.015_625), (-1.005, -1.007_812_5), (0.0, 0.0)];
         for (x, rounded) in cases {
             assert_eq!(nearest(x), rounded, "{x}");
         }

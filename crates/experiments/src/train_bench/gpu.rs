@@ -1,0 +1,86 @@
+//! The speed of GPT-2 small on a GPU: tokens a second, the share of the GPU's peak, memory, and PyTorch beside it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use models::{Hardware, Precision};
+
+use super::peer::Mode;
+use super::{BenchOptimizer, Measurement, Peer, Shape};
+use crate::error::{ExperimentError, Result};
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct GpuOptions {
+    /// The GPU.
+    pub device: Hardware,
+    /// Sequences of 1024 tokens in a step.
+    pub batch: usize,
+    /// The optimizers.
+    pub optimizers: Vec<BenchOptimizer>,
+    /// The precisions of our products.
+    pub precisions: Vec<Precision>,
+    /// The GPU's peak in 10^12 operations a second of dense bf16 products, of which the share is taken.
+    pub peak_tflops: f64,
+    /// PyTorch, if it is to be measured too.
+    pub peer: Option<Peer>,
+    /// Where the measurements go as CSV.
+    pub csv: Option<PathBuf>,
+}
+
+/// Measures, each in a process of its own, and returns a Markdown table.
+///
+/// # Errors
+/// If a process cannot be started or fails.
+pub fn gpu(options: &GpuOptions) -> Result<String> {
+    let shape = Shape { batch: options.batch, ..Shape::find("shape", "gpt2-small-1024")? };
+    let mut rows = Vec::new();
+    for &optimizer in &options.optimizers {
+        for &precision in &options.precisions {
+            let name = format!("ours, {}", precision.as_str());
+            rows.push((name, optimizer, own(&shape, optimizer, precision, options.device)?));
+        }
+        if let Some(peer) = &options.peer {
+            for mode in [Mode::Bf16, Mode::CompiledBf16] {
+                let (measured, version) = peer.measure(&shape, optimizer, mode, options.device)?;
+                rows.push((format!("{} ({version})", mode.name()), optimizer, measured));
+            }
+        }
+    }
+    let mut table = String::from(
+        "| program | optimizer | step, ms | tokens/s | MFU | peak memory, GB | loss |\n|---|---|---|---|---|---|---|\n",
+    );
+    let mut csv = String::from("program,optimizer,step_ms,tokens_per_s,mfu,peak_bytes,loss\n");
+    for (name, optimizer, Measurement { step_ms, peak_bytes, loss }) in rows {
+        let seconds = step_ms / 1e3;
+        let tokens = shape.tokens() as f64 / seconds;
+        let mfu = shape.flops() / seconds / (options.peak_tflops * 1e12);
+        let memory = peak_bytes.map_or(String::new(), |bytes| format!("{:.1}", bytes as f64 / 1e9));
+        let optimizer = optimizer.as_str();
+        let _ = writeln!(
+            table,
+            "| {name} | {optimizer} | {step_ms:.1} | {tokens:.0} | {:.1} % | {memory} | {loss:.3} |",
+            100.0 * mfu
+        );
+        let bytes = peak_bytes.map_or(String::new(), |bytes| bytes.to_string());
+        let _ = writeln!(csv, "\"{name}\",{optimizer},{step_ms},{tokens},{mfu},{bytes},{loss}");
+    }
+    if let Some(path) = &options.csv {
+        crate::store::write_atomic(path, csv.as_bytes())?;
+    }
+    Ok(table)
+}
+
+/// One measurement of ours, by this program in a process of its own.
+fn own(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, device: Hardware) -> Result<Measurement> {
+    let program =
+        std::env::current_exe().map_err(|source| ExperimentError::ReadFile { path: "train-bench".into(), source })?;
+    let mut command = Command::new(&program);
+    command.args(["step", shape.name, optimizer.as_str(), precision.as_str(), "--device", &device.to_string()]);
+    command.args(["--batch", &shape.batch.to_string()]);
+    let output = command.output().map_err(|source| ExperimentError::ReadFile { path: program, source })?;
+    let (errors, text) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let failed = || errors.lines().last().unwrap_or("another output").to_string();
+    serde_json::from_str(text.trim()).map_err(|_| ExperimentError::value("train-bench step", failed(), "a measurement"))
+}

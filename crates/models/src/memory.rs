@@ -1,0 +1,62 @@
+//! How much memory a training step takes on a GPU, counted from shapes.
+
+use crate::config::{Activation, ModelConfig, Positions};
+use crate::precision::Precision;
+
+/// Bytes of logits in `f32` that exist at one time on a GPU, at most.
+const LOGITS: u64 = 512 << 20;
+
+impl ModelConfig {
+    /// How many numbers the parameters are, but for gains and biases.
+    fn weights(&self) -> u64 {
+        let [vocabulary, context, layers, width, kv_width, mlp_width] =
+            [self.vocabulary, self.context, self.layers, self.width, self.kv_width(), self.mlp_width]
+                .map(|size| size as u64);
+        let tables = if self.tied { vocabulary } else { 2 * vocabulary };
+        let positions = if self.positions == Positions::Learned { context } else { 0 };
+        let mlp = if self.activation == Activation::SwiGlu { 3 } else { 2 };
+        (tables + positions) * width + layers * width * (2 * width + 2 * kv_width + mlp * mlp_width)
+    }
+
+    /// About how many bytes a training step with AdamW takes on a GPU, with `tokens` going through the network at a time: weights, gradients and state; what every
+    /// block saves for its backward; one block's gradients; a chunk of logits. Muon takes less state and as much more for its products.
+    pub fn step_bytes(&self, tokens: usize, precision: Precision) -> u64 {
+        let [tokens, vocabulary, layers, width, kv_width, mlp_width, heads] =
+            [tokens, self.vocabulary, self.layers, self.width, self.kv_width(), self.mlp_width, self.heads]
+                .map(|size| size as u64);
+        let factor = if precision == Precision::Bf16 { 2 } else { 4 };
+        let mlp = if self.activation == Activation::SwiGlu { 3 } else { 2 };
+        // Weights and their successors, gradients, two moments; and the largest of them as factors.
+        let parameters = 4 * 5 * self.weights() + factor * vocabulary * width;
+        // The block's input, its middle; both norms' outputs, queries, attention's output; keys and values; the MLP's.
+        let saved = 4 * 2 * width + factor * (4 * width + 2 * kv_width + mlp * mlp_width) + 4 * (heads + 4);
+        let backward = 4 * 4 * width + factor * (4 * width + 2 * kv_width + mlp * mlp_width);
+        let logits = (tokens * vocabulary * 4).min(LOGITS);
+        parameters + tokens * (layers * saved + backward) + logits + logits / 4 * factor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Transformer;
+
+    #[test]
+    fn weights_are_those_of_the_network_but_for_its_vectors() {
+        for config in [ModelConfig::gpt2(101, 16, 3, 32, 4), ModelConfig::llama(101, 16, 3, 32, 4, 2)] {
+            let model = Transformer::new(&config, 0).unwrap();
+            let matrices = model.parameters().iter().filter(|(_, p)| p.value.rank() == 2);
+            assert_eq!(config.weights(), matrices.map(|(_, p)| p.value.elem_count() as u64).sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_tokens_and_shrinks_with_bf16() {
+        let config = ModelConfig::gpt2(50257, 1024, 12, 768, 12);
+        let bytes = |sequences: usize, precision| config.step_bytes(sequences * 1024, precision);
+        assert!(bytes(32, Precision::F32) > bytes(32, Precision::Bf16));
+        assert!(bytes(32, Precision::Bf16) > bytes(16, Precision::Bf16));
+        // 20 bytes a parameter and some 30 kB a token and layer at the least.
+        assert!(bytes(16, Precision::Bf16) > 124_000_000 * 20 + 16 * 1024 * 12 * 25_000);
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use models::optim::Optimizer;
-use models::{Batch, Transformer, train_step};
+use models::{Batch, Hardware, Transformer, train_step};
 
 use crate::error::Result;
 use crate::finetune::{FinetuneResult, Finetuning, Losses, Start};
@@ -305,12 +305,19 @@ fn memory_line(preset: &Preset, data: &TokenData) -> Result<Option<String>> {
     Ok(Some(format!("memory: about {needed:.1} GB a job, {available:.1} GB free on {}{advice}", preset.device)))
 }
 
+/// Tokens of a step at the most with which the processor's speed is measured: a step of half a million would take an hour.
+const MEASURED_TOKENS: usize = 4096;
+
 /// Training tokens per second of one job, from a few steps on made-up tokens.
 fn measure_speed(preset: &Preset, data: &TokenData) -> Result<f64> {
     let mut network = crate::pretrain::network(preset, data, 0)?;
     let policy = preset.checkpoints[0].policy(&preset.pretrain);
     let mut optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
-    let (sequences, context) = (preset.pretrain.sequences, preset.model.context);
+    let context = preset.model.context;
+    let sequences = match preset.device {
+        Hardware::Cpu => preset.pretrain.sequences.min((MEASURED_TOKENS / context).max(1)),
+        Hardware::Cuda(_) => preset.pretrain.sequences,
+    };
     let vocabulary = data.tokenizer.vocabulary();
     let ids: Vec<u32> = (0..sequences * context).map(|i| (i % vocabulary) as u32).collect();
     let targets = ids.iter().map(|id| (id + 1) % vocabulary as u32).collect();

@@ -1,7 +1,7 @@
 //! The experiment behind claim C1: pretraining optimizer x finetuning method x learning rate x seed.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use models::optim::Optimizer;
@@ -15,7 +15,7 @@ use crate::ngram::NGram;
 use crate::preset::{MethodPreset, OptimizerName, Preset};
 use crate::pretrain::{PretrainResult, Pretraining, held_out};
 use crate::stats::{Comparison, EndPoint, Pair, Results, TradeoffStatistics};
-use crate::store::{StageKey, StageState, Store, write_atomic};
+use crate::store::{StageKey, StageState, Store, create_dir_all, write_atomic};
 use crate::tasks::TaskData;
 use crate::tokens::{TextSource, TokenData};
 use crate::tradeoff_report;
@@ -194,13 +194,8 @@ pub(crate) fn run_stages(options: &Options, store: &Store) -> Result<Runs> {
 /// Makes the report's folders beside the run store, which is there first: a place that cannot be written is named before anything is computed.
 pub(crate) fn report_folder(store: &Store) -> Result<PathBuf> {
     let report = store.root().join("report");
-    create_folder(&report.join(crate::report::FIGURES))?;
+    create_dir_all(&report.join(crate::report::FIGURES))?;
     Ok(report)
-}
-
-pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(|source| crate::report::ReportError::Write { path: path.into(), source })?;
-    Ok(())
 }
 
 /// Runs `work` on a thread pool of its own with one thread, so that its result and its speed do not depend on the other jobs.

@@ -9,6 +9,7 @@ use plotters::style::{FontStyle, register_font};
 
 use super::canvas::{Canvas, DrawError, SCALE};
 use super::theme::BACKGROUND;
+use crate::store::{StoreError, write_atomic};
 
 /// Name under which the embedded font is registered. It is also what an SVG asks its viewer for,
 /// hence the substitutes of similar width.
@@ -52,14 +53,9 @@ pub enum FigureError {
         /// The backend's words.
         reason: String,
     },
-    /// A file could not be written.
-    #[error("{path}: {source}, expected a file that can be written")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
+    /// A file could not be written; an earlier one is still there.
+    #[error(transparent)]
+    Write(#[from] StoreError),
 }
 
 /// Writes `figure` as `DIR/NAME.svg` and `DIR/NAME.png`.
@@ -70,8 +66,9 @@ pub fn save(figure: &impl Figure, dir: &Path) -> Result<Saved, FigureError> {
     let saved =
         Saved { svg: dir.join(format!("{}.svg", figure.name())), png: dir.join(format!("{}.png", figure.name())) };
     let text = svg(figure).map_err(|reason| FigureError::Draw { path: saved.svg.clone(), reason })?;
-    std::fs::write(&saved.svg, text).map_err(|source| FigureError::Write { path: saved.svg.clone(), source })?;
-    png(figure, &saved.png).map_err(|reason| FigureError::Draw { path: saved.png.clone(), reason })?;
+    write_atomic(&saved.svg, text.as_bytes())?;
+    let bytes = png(figure).map_err(|reason| FigureError::Draw { path: saved.png.clone(), reason })?;
+    write_atomic(&saved.png, &bytes)?;
     Ok(saved)
 }
 
@@ -89,8 +86,8 @@ fn svg(figure: &impl Figure) -> Result<String, String> {
     ))
 }
 
-/// Draws the figure in canvas units and averages it down to the PNG's pixels.
-fn png(figure: &impl Figure, path: &Path) -> Result<(), String> {
+/// The figure as a PNG file: drawn in canvas units and averaged down to its pixels.
+fn png(figure: &impl Figure) -> Result<Vec<u8>, String> {
     let (width, height) = units(figure);
     let mut large = vec![255; width as usize * height as usize * 3];
     draw(figure, BitMapBackend::with_buffer(&mut large, (width, height)))?;
@@ -111,11 +108,14 @@ fn png(figure: &impl Figure, path: &Path) -> Result<(), String> {
             }
         }
     }
-    let mut backend = BitMapBackend::new(path, (columns as u32, rows as u32));
+    // The backend encodes into a file of this name only.
+    let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(|error| error.to_string())?;
+    let mut backend = BitMapBackend::new(file.path(), (columns as u32, rows as u32));
     backend
         .blit_bitmap((0, 0), (columns as u32, rows as u32), &small)
         .and_then(|()| backend.present())
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    std::fs::read(file.path()).map_err(|error| error.to_string())
 }
 
 fn draw<DB: DrawingBackend>(figure: &impl Figure, backend: DB) -> Result<(), String> {

@@ -15,14 +15,9 @@ pub enum ReportError {
         /// The system's words.
         source: std::io::Error,
     },
-    /// A file could not be written.
-    #[error("{path}: {source}, expected a file that can be written")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
+    /// A file could not be written; an earlier one is still there.
+    #[error(transparent)]
+    Write(#[from] crate::store::StoreError),
     /// A section file does not hold a section.
     #[error("{path}: {source}, expected a section of the report (delete the file and run its binary again)")]
     Parse {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ReportError;
 use super::html;
 use crate::stats::ScorecardRow;
+use crate::store::{StoreError, write_atomic};
 
 /// Folder of the figures, inside the report's folder.
 pub const FIGURES: &str = "figures";
@@ -85,9 +86,9 @@ impl Section {
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
         let path = folder.join(SECTIONS).join(format!("{}.json", self.name));
         let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| ReportError::Write { path: path.clone(), source: error.into() })?;
+            .map_err(|error| StoreError::Serialise { what: path.display().to_string(), message: error.to_string() })?;
         text.push('\n');
-        replace(&path, &text)
+        Ok(write_atomic(&path, text.as_bytes())?)
     }
 }
 
@@ -137,23 +138,11 @@ impl Report {
         let figure = |name: &str| read_text(&folder.join(FIGURES).join(format!("{name}.svg")));
         let text = html::page(self, &figure)?;
         let path = folder.join("index.html");
-        replace(&path, &text)?;
+        write_atomic(&path, text.as_bytes())?;
         Ok(path)
     }
 }
 
 fn read_text(path: &Path) -> Result<String, ReportError> {
     std::fs::read_to_string(path).map_err(|source| ReportError::Read { path: path.to_owned(), what: "file", source })
-}
-
-/// Writes a file under another name and renames it, so that no reader ever sees half of it.
-fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
-    let failed = |source| ReportError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    std::fs::write(&partial, text).map_err(failed)?;
-    std::fs::rename(&partial, path).map_err(failed)
 }

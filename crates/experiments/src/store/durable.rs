@@ -79,8 +79,11 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     sync_dir(&parent_of(to))
 }
 
-/// Creates a folder with its parents.
-pub(super) fn create_dir_all(path: &Path) -> Result<(), StoreError> {
+/// Creates a folder with its parents; one that is there is fine.
+///
+/// # Errors
+/// [`StoreError::Io`] with the path.
+pub fn create_dir_all(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }

@@ -55,7 +55,7 @@ use std::path::{Path, PathBuf};
 
 pub use active::{ActiveStage, Snapshot};
 pub use done::DoneStage;
-pub use durable::write_atomic;
+pub use durable::{create_dir_all, write_atomic};
 pub use error::StoreError;
 pub use files::{FilesWriter, StoredFiles};
 pub use key::{StageId, StageKey};
@@ -161,7 +161,7 @@ impl Store {
         let path = self.locks().join(format!("{}.lock", key.id()));
         let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path).context("open", &path)?;
         match file.try_lock() {
-            Ok(()) => Ok(StageLock { _file: file, path }),
+            Ok(()) => Ok(StageLock { file, path }),
             Err(TryLockError::WouldBlock) => {
                 Err(StoreError::Locked { stage: key.id().to_string(), root: self.root.clone() })
             }
@@ -170,11 +170,19 @@ impl Store {
     }
 }
 
-/// Held as long as a stage is worked on; the system gives it back when the file is closed.
+/// Held as long as a stage is worked on; the system gives it back when the process ends.
 #[derive(Debug)]
 struct StageLock {
-    _file: File,
+    file: File,
     path: PathBuf,
+}
+
+impl Drop for StageLock {
+    /// Not left to the closing of the file: a process that this one is just starting shares its open files until it runs its own program, and would keep the lock so long.
+    fn drop(&mut self) {
+        // Where it fails, closing is all that can be done.
+        let _ = self.file.unlock();
+    }
 }
 
 impl StageLock {

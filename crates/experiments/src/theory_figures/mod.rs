@@ -17,8 +17,9 @@ use crate::error::Result;
 use crate::figures::save;
 use crate::grid::Display;
 use crate::provenance;
-use crate::report::{FIGURES, FigureEntry, Report, ReportError, Section, Table, TableRow};
+use crate::report::{FIGURES, FigureEntry, Report, Section, Table, TableRow};
 use crate::stats::ScorecardRow;
+use crate::store::{create_dir_all, write_atomic};
 
 pub use preset::{FigureName, TheoryPreset};
 
@@ -47,7 +48,7 @@ pub struct TheoryOptions {
 pub fn run(options: &TheoryOptions) -> Result<PathBuf> {
     let report = options.out.join("report");
     for folder in [report.join(FIGURES), report.join(DATA)] {
-        std::fs::create_dir_all(&folder).map_err(|source| ReportError::Write { path: folder.clone(), source })?;
+        create_dir_all(&folder)?;
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.get()).build()?;
     for preset in &options.presets {
@@ -88,7 +89,7 @@ fn write_section(
     section.introduction = vec![name.introduction().into()];
     for table in &data.tables {
         let path = report.join(DATA).join(format!("{}.csv", table.name));
-        std::fs::write(&path, table.to_csv()).map_err(|source| ReportError::Write { path, source })?;
+        write_atomic(&path, table.to_csv().as_bytes())?;
     }
     let file = |table: &str| Some(format!("{DATA}/{table}.csv"));
     let drawings = drawing::drawings(name, data);

@@ -126,6 +126,17 @@ fn a_stage_is_taken_on_once_at_a_time() {
 }
 
 #[test]
+fn a_stage_given_back_is_free_though_a_process_being_started_still_shares_its_files() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let lock = store.lock(&key()).unwrap();
+    let shared = lock.file.try_clone().unwrap();
+    drop(lock);
+    assert!(matches!(store.enter(&key()), Ok(StageState::Fresh(_))));
+    drop(shared);
+}
+
+#[test]
 fn what_is_done_is_not_done_again() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();

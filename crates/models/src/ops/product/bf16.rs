@@ -7,8 +7,7 @@
 
 use gemm::Parallelism;
 
-use super::{Compute, Matrix, product_into as f32_product_into};
-use crate::Precision;
+use super::{Matrix, Target, f32_product_into};
 
 /// Rows of a tile.
 #[cfg(target_arch = "x86_64")]
@@ -25,31 +24,6 @@ const ROW_BLOCK: usize = 128;
 /// Columns of the right factor that are packed at a time.
 #[cfg(target_arch = "x86_64")]
 const COLUMN_BLOCK: usize = 20 * COLUMNS;
-
-/// Where a product goes: out <- `keep` out + `scale` (product), rows `stride` apart; with `keep` = 0 the old values are not read.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub(super) out: *mut f32,
-    pub(super) stride: usize,
-    pub(super) keep: f32,
-    pub(super) scale: f32,
-}
-
-impl Target {
-    /// The part of the output from its value `offset` on.
-    ///
-    /// # Safety
-    /// The value must be part of the output.
-    unsafe fn from(self, offset: usize) -> Self {
-        // SAFETY: the caller vouches for the value.
-        Self { out: unsafe { self.out.add(offset) }, ..self }
-    }
-}
-
-// SAFETY: threads write to disjoint parts of the output, as `split` divides it.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
 
 /// target <- a b in bf16.
 ///
@@ -81,10 +55,8 @@ unsafe fn rounded(target: Target, a: Matrix<'_>, b: Matrix<'_>, parallelism: Par
     let round = |matrix: Matrix<'_>| -> Vec<f32> { matrix.data.iter().map(|&x| nearest(x)).collect() };
     let (a_data, b_data) = (round(a), round(b));
     let (a, b) = (Matrix { data: &a_data, ..a }, Matrix { data: &b_data, ..b });
-    let Target { out, stride, keep, scale } = target;
-    let compute = Compute { precision: Precision::F32, parallelism };
     // SAFETY: the caller vouches for the output.
-    unsafe { f32_product_into(out, stride, keep, scale, a, b, compute) }
+    unsafe { f32_product_into(target, a, b, parallelism) }
 }
 
 /// The nearest bf16 number, ties to even.

@@ -81,6 +81,32 @@ impl Compute {
     }
 }
 
+/// Where a product goes: out <- `keep` out + `scale` (product), rows `stride` apart; with `keep` = 0 the old values are not read, and need not be initialised.
+#[derive(Clone, Copy)]
+struct Target {
+    out: *mut f32,
+    stride: usize,
+    keep: f32,
+    scale: f32,
+}
+
+impl Target {
+    /// The part of the output from its value `offset` on.
+    ///
+    /// # Safety
+    /// The value must be part of the output.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn from(self, offset: usize) -> Self {
+        // SAFETY: the caller vouches for the value.
+        Self { out: unsafe { self.out.add(offset) }, ..self }
+    }
+}
+
+// SAFETY: threads that share a target write to disjoint parts of the output.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
 /// out <- `keep` * out + `scale` * a b, where `out` has rows `stride` apart; with `keep` = 0 the old values are not read.
 pub(crate) fn product(
     out: &mut [f32],
@@ -98,27 +124,30 @@ pub(crate) fn product(
     }
     assert!((m - 1) * stride + n <= out.len(), "the product exceeds its output");
     // SAFETY: the asserts here keep every write inside `out`, which is borrowed mutably, so that it overlaps neither operand.
-    unsafe { product_into(out.as_mut_ptr(), stride, keep, scale, a, b, compute) }
+    unsafe { product_into(Target { out: out.as_mut_ptr(), stride, keep, scale }, a, b, compute) }
 }
 
-/// out <- `keep` * out + `scale` * a b; with `keep` = 0 the old values are not read, and need not be initialised.
+/// target <- a b.
 ///
 /// # Safety
-/// `out` must be valid for writes (and, if `keep` is not 0, reads) of `a.rows` rows of `b.columns` values, rows `stride` apart, that overlap neither operand.
-unsafe fn product_into(
-    out: *mut f32,
-    stride: usize,
-    keep: f32,
-    scale: f32,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    compute: Compute,
-) {
-    if compute.precision == Precision::Bf16 {
-        // SAFETY: the caller vouches for `out`.
-        return unsafe { bf16::product_into(bf16::Target { out, stride, keep, scale }, a, b, compute.parallelism) };
+/// `target.out` must be valid for writes (and, if `keep` is not 0, reads) of `a.rows` rows of `b.columns` values, rows `stride` apart, that overlap neither operand.
+unsafe fn product_into(target: Target, a: Matrix<'_>, b: Matrix<'_>, compute: Compute) {
+    // SAFETY: the caller vouches for the output.
+    unsafe {
+        match compute.precision {
+            Precision::Bf16 => bf16::product_into(target, a, b, compute.parallelism),
+            Precision::F32 | Precision::Tf32 => f32_product_into(target, a, b, compute.parallelism),
+        }
     }
-    // SAFETY: the caller vouches for `out`; the assert in `Matrix::strided` keeps every read inside its slice.
+}
+
+/// target <- a b in `f32`.
+///
+/// # Safety
+/// As [`product_into`].
+unsafe fn f32_product_into(target: Target, a: Matrix<'_>, b: Matrix<'_>, parallelism: Parallelism) {
+    let Target { out, stride, keep, scale } = target;
+    // SAFETY: the caller vouches for the output; the assert in `Matrix::strided` keeps every read inside its slice.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -139,7 +168,7 @@ unsafe fn product_into(
             false,
             false,
             false,
-            compute.parallelism,
+            parallelism,
         );
     }
 }
@@ -154,7 +183,7 @@ pub(crate) fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, compute: Com
     let mut out: Vec<f32> = Vec::with_capacity(m * n);
     // SAFETY: `out` has room for m n values, none of which is read, and all of which are written before `set_len`.
     unsafe {
-        product_into(out.as_mut_ptr(), n, 0.0, scale, a, b, compute);
+        product_into(Target { out: out.as_mut_ptr(), stride: n, keep: 0.0, scale }, a, b, compute);
         out.set_len(m * n);
     }
     out

@@ -97,7 +97,11 @@ fn a_tokenizer_that_cannot_be_read_is_named() {
 #[test]
 fn a_mistake_in_a_preset_is_named_by_field_or_line() {
     let folder = Folder::with_finished_run();
-    let cases: [(&str, &str, &[&str]); 19] = [
+    let steep = "state = \"fresh\"\noptimizers = { muon = { momentum = 1.5 } }";
+    let decay = "curve-points = 3\noptimizers = { adamw = { weight-decay = 0.1 } }";
+    let in_stage = "pretrain.optimizers.adamw.weight-decay: found 0.1, expected it in pretrain.weight-decay";
+    let unknown = "curve-points = 3\noptimizers = { adamw = { beta3 = 0.1 } }";
+    let cases: [(&str, &str, &[&str]); 24] = [
         ("context = 32", "context = 32\ndepth = 3", &["unknown field `depth`", "line 15"]),
         ("context = 32", "context = \"long\"", &["invalid type", "line 14"]),
         ("context = 32", "context = -32", &["-32", "line 14"]),
@@ -110,6 +114,15 @@ fn a_mistake_in_a_preset_is_named_by_field_or_line() {
         ("rates = [1e-1]", "rates = [-1e-1]", &["rates of method sgd: found -0.1, expected a positive number"]),
         ("rates = [1e-1]", "rates = [inf]", &["rates of method sgd: found inf"]),
         ("lora-rank = 2", "lora-rank = 17", &["methods.lora-rank: found 17, expected 1 to the width, 16"]),
+        (
+            "lora-rank = 2",
+            "lora-rank = 2\nlora-alpha = 0.0",
+            &["methods.lora-alpha: found 0, expected a positive number"],
+        ),
+        ("rates = [1e-1]", "rates = [1e-1]\nlora-alpha = 3.0", &["methods.lora-alpha: found 3, expected none"]),
+        ("state = \"fresh\"", steep, &["finetune.optimizers.muon.momentum: found 1.5, expected a number in [0, 1)"]),
+        ("curve-points = 3", decay, &[in_stage]),
+        ("curve-points = 3", unknown, &["unknown field `beta3`", "line 25"]),
         ("seeds = 2", "seeds = 0", &["seeds: found 0, expected at least 1"]),
         ("tasks = [\"code\"]", "tasks = []", &["tasks: found none"]),
         ("tasks = [\"code\"]", "tasks = [\"poetry\"]", &["tasks: found poetry, expected one of code, math"]),

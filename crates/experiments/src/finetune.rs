@@ -189,7 +189,7 @@ impl Finetuning<'_> {
             task: self.start.task.name(),
             examples: self.start.task.fingerprint(),
             policy: format!("{:?}", self.method.policy(self.rate, &preset.finetune)),
-            lora: self.method.lora_rank.map(LoraConfig::all),
+            lora: self.method.lora(),
             evaluation: &preset.evaluation,
             method: &self.method.name,
             optimizer: self.method.optimizer.as_str(),
@@ -208,8 +208,8 @@ impl Finetuning<'_> {
         let preset = pretraining.preset;
         let stage = pretraining.finished(store)?;
         let mut network = load_checkpoint(&stage, preset, pretraining.data)?;
-        if let Some(rank) = self.method.lora_rank {
-            network.add_lora(&LoraConfig::all(rank), seeds::stream(pretraining.seed, "lora"))?;
+        if let Some(lora) = self.method.lora() {
+            network.add_lora(&lora, seeds::stream(pretraining.seed, "lora"))?;
         }
         let policy = self.method.policy(self.rate, &preset.finetune);
         let mut optimizer = Optimizer::new(network.parameters_mut(), &policy)?;

@@ -275,8 +275,8 @@ fn describe_policies(preset: &Preset, data: &TokenData, say: &impl Fn(&str)) -> 
     }
     for method in &preset.methods {
         let mut network = network.clone();
-        if let Some(rank) = method.lora_rank {
-            network.add_lora(&models::lora::LoraConfig::all(rank), 0)?;
+        if let Some(lora) = method.lora() {
+            network.add_lora(&lora, 0)?;
         }
         let policy = method.policy(method.rates[0], &preset.finetune);
         let others = method.rates.len() - 1;

@@ -309,7 +309,8 @@ impl OptimizerPreset {
         let policy = self.at(rate, steps).policy(training);
         match self.rest_rate {
             Some(_) => {
-                Policy { split: self.matrices, rest: OptimizerName::AdamW.rule(training.weight_decay), ..policy }
+                let rest = training.optimizers.rule(OptimizerName::AdamW, training.weight_decay);
+                Policy { split: self.matrices, rest, ..policy }
             }
             None => Policy { split: self.matrices, ..policy },
         }

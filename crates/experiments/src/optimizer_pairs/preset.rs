@@ -126,6 +126,7 @@ impl PairsPreset {
             name: optimizer.as_str().into(),
             optimizer,
             lora_rank: None,
+            lora_alpha: None,
             scope: None,
             rates: rates.to_vec(),
         };

@@ -1,16 +1,20 @@
 //! Presets: everything that decides a result, in one TOML file that a user can copy and edit.
 
+mod optimizers;
 mod validate;
 
 use std::path::Path;
 
-use models::optim::{AdamW, Muon, Policy, RuleConfig, Scope, Sgd};
+use models::lora::LoraConfig;
+use models::optim::{Policy, Scope};
 use models::schedule::Decay;
 use models::{Hardware, ModelConfig, Precision, Tokenizer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
+pub use optimizers::OptimizersPreset;
+use optimizers::is_default;
 pub(crate) use validate::{at_least, positive};
 
 /// The presets that come with the program: name and text.
@@ -70,22 +74,6 @@ impl OptimizerName {
             Self::Sgd => "sgd",
         }
     }
-
-    pub(crate) fn rule(self, weight_decay: f64) -> RuleConfig {
-        match self {
-            Self::AdamW => RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() }),
-            Self::Muon => RuleConfig::Muon(Muon { weight_decay, ..Muon::default() }),
-            Self::Sgd => RuleConfig::Sgd(Sgd { weight_decay, ..Sgd::default() }),
-        }
-    }
-
-    /// The rule of the parameters that are not hidden matrices.
-    fn rest(self, weight_decay: f64) -> RuleConfig {
-        match self {
-            Self::Muon => Self::AdamW.rule(weight_decay),
-            _ => self.rule(weight_decay),
-        }
-    }
 }
 
 /// The network's family.
@@ -142,16 +130,6 @@ pub struct CorpusPreset {
     pub code_bytes: Option<usize>,
 }
 
-fn is_f32(precision: &Precision) -> bool {
-    *precision == Precision::F32
-}
-
-impl CorpusPreset {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Pretraining, common to all checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -169,6 +147,9 @@ pub struct PretrainPreset {
     pub clip: f64,
     /// Decoupled weight decay of matrices and embeddings.
     pub weight_decay: f64,
+    /// The optimizers' other hyperparameters.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optimizers: OptimizersPreset,
     /// Points of the training curve at which the held-out loss is measured.
     pub curve_points: u64,
 }
@@ -208,6 +189,9 @@ pub struct FinetunePreset {
     pub clip: f64,
     /// Weight decay.
     pub weight_decay: f64,
+    /// As in pretraining, and apart from it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optimizers: OptimizersPreset,
     /// What full finetuning trains.
     pub scope: FinetuneScope,
     /// The optimizer's state at the start.
@@ -251,6 +235,9 @@ pub struct MethodPreset {
     /// The rank, for LoRA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora_rank: Option<usize>,
+    /// LoRA's alpha: the adapters' output is multiplied by alpha / rank. Twice the rank where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_alpha: Option<f64>,
     /// What this method trains, where it is not what the preset says: such a method is an ablation, left out of the verdicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<FinetuneScope>,
@@ -264,6 +251,12 @@ impl MethodPreset {
         self.scope.is_some()
     }
 
+    /// The adapters, for LoRA: on every linear map.
+    pub fn lora(&self) -> Option<LoraConfig> {
+        let config = LoraConfig::all(self.lora_rank?);
+        Some(LoraConfig { alpha: self.lora_alpha.unwrap_or(config.alpha), ..config })
+    }
+
     /// Which weights this method trains with which rule at a learning rate.
     pub fn policy(&self, rate: f64, finetune: &FinetunePreset) -> Policy {
         let decay = finetune.weight_decay;
@@ -275,9 +268,9 @@ impl MethodPreset {
         };
         Policy {
             scope,
-            hidden: self.optimizer.rule(decay),
+            hidden: finetune.optimizers.rule(self.optimizer, decay),
             hidden_rate: rate,
-            rest: self.optimizer.rest(decay),
+            rest: finetune.optimizers.rest(self.optimizer, decay),
             embedding_rate: rest_rate,
             vector_rate: rest_rate,
             split: None,
@@ -290,9 +283,9 @@ impl CheckpointPreset {
     pub fn policy(&self, pretrain: &PretrainPreset) -> Policy {
         Policy {
             scope: Scope::All,
-            hidden: self.optimizer.rule(pretrain.weight_decay),
+            hidden: pretrain.optimizers.rule(self.optimizer, pretrain.weight_decay),
             hidden_rate: self.hidden_rate,
-            rest: self.optimizer.rest(pretrain.weight_decay),
+            rest: pretrain.optimizers.rest(self.optimizer, pretrain.weight_decay),
             embedding_rate: self.embedding_rate,
             vector_rate: self.embedding_rate,
             split: None,
@@ -337,10 +330,10 @@ pub struct Preset {
     #[serde(default)]
     pub control_methods: Vec<String>,
     /// How much text.
-    #[serde(default, skip_serializing_if = "CorpusPreset::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub corpus: CorpusPreset,
     /// In which numbers products of matrices are computed, in both stages.
-    #[serde(default, skip_serializing_if = "is_f32")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub precision: Precision,
     /// Where networks are trained and measured: the command line's choice, no part of the file.
     #[serde(skip)]

@@ -29,11 +29,15 @@ impl Preset {
                     return Err(ExperimentError::value(field, format!("{rate} twice"), "distinct learning rates"));
                 }
             }
+            if let (None, Some(alpha)) = (method.lora_rank, method.lora_alpha) {
+                return Err(ExperimentError::value("methods.lora-alpha", alpha, "none where there is no lora-rank"));
+            }
             if let Some(rank) = method.lora_rank {
                 if rank == 0 || rank > self.model.width {
                     let expected = format!("1 to the width, {}", self.model.width);
                     return Err(ExperimentError::value("methods.lora-rank", rank, expected));
                 }
+                positive("methods.lora-alpha", method.lora_alpha.unwrap_or(1.0))?;
                 if method.optimizer != OptimizerName::AdamW {
                     let found = method.optimizer.as_str();
                     return Err(ExperimentError::value("methods.optimizer", found, "adamw for LoRA"));
@@ -80,6 +84,7 @@ impl Preset {
         share("finetune.warmup", finetune.warmup, true)?;
         share("evaluation.held-out", evaluation.held_out, false)?;
         not_negative("finetune.weight-decay", finetune.weight_decay)?;
+        finetune.optimizers.validate("finetune")?;
         cooldown("finetune", finetune.decay)
     }
 
@@ -135,6 +140,7 @@ impl PretrainPreset {
         positive(&format!("{name}.clip"), self.clip)?;
         share(&format!("{name}.warmup"), self.warmup, true)?;
         not_negative(&format!("{name}.weight-decay"), self.weight_decay)?;
+        self.optimizers.validate(name)?;
         cooldown(name, self.decay)
     }
 }

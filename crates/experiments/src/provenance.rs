@@ -2,19 +2,33 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Label and value of each line, for a report's section.
-pub fn lines(command: &str, seconds: f64) -> Vec<(String, String)> {
+use models::{Hardware, Precision};
+
+/// Label and value of each line, for a report's section; `arithmetic` says in which numbers and where, as [`arithmetic`] does.
+pub fn lines(command: &str, seconds: f64, arithmetic: String) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     vec![
         ("command".into(), command.into()),
         (
             "version".into(),
-            format!("{} {}, {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), env!("RUSTC_VERSION")),
+            format!(
+                "{} {}{}, {}",
+                env!("CARGO_PKG_NAME"),
+                env!("CARGO_PKG_VERSION"),
+                env!("COMMIT"),
+                env!("RUSTC_VERSION")
+            ),
         ),
-        ("hardware".into(), format!("{}, {cores} cores, f32 on the CPU", processor())),
+        ("hardware".into(), format!("{}, {cores} cores", processor())),
+        ("arithmetic".into(), arithmetic),
         ("date".into(), date()),
         ("time".into(), format!("{seconds:.0} s (of the last call; what was finished before is not in it)")),
     ]
+}
+
+/// The numbers of matrix products, and the processor or GPU that networks are trained on.
+pub(crate) fn arithmetic(precision: Precision, hardware: Hardware) -> String {
+    format!("products of matrices in {} on {hardware}", precision.as_str())
 }
 
 /// The processor's name, where the system tells it.
@@ -47,7 +61,22 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::civil_from_days;
+    use super::*;
+
+    #[test]
+    fn a_report_names_its_numbers_its_device_and_the_commit_of_the_program() {
+        let arithmetic = arithmetic(Precision::Bf16, Hardware::Cuda(1));
+        let lines = lines("tradeoff --out first", 3.2, arithmetic);
+        let of = |label: &str| lines.iter().find(|(name, _)| name == label).map(|(_, value)| value.as_str()).unwrap();
+        assert_eq!(of("arithmetic"), "products of matrices in bf16 on cuda:1");
+        assert!(of("version").ends_with(env!("RUSTC_VERSION")), "{}", of("version"));
+        // Nothing where the sources are in no repository.
+        if let Some(commit) = env!("COMMIT").strip_prefix(", commit ") {
+            let id = commit.trim_end_matches(" with changes");
+            assert!(id.len() >= 7 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
+            assert!(of("version").contains(commit), "{}", of("version"));
+        }
+    }
 
     #[test]
     fn dates_around_leap_days_are_right() {

@@ -14,6 +14,7 @@ use crate::grid::{Display, Grid, JobContext, JobError, JobId, Outcome};
 use crate::ngram::NGram;
 use crate::preset::{MethodPreset, OptimizerName, Preset};
 use crate::pretrain::{PretrainResult, Pretraining, held_out};
+use crate::provenance;
 use crate::stats::{Comparison, EndPoint, Pair, Results, TradeoffStatistics};
 use crate::store::{StageKey, StageState, Store, create_dir_all, write_atomic};
 use crate::tasks::TaskData;
@@ -72,6 +73,8 @@ pub(crate) struct Runs {
     pub(crate) finished: Finished,
     /// Which parameters went to which optimizer, for each checkpoint and method.
     pub(crate) policies: Vec<(String, Vec<String>)>,
+    /// In which numbers and where networks were trained, in words.
+    pub(crate) arithmetic: String,
     pub(crate) corpus: String,
 }
 
@@ -170,7 +173,8 @@ pub(crate) fn run_stages(options: &Options, store: &Store) -> Result<Runs> {
     ));
     let outcomes = grid.run(options.jobs, options.display)?;
 
-    let mut runs = Runs { policies, corpus: data.description.clone(), ..Runs::default() };
+    let arithmetic = provenance::arithmetic(preset.precision, preset.device);
+    let mut runs = Runs { policies, arithmetic, corpus: data.description.clone(), ..Runs::default() };
     for (kind, outcome) in kinds.into_iter().zip(outcomes) {
         match (kind, outcome.value) {
             (Kind::Pretraining(name, seed, key), Output::Pretrained(result)) => {

@@ -82,7 +82,7 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     if let Some(table) = exact_match(measured) {
         section.tables.push(table);
     }
-    section.provenance = provenance::lines(&options.command, measured.seconds);
+    section.provenance = provenance::lines(&options.command, measured.seconds, measured.runs.arithmetic.clone());
     section.provenance.push(("text".into(), measured.runs.corpus.clone()));
     for (label, lines) in &measured.runs.policies {
         section.provenance.push((label.clone(), lines.join("; ")));

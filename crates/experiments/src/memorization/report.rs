@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use models::Precision;
+
 use super::drawing;
 use super::preset::{Cell, Preset};
 use super::statistics::{MEMORISED, Reading, Statistics, steps_to};
@@ -86,7 +88,8 @@ pub(super) fn write(options: &Options, all: &[Setting], seconds: f64, folder: &P
         write_atomic(&folder.join(settings::EFFECTS), settings::csv(varied).as_bytes())?;
         section.tables.insert(0, settings::table(varied));
     }
-    section.provenance = provenance::lines(&options.command, seconds);
+    let arithmetic = provenance::arithmetic(Precision::F32, preset.device);
+    section.provenance = provenance::lines(&options.command, seconds, arithmetic);
     for optimizer in &preset.optimizers {
         if let Some(run) = reported.iter().find(|run| run.optimizer == optimizer.name) {
             section.provenance.push((display(optimizer.name.as_str()), run.result.policy.join("; ")));

@@ -55,7 +55,7 @@ pub(super) fn write(
         section.figures.push(FigureEntry { name: figure.name(), caption, data: Some(RESULTS.into()) });
     }
     section.tables.push(table(statistics, &tasks, &constant_answers(&with_answers)?));
-    section.provenance = provenance::lines(&options.command, seconds);
+    section.provenance = provenance::lines(&options.command, seconds, runs.arithmetic.clone());
     section.provenance.push(("text".into(), runs.corpus.clone()));
     for (label, lines) in &runs.policies {
         section.provenance.push((label.clone(), lines.join("; ")));

@@ -105,8 +105,7 @@ fn write_section(
         section.scorecard.push(row(finding));
     }
     section.tables = data.tables.iter().filter(|t| t.rows.len() <= 70).map(|t| shown(t, file(&t.name))).collect();
-    section.provenance = provenance::lines(&options.command, seconds);
-    section.provenance.push(("arithmetic".into(), "f64 on the CPU".into()));
+    section.provenance = provenance::lines(&options.command, seconds, "f64 on cpu".into());
     Ok(section.write(report)?)
 }
 

@@ -66,6 +66,21 @@ fn there_is_a_row_for_every_run_and_none_has_a_time_or_a_path() {
 }
 
 #[test]
+fn the_effects_of_every_seed_lie_beside_the_rows_they_come_from() {
+    let report = finished().out().join("report");
+    let read = |name: &str| fs::read_to_string(report.join(name)).unwrap();
+    let matched = read("matched.csv");
+    assert!(matched.starts_with("reading,task,checkpoint,level,method,seed,forgetting,missing\n"), "{matched}");
+    // 2 checkpoints, 3 levels, 4 methods, 2 seeds.
+    assert_eq!(matched.lines().filter(|line| line.starts_with("verdicts,code,")).count(), 2 * 3 * 4 * 2);
+    assert!(read("effects.csv").starts_with("reading,part,task,pair,control,comparison,level,seed,effect\n"));
+    let page = read("index.html");
+    for name in ["results.csv", "matched.csv", "effects.csv"] {
+        assert!(page.contains(name), "the page does not link {name}");
+    }
+}
+
+#[test]
 fn what_the_run_does_is_told_as_it_goes() {
     let folder = Folder::with_finished_run();
     let arguments = folder.tiny().into_iter().filter(|argument| argument != "--quiet");

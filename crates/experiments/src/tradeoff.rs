@@ -15,7 +15,7 @@ use crate::ngram::NGram;
 use crate::preset::{MethodPreset, OptimizerName, Preset};
 use crate::pretrain::{PretrainResult, Pretraining, held_out};
 use crate::provenance;
-use crate::stats::{Comparison, EndPoint, Pair, Results, TradeoffStatistics};
+use crate::stats::{Comparison, EndPoint, Pair, Results, TradeoffStatistics, csv};
 use crate::store::{StageKey, StageState, Store, create_dir_all, write_atomic};
 use crate::tasks::TaskData;
 use crate::tokens::{TextSource, TokenData};
@@ -122,8 +122,21 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
     let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
     let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
-    let csv = report.join("results.csv");
-    write_atomic(&csv, crate::stats::csv::write(&results).as_bytes())?;
+    let readings: Vec<(&str, &TradeoffStatistics)> = [
+        ("verdicts", Some(&statistics)),
+        ("the pair alone", controls.as_ref()),
+        ("hidden matrices only", ablation.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, of)| Some((name, of?)))
+    .collect();
+    for (name, text) in [
+        (tradeoff_report::RESULTS, csv::write(&results)),
+        (tradeoff_report::MATCHED, csv::write_matched(&readings)),
+        (tradeoff_report::EFFECTS, csv::write_effects(&readings)),
+    ] {
+        write_atomic(&report.join(name), text.as_bytes())?;
+    }
     let seconds = started.elapsed().as_secs_f64();
     let measured = Measured { results, statistics, ablation, controls, runs, seconds };
     tradeoff_report::write(options, &measured, &report)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::figures::{AlongRun, Consistency, Curve, Curves, Figure, Matched, Tradeoff, save};
+use crate::finished::FINISHED;
 use crate::pretrain::CheckpointMeasures;
 use crate::provenance;
 use crate::report::{FIGURES, FigureEntry, Report, Section, Table, TableRow, tables};
@@ -12,7 +13,12 @@ use crate::stats::names::display;
 use crate::stats::{MeanInterval, ScorecardRow};
 use crate::tradeoff::{Measured, Options};
 
-const RESULTS: &str = "results.csv";
+/// A row for each finetuning run, in the report's folder.
+pub(crate) const RESULTS: &str = "results.csv";
+/// Forgetting at matched learning of every seed, in the report's folder.
+pub(crate) const MATCHED: &str = "matched.csv";
+/// The effects of every seed, in the report's folder.
+pub(crate) const EFFECTS: &str = "effects.csv";
 
 /// Writes figures, section and page into `folder`; returns the page's path.
 pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Result<PathBuf> {
@@ -41,14 +47,14 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
     section.controls.extend(against_baselines(options, measured));
     section.controls.extend(loss_differences(options, measured));
     let along = along_runs(measured);
-    let mut add = |figure: &dyn Fn() -> Result<(String, String)>| -> Result<()> {
+    let mut add = |data: &str, figure: &dyn Fn() -> Result<(String, String)>| -> Result<()> {
         let (name, caption) = figure()?;
-        section.figures.push(FigureEntry { name, caption, data: Some(RESULTS.into()) });
+        section.figures.push(FigureEntry { name, caption, data: Some(data.into()) });
         Ok(())
     };
     let figures = folder.join(FIGURES);
     for task in results.tasks() {
-        add(&|| {
+        add(RESULTS, &|| {
             let caption = format!(
                 "Forgetting against learning on {}: a panel for each checkpoint, a colour for each method, a marker for each run, \
                  fronts thin for each seed and bold for their mean; {} seeds.",
@@ -58,16 +64,16 @@ pub(crate) fn write(options: &Options, measured: &Measured, folder: &Path) -> Re
             saved(&Tradeoff::new(results, statistics, &task, &along), &figures, caption)
         })?;
     }
-    add(&|| {
+    add(MATCHED, &|| {
         let caption = "Forgetting at matched learning: means over seeds with 95 % t intervals.";
         saved(&Matched::new(statistics), &figures, caption.into())
     })?;
-    add(&|| {
+    add(EFFECTS, &|| {
         let caption =
             "Consistency index: above zero, each checkpoint is better off with the optimizer that pretrained it.";
         saved(&Consistency::new(statistics), &figures, caption.into())
     })?;
-    add(&|| {
+    add(FINISHED, &|| {
         let curves =
             Curves::new("pretraining", "Pretraining: held-out loss", curves(measured), measured.runs.baselines.clone());
         let caption =

@@ -94,33 +94,33 @@ pub(crate) fn row(end: &EndPoint) -> String {
     )
 }
 
-/// The text of `matched.csv`: forgetting at matched learning, one line for each task, checkpoint,
-/// level, method and seed. A missing value is an empty field with the reason beside it.
-pub fn write_matched(statistics: &TradeoffStatistics) -> String {
-    let mut text = String::from("task,checkpoint,level,method,seed,forgetting,missing\n");
-    for cell in &statistics.table.cells {
+/// The text of `matched.csv`: forgetting at matched learning, one line for each reading, task, checkpoint,
+/// level, method and seed. A reading is a comparison of some of the runs, with its name. A missing value is an empty field with the reason beside it.
+pub fn write_matched(readings: &[(&str, &TradeoffStatistics)]) -> String {
+    let mut text = String::from("reading,task,checkpoint,level,method,seed,forgetting,missing\n");
+    for (reading, cell) in readings.iter().flat_map(|(name, s)| s.table.cells.iter().map(move |cell| (name, cell))) {
         let values = cell.values.iter().map(|&(seed, value)| (seed, format!("{value:?},")));
         let missing = cell.missing.iter().map(|(seed, reason)| (*seed, format!(",{reason}")));
         let mut lines: Vec<(u64, String)> = values.chain(missing).collect();
         lines.sort_by_key(|(seed, _)| *seed);
         let names = [&cell.task, &cell.checkpoint].map(|name| quote(name)).join(",");
         for (seed, outcome) in lines {
-            let _ = writeln!(text, "{names},{:?},{},{seed},{outcome}", cell.level, quote(&cell.method));
+            let _ = writeln!(text, "{reading},{names},{:?},{},{seed},{outcome}", cell.level, quote(&cell.method));
         }
     }
     text
 }
 
-/// The text of `effects.csv`: the effects behind the verdicts and controls, one line for each part,
+/// The text of `effects.csv`: the effects behind the verdicts and controls, one line for each reading (as in [`write_matched`]), part,
 /// task, pair, comparison, level and seed.
-pub fn write_effects(statistics: &TradeoffStatistics) -> String {
-    let mut text = String::from("part,task,pair,control,comparison,level,seed,effect\n");
-    for effect in &statistics.effects {
+pub fn write_effects(readings: &[(&str, &TradeoffStatistics)]) -> String {
+    let mut text = String::from("reading,part,task,pair,control,comparison,level,seed,effect\n");
+    for (reading, effect) in readings.iter().flat_map(|(name, s)| s.effects.iter().map(move |effect| (name, effect))) {
         let names = [&effect.part, &effect.task, &effect.pair].map(|name| quote(name)).join(",");
         for (seed, value) in &effect.samples {
             let _ = writeln!(
                 text,
-                "{names},{},{},{:?},{seed},{value:?}",
+                "{reading},{names},{},{},{:?},{seed},{value:?}",
                 effect.control,
                 quote(&effect.label),
                 effect.level
@@ -336,13 +336,13 @@ mod tests {
             sgd: Vec::new(),
         };
         let statistics = TradeoffStatistics::compute(&Results::from_rows(rows).unwrap(), &comparison);
-        let matched = write_matched(&statistics);
+        let matched = write_matched(&[("verdicts", &statistics)]);
         // Two checkpoints, three levels, two methods, two seeds, and the header.
         assert_eq!(matched.lines().count(), 2 * 3 * 2 * 2 + 1);
-        assert!(matched.contains("\ncode,adamw,0.5,adamw,7,0.25,\n"), "{matched}");
-        assert!(matched.contains("\ncode,adamw,0.5,adamw,8,,needs a lower learning rate\n"), "{matched}");
-        let effects = write_effects(&statistics);
-        assert!(effects.contains("\na,code,AdamW / Muon,false,Muon from AdamW,0.5,7,0.25\n"), "{effects}");
+        assert!(matched.contains("\nverdicts,code,adamw,0.5,adamw,7,0.25,\n"), "{matched}");
+        assert!(matched.contains("\nverdicts,code,adamw,0.5,adamw,8,,needs a lower learning rate\n"), "{matched}");
+        let effects = write_effects(&[("verdicts", &statistics)]);
+        assert!(effects.contains("\nverdicts,a,code,AdamW / Muon,false,Muon from AdamW,0.5,7,0.25\n"), "{effects}");
         assert_eq!(effects.lines().count(), 3 * 3 + 1);
     }
 

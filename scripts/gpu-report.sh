@@ -3,9 +3,9 @@
 # experiments' smoke preset on the GPU, and the speed of GPT-2 small beside PyTorch's.
 #
 # usage: scripts/gpu-report.sh FOLDER [--programs FOLDER] [--peer-python PYTHON --peer-script SCRIPT] [--peak-tflops N]
-#   --programs      where the programs built with `--features cuda` lie; target/release if not given
+#   --programs      where the programs built with `--features cuda` lie; target/release of the repository if not given
 #   --peer-python   a Python that can import torch, and
-#   --peer-script   the script that times PyTorch's step (docs/speed.md says what it takes)
+#   --peer-script   the script that times PyTorch's step (docs/gpu.md says what it takes)
 #   --peak-tflops   the GPU's peak of dense bf16 products in 10^12 operations a second; 989 (H100) if not given
 #
 # A step that fails is named at the end, and the exit code is 1; the others are run all the same.
@@ -13,7 +13,7 @@ set -uo pipefail
 
 out=${1:?usage: scripts/gpu-report.sh FOLDER [OPTIONS]}
 shift
-programs=target/release
+programs=$(dirname "${BASH_SOURCE[0]}")/../target/release
 peer=()
 peak=989
 while [[ $# -gt 0 ]]; do
@@ -30,6 +30,8 @@ while [[ $# -gt 0 ]]; do
 done
 mkdir -p "$out"
 failed=()
+# Where the toolkit puts compute-sanitizer, if it is on no path.
+PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
 
 # section NAME COMMAND...: its output goes to FOLDER/NAME.txt too.
 section() {
@@ -45,7 +47,8 @@ section parity "$programs/train-bench" parity
 section smoke "$programs/tradeoff" --preset smoke --device cuda --out "$out/smoke"
 section memorization "$programs/memorization" --preset smoke --device cuda --out "$out/smoke"
 section pairs "$programs/optimizer-pairs" --preset smoke --device cuda --out "$out/smoke"
-# The sanitizer runs the program some hundred times slower: a network of the smallest shape, in both kinds of attention.
+# The sanitizer runs the program some hundred times slower: a network of the smallest shape, in both kinds of attention; the networks of the comparison, which
+# have heads of all widths and a last tile that is not full, for two steps.
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck initcheck; do
         for precision in f32 bf16; do
@@ -53,11 +56,16 @@ if command -v compute-sanitizer >/dev/null; then
                 "$programs/train-bench" step tiny muon "$precision" --device cuda --batch 2
         done
     done
+    for tool in memcheck initcheck; do
+        section "sanitizer-$tool-parity" compute-sanitizer --tool "$tool" --error-exitcode 1 "$programs/train-bench" parity --steps 2
+    done
 else
     echo 'error: compute-sanitizer is not installed' | tee "$out/sanitizer.txt"
     failed+=(sanitizer)
 fi
 section speed "$programs/train-bench" "${peer[@]}" --csv "$out/speed.csv" gpu --peak-tflops "$peak"
+# Half a million tokens a step, where Muon's update is spread over sixteen parts.
+section speed-large-step "$programs/train-bench" --csv "$out/speed-large-step.csv" gpu --peak-tflops "$peak" --batch 512 --micro-batch 32 --precisions bf16
 
 if [[ ${#failed[@]} -gt 0 ]]; then
     printf '=== failed: %s\n' "${failed[*]}"

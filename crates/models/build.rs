@@ -76,7 +76,11 @@ fn compute_capability() -> String {
 }
 
 fn ptx() -> Result<(), String> {
-    let architecture = format!("-arch=compute_{}", compute_capability());
+    let capability = compute_capability();
+    if capability.parse::<u32>().is_ok_and(|number| number < 80) {
+        return Err(format!("CUDA_COMPUTE_CAP: found {capability}, expected at least 80, the first with bf16"));
+    }
+    let architecture = format!("-arch=compute_{capability}");
     for source in sources()? {
         let target = out_folder().join(source.file_name().unwrap_or_default()).with_extension("ptx");
         let options = ["--ptx", "-O3", "-std=c++17", &architecture];

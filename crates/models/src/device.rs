@@ -113,8 +113,20 @@ fn open_gpu(ordinal: usize) -> Result<Device> {
     // SAFETY: nothing here uses a second stream, so that no event has to order two.
     unsafe { device.as_cuda_device()?.disable_event_tracking() };
     pool::keep_freed_memory(device.as_cuda_device()?)?;
+    add_up_in_f32(device.as_cuda_device()?)?;
     open.insert(ordinal, device.clone());
     Ok(device)
+}
+
+/// Products with a bf16 result add up parts of a sum in f32 too, which cuBLAS otherwise may not.
+#[cfg(feature = "cuda")]
+fn add_up_in_f32(device: &candle_core::CudaDevice) -> Result<()> {
+    use candle_core::cuda_backend::cudarc::cublas::sys;
+
+    let mode = sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    // SAFETY: the handle is the device's own and alive.
+    let status = unsafe { sys::cublasSetMathMode(*device.cublas_handle().handle(), mode) };
+    Ok(status.result().map_err(candle_core::Error::wrap)?)
 }
 
 /// The pool that a GPU's tensors come from.

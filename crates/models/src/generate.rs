@@ -50,7 +50,7 @@ pub fn greedy(model: &Transformer, prompts: &[Vec<u32>], end: u32, limit: usize)
     Ok(answers)
 }
 
-/// The most probable next token of each sequence; the lower one of equals.
+/// The most probable next token of each sequence; on a processor the lower one of equals.
 fn next_tokens(model: &Transformer, active: &[(usize, Vec<u32>)]) -> Result<Vec<u32>> {
     let time = active.iter().map(|(_, s)| s.len()).max().unwrap_or(0);
     let mut ids = Vec::with_capacity(active.len() * time);

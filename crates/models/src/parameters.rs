@@ -5,6 +5,7 @@
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::ops::Sum;
 use crate::{Error, Precision, Result};
 
 /// The parts of a block.
@@ -210,15 +211,20 @@ impl Gradients {
     /// # Errors
     /// If a gradient is not a contiguous `f32` tensor.
     pub fn norm(&self) -> Result<f64> {
+        Ok(self.sum_of_squares()?.value()?.sqrt())
+    }
+
+    /// The square of the norm; on a GPU only who reads it waits for it.
+    pub(crate) fn sum_of_squares(&self) -> Result<Sum> {
         #[cfg(kernels)]
         if self.list.iter().flatten().any(crate::ops::cuda::is_gpu) {
-            return Ok(crate::ops::cuda::sum_of_squares(self.list.iter().flatten())?.value()?.sqrt());
+            return Ok(crate::ops::cuda::sum_of_squares(self.list.iter().flatten())?);
         }
         let mut sum = 0.0;
         for gradient in self.list.iter().flatten() {
             sum += crate::ops::sum_of_squares(&crate::ops::values(gradient)?);
         }
-        Ok(sum.sqrt())
+        Ok(Sum::Known(sum))
     }
 
     /// Scales the gradients so that their common norm is at most `limit`, as PyTorch's `clip_grad_norm_`, and returns the norm before.
@@ -227,12 +233,18 @@ impl Gradients {
     /// If a gradient is not a contiguous `f32` tensor.
     pub fn clip(&mut self, limit: f64) -> Result<f64> {
         let norm = self.norm()?;
+        self.clip_from(norm, limit)?;
+        Ok(norm)
+    }
+
+    /// [`clip`](Self::clip) where the norm is known already.
+    pub(crate) fn clip_from(&mut self, norm: f64, limit: f64) -> Result<()> {
         let factor = limit / (norm + 1e-6);
         if factor < 1.0 {
             for gradient in self.list.iter_mut().flatten() {
                 *gradient = (&*gradient * factor)?;
             }
         }
-        Ok(norm)
+        Ok(())
     }
 }

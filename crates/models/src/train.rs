@@ -51,14 +51,15 @@ pub fn train_step(
         }
     }
     let mut gradients = total.ok_or(Error::NoTargets)?;
-    let gradient_norm = match clip {
-        Some(limit) => gradients.clip(limit)?,
-        None => gradients.norm()?,
-    };
-    // A GPU is waited for here and nowhere else in a step.
+    let squares = gradients.sum_of_squares()?;
+    // A GPU is waited for here, at the first number that is read; the others are there by then.
     let mut sum = 0.0;
     for loss in &losses {
         sum += loss.read()?.sum;
+    }
+    let gradient_norm = squares.value()?.sqrt();
+    if let Some(limit) = clip {
+        gradients.clip_from(gradient_norm, limit)?;
     }
     let report = StepReport { loss: sum * scale, gradient_norm };
     if report.is_finite() {

@@ -68,12 +68,18 @@ enum Task {
         /// Sequences in place of the network's own number
         #[arg(long, value_name = "N")]
         batch: Option<NonZeroUsize>,
+        /// Sequences that go through the network at a time [default: all]
+        #[arg(long, value_name = "N")]
+        micro_batch: Option<NonZeroUsize>,
     },
     /// Compare a GPU with the processor: logits, gradients, and losses of short trainings
     Parity {
         /// The GPU: cuda or cuda:N
         #[arg(long, default_value = "cuda", value_name = "DEVICE")]
         device: Hardware,
+        /// Steps of a training
+        #[arg(long, default_value = "50", value_name = "N")]
+        steps: u64,
     },
     /// Time GPT-2 small at context 1024 on a GPU, beside PyTorch if --peer-python and --peer-script are given
     Gpu {
@@ -83,6 +89,9 @@ enum Task {
         /// Sequences of a step
         #[arg(long, default_value = "32", value_name = "N")]
         batch: NonZeroUsize,
+        /// Sequences that go through the network at a time [default: all]; PyTorch is measured only where all do
+        #[arg(long, value_name = "N")]
+        micro_batch: Option<NonZeroUsize>,
         /// In which numbers products are computed, comma-separated
         #[arg(long, value_delimiter = ',', value_enum, default_values = ["bf16", "tf32"])]
         precisions: Vec<PrecisionFlag>,
@@ -95,18 +104,20 @@ enum Task {
 fn bench(flags: Flags) -> Result<()> {
     match flags.command {
         Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision.into())?),
-        Some(Task::Step { shape, optimizer, precision, device, batch }) => {
+        Some(Task::Step { shape, optimizer, precision, device, batch, micro_batch }) => {
             let shape = Shape::find("shape", &shape)?;
             let shape = Shape { batch: batch.map_or(shape.batch, NonZeroUsize::get), ..shape };
-            let measured = measure(&shape, optimizer, precision.into(), device)?;
+            let micro_batch = micro_batch.map_or(shape.batch, NonZeroUsize::get);
+            let measured = measure(&shape, optimizer, precision.into(), device, micro_batch)?;
             println!("{}", serde_json::json!(measured));
         }
-        Some(Task::Parity { device }) => print!("{}", parity(device)?),
-        Some(Task::Gpu { device, batch, precisions, peak_tflops }) => {
+        Some(Task::Parity { device, steps }) => print!("{}", parity(device, steps)?),
+        Some(Task::Gpu { device, batch, micro_batch, precisions, peak_tflops }) => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });
             let options = GpuOptions {
                 device,
                 batch: batch.get(),
+                micro_batch: micro_batch.unwrap_or(batch).get(),
                 optimizers: flags.optimizers,
                 precisions: precisions.into_iter().map(Into::into).collect(),
                 peak_tflops,

@@ -17,6 +17,8 @@ pub struct GpuOptions {
     pub device: Hardware,
     /// Sequences of 1024 tokens in a step.
     pub batch: usize,
+    /// How many of them go through the network at a time; PyTorch is measured only if all do.
+    pub micro_batch: usize,
     /// The optimizers.
     pub optimizers: Vec<BenchOptimizer>,
     /// The precisions of our products.
@@ -32,27 +34,38 @@ pub struct GpuOptions {
 /// Measures, each in a process of its own, and returns a Markdown table.
 ///
 /// # Errors
-/// If a process cannot be started or fails.
+/// [`ExperimentError::Value`] with the table if one of them failed; the others are in the table and in the CSV all the same.
 pub fn gpu(options: &GpuOptions) -> Result<String> {
     let shape = Shape { batch: options.batch, ..Shape::find("shape", "gpt2-small-1024")? };
     let mut rows = Vec::new();
     for &optimizer in &options.optimizers {
         for &precision in &options.precisions {
             let name = format!("ours, {}", precision.as_str());
-            rows.push((name, optimizer, own(&shape, optimizer, precision, options.device)?));
+            rows.push((name, optimizer, own(&shape, optimizer, precision, options)));
         }
-        if let Some(peer) = &options.peer {
+        if let Some(peer) = options.peer.as_ref().filter(|_| options.micro_batch >= options.batch) {
             for mode in [Mode::Bf16, Mode::CompiledBf16] {
-                let (measured, version) = peer.measure(&shape, optimizer, mode, options.device)?;
-                rows.push((format!("{} ({version})", mode.name()), optimizer, measured));
+                rows.push(match peer.measure(&shape, optimizer, mode, options.device) {
+                    Ok((measured, version)) => (format!("{} ({version})", mode.name()), optimizer, Ok(measured)),
+                    Err(error) => (mode.name().into(), optimizer, Err(error)),
+                });
             }
         }
     }
     let mut table = String::from(
-        "| program | optimizer | step, ms | tokens/s | MFU | peak memory, GB | loss |\n|---|---|---|---|---|---|---|\n",
+        "| program | optimizer | step, ms | tokens/s | share of the bf16 peak | peak memory, GB | loss |\n|---|---|---|---|---|---|---|\n",
     );
-    let mut csv = String::from("program,optimizer,step_ms,tokens_per_s,mfu,peak_bytes,loss\n");
-    for (name, optimizer, Measurement { step_ms, peak_bytes, loss }) in rows {
+    let mut csv = String::from("program,optimizer,step_ms,tokens_per_s,share_of_bf16_peak,peak_bytes,loss\n");
+    let mut failed = false;
+    for (name, optimizer, measured) in rows {
+        let Measurement { step_ms, peak_bytes, loss } = match measured {
+            Ok(measured) => measured,
+            Err(error) => {
+                failed = true;
+                let _ = writeln!(table, "| {name} | {} | failed: {error} | | | | |", optimizer.as_str());
+                continue;
+            }
+        };
         let seconds = step_ms / 1e3;
         let tokens = shape.tokens() as f64 / seconds;
         let mfu = shape.flops() / seconds / (options.peak_tflops * 1e12);
@@ -69,16 +82,20 @@ pub fn gpu(options: &GpuOptions) -> Result<String> {
     if let Some(path) = &options.csv {
         crate::store::write_atomic(path, csv.as_bytes())?;
     }
-    Ok(table)
+    match failed {
+        false => Ok(table),
+        true => Err(ExperimentError::value("gpu", table, "every measurement")),
+    }
 }
 
 /// One measurement of ours, by this program in a process of its own.
-fn own(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, device: Hardware) -> Result<Measurement> {
+fn own(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, options: &GpuOptions) -> Result<Measurement> {
     let program =
         std::env::current_exe().map_err(|source| ExperimentError::ReadFile { path: "train-bench".into(), source })?;
     let mut command = Command::new(&program);
-    command.args(["step", shape.name, optimizer.as_str(), precision.as_str(), "--device", &device.to_string()]);
-    command.args(["--batch", &shape.batch.to_string()]);
+    command.args(["step", shape.name, optimizer.as_str(), precision.as_str()]);
+    command.args(["--device", &options.device.to_string(), "--batch", &shape.batch.to_string()]);
+    command.args(["--micro-batch", &options.micro_batch.to_string()]);
     let output = command.output().map_err(|source| ExperimentError::ReadFile { path: program, source })?;
     let (errors, text) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     let failed = || errors.lines().last().unwrap_or("another output").to_string();

@@ -49,6 +49,8 @@ struct Line {
     torch: String,
     step_ms: f64,
     loss: f64,
+    /// Peak of a GPU's memory, if the script tells it: `torch.cuda.max_memory_allocated()`.
+    peak_bytes: Option<u64>,
 }
 
 impl Peer {
@@ -94,15 +96,19 @@ impl Peer {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(failed(errors.lines().last().unwrap_or("an error without a message").into()));
         }
-        parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| failed("other output".into()))
+        parse(&String::from_utf8_lossy(&output.stdout), device).ok_or_else(|| failed("other output".into()))
     }
 }
 
-/// The measurement in the script's output, and PyTorch's version.
-fn parse(output: &str) -> Option<(Measurement, String)> {
+/// The measurement in the script's output, and PyTorch's version. The memory is that of `device`.
+fn parse(output: &str, device: Hardware) -> Option<(Measurement, String)> {
     let line: Line = output.lines().find_map(|line| serde_json::from_str(line).ok())?;
     let kilobytes: Option<u64> = output.lines().last().and_then(|line| line.trim().parse().ok());
-    Some((Measurement { step_ms: line.step_ms, peak_bytes: kilobytes.map(|k| k << 10), loss: line.loss }, line.torch))
+    let peak_bytes = match device {
+        Hardware::Cpu => kilobytes.map(|k| k << 10),
+        Hardware::Cuda(_) => line.peak_bytes,
+    };
+    Some((Measurement { step_ms: line.step_ms, peak_bytes, loss: line.loss }, line.torch))
 }
 
 #[cfg(test)]
@@ -111,10 +117,18 @@ mod tests {
 
     #[test]
     fn the_scripts_line_is_found_among_others() {
-        let (found, version) =
-            parse("a warning\n{\"torch\": \"2.15.0\", \"step_ms\": 195.3, \"loss\": 5.2}\n512000\n").unwrap();
+        let output = "a warning\n{\"torch\": \"2.15.0\", \"step_ms\": 195.3, \"loss\": 5.2}\n512000\n";
+        let (found, version) = parse(output, Hardware::Cpu).unwrap();
         assert_eq!((found.step_ms, found.peak_bytes, version.as_str()), (195.3, Some(512_000 << 10), "2.15.0"));
-        assert!(parse("no measurement\n").is_none());
+        assert!(parse("no measurement\n", Hardware::Cpu).is_none());
+    }
+
+    #[test]
+    fn the_memory_of_the_process_is_never_taken_for_a_gpus() {
+        let peak = |output: &str| parse(output, Hardware::Cuda(0)).unwrap().0.peak_bytes;
+        assert_eq!(peak("{\"torch\": \"2.15.0\", \"step_ms\": 1.0, \"loss\": 5.2}\n512000\n"), None);
+        let told = "{\"torch\": \"2.15.0\", \"step_ms\": 1.0, \"loss\": 5.2, \"peak_bytes\": 77}\n512000\n";
+        assert_eq!(peak(told), Some(77));
     }
 
     #[test]

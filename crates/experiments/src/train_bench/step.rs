@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{BenchOptimizer, Measurement, Shape};
 use crate::error::Result;
 
-/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, and the peak memory of this process or of the GPU.
+/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, `micro_batch` sequences at a time, and the peak memory of this
+/// process or of the GPU.
 ///
 /// # Errors
 /// If a shape is impossible or the threads cannot be started.
@@ -20,16 +21,23 @@ pub fn measure(
     optimizer: BenchOptimizer,
     precision: Precision,
     hardware: Hardware,
+    micro_batch: usize,
 ) -> Result<Measurement> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(shape.threads).build()?;
     let device = hardware.open()?;
-    let (step_ms, loss) = pool.install(|| times(shape, optimizer, precision, &device))?;
+    let (step_ms, loss) = pool.install(|| times(shape, optimizer, precision, &device, micro_batch))?;
     let peak_bytes = gpu_memory(&device)?.map(|memory| memory.peak).or_else(peak_memory);
     Ok(Measurement { step_ms, peak_bytes, loss })
 }
 
 /// The median time of a step, and the loss before the last.
-fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, device: &Device) -> Result<(f64, f64)> {
+fn times(
+    shape: &Shape,
+    optimizer: BenchOptimizer,
+    precision: Precision,
+    device: &Device,
+    micro_batch: usize,
+) -> Result<(f64, f64)> {
     let config = ModelConfig::gpt2(shape.vocabulary, shape.context, shape.layers, shape.width, shape.heads);
     let adamw = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
     let hidden = match optimizer {
@@ -44,11 +52,11 @@ fn times(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, device:
     let mut draw = || rng.random_range(0..shape.vocabulary as u32);
     let ids: Vec<u32> = (0..shape.tokens()).map(|_| draw()).collect();
     let targets = (0..shape.tokens()).map(|_| draw()).collect();
-    let batch = [Batch::new(ids, targets, shape.context)?];
+    let parts = Batch::new(ids, targets, shape.context)?.split(micro_batch);
     let (mut milliseconds, mut loss) = (Vec::new(), f64::NAN);
     for step in 0..shape.warmup + shape.steps {
         let start = Instant::now();
-        loss = train_step(&mut model, &mut state, &batch, Some(1.0), 1.0)?.loss;
+        loss = train_step(&mut model, &mut state, &parts, Some(1.0), 1.0)?.loss;
         if step >= shape.warmup {
             milliseconds.push(1e3 * start.elapsed().as_secs_f64());
         }
@@ -119,7 +127,7 @@ mod tests {
             warmup: 1,
             ..super::super::SHAPES[0]
         };
-        let measured = measure(&shape, BenchOptimizer::Muon, Precision::Bf16, Hardware::Cpu).unwrap();
+        let measured = measure(&shape, BenchOptimizer::Muon, Precision::Bf16, Hardware::Cpu, shape.batch).unwrap();
         assert!(measured.step_ms > 0.0 && measured.loss.is_finite());
         assert!(product_speed(1, Precision::F32).unwrap() > 1e8);
     }

@@ -34,6 +34,9 @@ impl Sum {
     pub fn value(&self) -> Result<f64> {
         match self {
             Self::Known(sum) => Ok(*sum),
+            #[cfg(kernels)]
+            Self::Pending(sum) => super::cuda::read_number(sum),
+            #[cfg(not(kernels))]
             Self::Pending(sum) => sum.reshape(())?.to_scalar(),
         }
     }

@@ -194,3 +194,26 @@ fn greedy_decoding_gives_the_tokens_of_the_cpu_in_f32() {
     let [expected, found] = both(|| generate::greedy(&model, &prompts, 0, 8).unwrap());
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_view_at_an_odd_address_is_read_as_it_is() {
+    let mut random = Random::new(4);
+    let (all, gain) = (random.tensor(&[5, 33]), random.tensor(&[33]));
+    // 33 numbers in: 4 bytes behind a multiple of 16.
+    let view = all.narrow(0, 1, 4).unwrap();
+    let [expected, found] = both(|| ops::rms_norm(&view, &gain, 1e-5, Precision::F32).unwrap().0);
+    assert_close("a view", &found, &expected, 1e-6);
+}
+
+#[test]
+fn a_logit_that_is_no_number_makes_a_loss_that_is_none() {
+    // Fewer columns than threads, so that a thread sees nothing but the broken one; it is no target.
+    for broken in [0, 39] {
+        let mut weight = Random::new(6).tensor(&[40, 4]).to_vec2::<f32>().unwrap();
+        weight[broken] = vec![f32::NAN; 4];
+        let weight = Tensor::new(weight, &candle_core::Device::Cpu).unwrap();
+        let hidden = Random::new(5).tensor(&[8, 4]);
+        let sum = || ops::head_loss(&hidden, &weight, &[3; 8], None, Precision::F32).unwrap().sum.value().unwrap();
+        assert!(both(sum).iter().all(|loss| loss.is_nan()));
+    }
+}

@@ -69,6 +69,24 @@ pub(super) fn write_address(tensor: &Tensor) -> Result<u64> {
     read_address(tensor)
 }
 
+/// The number of a tensor `[1]` of `f64`, after all work before it. (A copy to the host's ordinary memory is not promised to wait for itself.)
+pub(crate) fn read_number(tensor: &Tensor) -> Result<f64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cuda(storage) = &*storage else {
+        return Err(Error::Msg("found a number on the CPU, expected it on a GPU".into()));
+    };
+    let CudaStorageSlice::F64(values) = &storage.slice else {
+        return Err(Error::Msg(format!("found a number of {:?}, expected F64", tensor.dtype())));
+    };
+    let stream = storage.device.cuda_stream();
+    let mut number = [0.0];
+    stream
+        .memcpy_dtoh(&values.slice(layout.start_offset()..=layout.start_offset()), &mut number)
+        .map_err(Error::wrap)?;
+    stream.synchronize().map_err(Error::wrap)?;
+    Ok(number[0])
+}
+
 pub(super) fn uninitialised(shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
     // SAFETY: the kernel that the caller launches next writes every value before another reads it.
     let storage = unsafe { device.as_cuda_device()?.alloc_uninit(shape, dtype)? };

@@ -80,6 +80,10 @@ pub(super) fn write_address(tensor: &Tensor) -> Result<u64> {
     Ok(address.0.get())
 }
 
+pub(crate) fn read_number(tensor: &Tensor) -> Result<f64> {
+    tensor.reshape(())?.to_scalar()
+}
+
 pub(super) fn uninitialised(shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
     Tensor::full(f32::NAN, shape, device)?.to_dtype(dtype)
 }

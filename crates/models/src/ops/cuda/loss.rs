@@ -58,11 +58,11 @@ pub(in crate::ops) fn head_loss(
         }
     };
     let kernel = format!("softmax_loss_{}", suffix(kind));
+    let target_ids = upload(targets, device)?;
     for first in (0..tokens).step_by(rows) {
         let count = rows.min(tokens - first);
         let chunk = Source::new(&h.tensor.narrow(0, first, count)?)?;
         product(Factor::new(&chunk)?, Factor::new(&w)?.t(), (logits_target, DType::F32), [0.0, 1.0], precision)?;
-        let chunk_targets = upload(&targets[first..first + count], device)?;
         let at = |target: Target, row: usize, size: usize| Target(target.0 + (row * size) as u64);
         let (d_logits_target, scale) = match &gradients {
             Some((backward, _, target, ..)) => (*target, backward.scale),
@@ -75,7 +75,7 @@ pub(in crate::ops) fn head_loss(
             at(losses_target, first, DType::F32.size_in_bytes()),
             d_logits_target,
             &logits,
-            &chunk_targets,
+            at(Target(target_ids.address), first, DType::U32.size_in_bytes()),
             size(vocabulary)?,
             size(stride)?,
             scale,

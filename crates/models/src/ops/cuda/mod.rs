@@ -33,7 +33,7 @@ use candle_core::{DType, Device, Error, Result, Shape, Tensor};
 
 pub(super) use activation::{gelu, gelu_backward, scaled_add, swiglu, swiglu_backward};
 pub(super) use attention::{causal_attention, causal_attention_backward};
-pub(crate) use backend::is_gpu;
+pub(crate) use backend::{is_gpu, read_number};
 pub(super) use embedding::{add_rows, embed, position_gradient, rotate};
 #[cfg(feature = "cuda-emulation")]
 pub use emulated::emulate;
@@ -139,9 +139,13 @@ impl Source {
         if address % 16 == 0 {
             return Ok(Self { tensor, address });
         }
-        let tensor = tensor.copy()?;
+        // Memory of its own begins at such an address.
+        let tensor = tensor.force_contiguous()?;
         let address = backend::read_address(&tensor)?;
-        Ok(Self { tensor, address })
+        match address % 16 {
+            0 => Ok(Self { tensor, address }),
+            _ => Err(Error::Msg(format!("a tensor's address: found {address:#x}, expected a multiple of 16"))),
+        }
     }
 
     /// The tensor in `dtype`, converted if it has another.

@@ -27,7 +27,8 @@ __device__ void softmax_loss(float* losses, T* d_logits, const float* logits, co
         sum += expf(x - top);
     }
     const float warp_top = warp_max(top);
-    sum = warp_sum(top == -INFINITY ? 0.0f : sum * expf(top - warp_top));
+    // A thread without columns has nothing to scale; one whose only numbers are NaN has no top either, and its sum must not be lost.
+    sum = warp_sum(sum == 0.0f ? 0.0f : sum * expf(top - warp_top));
     if (threadIdx.x % 32 == 0) {
         tops[threadIdx.x / 32] = warp_top;
         sums[threadIdx.x / 32] = sum;
@@ -37,7 +38,7 @@ __device__ void softmax_loss(float* losses, T* d_logits, const float* logits, co
     for (unsigned warp = 0; warp < blockDim.x / 32; warp++) top = fmaxf(top, tops[warp]);
     float total = 0.0f;
     for (unsigned warp = 0; warp < blockDim.x / 32; warp++) {
-        if (tops[warp] != -INFINITY) total += sums[warp] * expf(tops[warp] - top);
+        if (sums[warp] != 0.0f) total += sums[warp] * expf(tops[warp] - top);
     }
     if (threadIdx.x == 0) losses[blockIdx.x] = (top - chosen) + logf(total);
     if (!d_row) return;

@@ -122,7 +122,7 @@ fn a_mistake_in_a_preset_is_named_by_field_or_line() {
         ("rates = [1e-1]", "rates = [1e-1]\nlora-alpha = 3.0", &["methods.lora-alpha: found 3, expected none"]),
         ("state = \"fresh\"", steep, &["finetune.optimizers.muon.momentum: found 1.5, expected a number in [0, 1)"]),
         ("curve-points = 3", decay, &[in_stage]),
-        ("curve-points = 3", unknown, &["unknown field `beta3`", "line 25"]),
+        ("curve-points = 3", unknown, &["unknown field `beta3`", "line 26"]),
         ("seeds = 2", "seeds = 0", &["seeds: found 0, expected at least 1"]),
         ("tasks = [\"code\"]", "tasks = []", &["tasks: found none"]),
         ("tasks = [\"code\"]", "tasks = [\"poetry\"]", &["tasks: found poetry, expected one of code, math"]),

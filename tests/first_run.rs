@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::SystemTime;
 
 use super::common::{self, Finished, Folder, finished, tradeoff};
@@ -78,6 +79,34 @@ fn the_effects_of_every_seed_lie_beside_the_rows_they_come_from() {
     for name in ["results.csv", "matched.csv", "effects.csv"] {
         assert!(page.contains(name), "the page does not link {name}");
     }
+}
+
+#[test]
+fn tensorboard_gets_the_curves_of_every_training_in_a_folder_that_says_which() {
+    let folder = Folder::with_finished_run();
+    let export = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_export-tensorboard"));
+        Finished::of(command.arg("--out").arg(folder.out())).success()
+    };
+    let target = folder.out().join("tensorboard");
+    assert_eq!(export().trim(), target.display().to_string());
+    let written = common::files(&target);
+    // 2 seeds with 2 checkpoints, each finetuned at 6 rates.
+    assert_eq!(written.len(), 2 * 2 * (1 + 6), "{:?}", written.keys());
+    let holds = |content: &[u8], what: &str| content.windows(what.len()).any(|window| window == what.as_bytes());
+    for (start, tags) in [
+        ("pretrain/muon/seed-1-", vec!["loss/training", "gradient norm", "loss/held-out text"]),
+        ("finetune/code/adamw-to-lora-2/rate-0.01/seed-0-", vec!["loss/training", "loss/held-out task"]),
+    ] {
+        let found: Vec<_> = written.iter().filter(|(name, _)| name.starts_with(start)).collect();
+        let [(name, content)] = found[..] else { panic!("{start}: {found:?}") };
+        assert!(name.ends_with("/events.out.tfevents.0"), "{name}");
+        assert!(tags.iter().all(|tag| holds(content, tag)), "{name} lacks one of {tags:?}");
+    }
+    export();
+    common::assert_same_files(&common::files(&target), &written);
+    let nothing = Finished::of(Command::new(env!("CARGO_BIN_EXE_export-tensorboard")).args(["--out", "/nowhere"]));
+    assert!(nothing.stderr.contains("/nowhere/runs"), "{}", nothing.stderr);
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub mod seeds;
 pub mod stats;
 pub mod store;
 pub mod tasks;
+pub mod tensorboard;
 pub mod theory_figures;
 pub mod tokens;
 pub mod tradeoff;

@@ -231,7 +231,9 @@ impl Optimizer {
         let line = |group: &Group| {
             let count: usize = group.members.iter().map(|&id| parameters.value(id).elem_count()).sum();
             let (name, rule, rate) = (group.name, &group.rule, group.learning_rate);
-            format!("{name}: {} tensors, {count} numbers, learning rate {rate}, {rule:?}", group.members.len())
+            let tensors = group.members.len();
+            let plural = if tensors == 1 { "" } else { "s" };
+            format!("{name}: {tensors} tensor{plural}, {count} numbers, learning rate {rate}, {rule:?}")
         };
         self.groups.iter().map(line).collect()
     }

@@ -1,0 +1,31 @@
+//! A run store's trainings for TensorBoard.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use experiments::cli::{finish, parse};
+use experiments::error::Result;
+use experiments::tensorboard::export;
+
+/// Write the metrics of every training in a run store as files that TensorBoard opens: `tensorboard --logdir OUT/tensorboard`. Ends with the folder.
+///
+/// Trainings that go on are included, as far as they are: run it again to see more.
+#[derive(Parser)]
+#[command(version)]
+struct Flags {
+    /// Folder of the run store: the --out of an experiment
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    out: PathBuf,
+}
+
+fn execute(flags: Flags) -> Result<()> {
+    let (folder, trainings) = export(&flags.out)?;
+    experiments::console::say(&format!("{trainings} trainings"));
+    println!("{}", folder.display());
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    finish(execute(parse::<Flags>()))
+}

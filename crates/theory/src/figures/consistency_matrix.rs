@@ -219,10 +219,13 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
             unit: "log ratio of forgetting".into(),
             samples: result.log_consistency(Rule::Adam, Rule::Muon),
         });
-        for (checkpoint, other) in [(Rule::Adam, Rule::Muon), (Rule::Muon, Rule::Adam)] {
+        for (checkpoint, other, statement) in [
+            (Rule::Adam, Rule::Muon, "From Adam's checkpoint Adam forgets less than Muon"),
+            (Rule::Muon, Rule::Adam, "From Muon's checkpoint Muon forgets less than Adam"),
+        ] {
             findings.push(Finding {
                 claim: "C3".into(),
-                statement: format!("From {checkpoint}'s checkpoint {checkpoint} forgets less than {other}"),
+                statement: statement.into(),
                 setting: name.clone(),
                 unit: "log ratio of forgetting".into(),
                 samples: result.log_ratios(checkpoint, other, checkpoint),

@@ -3,7 +3,7 @@
 # made to link against. With a toolkit none of this is needed: `cargo build --release --features cuda` (docs/gpu.md).
 #
 # usage: scripts/build-cuda.sh FOLDER [CARGO ARGUMENTS]
-#   FOLDER            where the toolkit is put together (4 GB); what is there already is used
+#   FOLDER            where the toolkit is put together (2 GB); what is there already is used
 #   CARGO ARGUMENTS   in place of `build --release --features cuda`
 #
 # Needs python3 with pip, a C and C++ compiler, cargo, and a network for 675 MB at the first run. CUDA_COMPUTE_CAP is the GPU's compute capability

@@ -5,7 +5,7 @@
 # usage: scripts/gpu-report.sh FOLDER [--programs FOLDER] [--peer-python PYTHON --peer-script SCRIPT] [--peak-tflops N]
 #   --programs      where the programs built with `--features cuda` lie; target/release of the repository if not given
 #   --peer-python   a Python that can import torch, and
-#   --peer-script   the script that times PyTorch's step (docs/gpu.md says what it takes)
+#   --peer-script   the script that times PyTorch's step: scripts/torch_step.py
 #   --peak-tflops   the GPU's peak of dense bf16 products in 10^12 operations a second; 989 (H100) if not given
 #
 # A step that fails is named at the end, and the exit code is 1; the others are run all the same.

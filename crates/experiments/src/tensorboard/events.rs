@@ -13,9 +13,7 @@ impl EventFile {
     /// A file without numbers.
     pub(super) fn new() -> Self {
         let mut file = Self { bytes: Vec::new() };
-        let mut event = time(0);
-        event.extend(bytes_field(3, b"brain.Event:2"));
-        file.record(&event);
+        file.record(&bytes_field(3, b"brain.Event:2"));
         file
     }
 

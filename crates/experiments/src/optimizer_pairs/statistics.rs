@@ -51,8 +51,8 @@ pub(super) struct Statistics {
     pub(super) controls: Vec<ScorecardRow>,
 }
 
-/// A checkpoint's name and the method of its own optimizer.
-struct Matched {
+/// A checkpoint's name and the method that finetunes it.
+struct Trained {
     checkpoint: String,
     method: String,
 }
@@ -61,7 +61,7 @@ impl Statistics {
     pub(super) fn compute(preset: &PairsPreset, runs: &[Run]) -> Result<Self> {
         let experiments = preset.experiments()?;
         let base = &experiments[experiments.len() - 1];
-        let matched = |name: &String| Matched {
+        let matched = |name: &String| Trained {
             checkpoint: name.clone(),
             method: base.checkpoint(name).map_or(String::new(), |c| c.optimizer.as_str().into()),
         };
@@ -72,6 +72,11 @@ impl Statistics {
         let mut controls = Vec::new();
         if let Some(control) = &preset.control {
             controls.extend(rows.about(&preset.reasoning, &first, &matched(control), "reasoning"));
+        }
+        // One optimizer changed at a time: whether it is pretraining or finetuning that decides.
+        for (start, finetuner) in [(&first, &second), (&second, &first)] {
+            let mixed = Trained { checkpoint: start.checkpoint.clone(), method: finetuner.method.clone() };
+            controls.extend(rows.about(&preset.reasoning, &first, &mixed, "reasoning"));
         }
         for task in preset.reasoning.iter().chain(&preset.others) {
             controls.extend(rows.about(std::slice::from_ref(task), &first, &second, task));
@@ -101,11 +106,11 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Whether `second` in both stages is worse than `first` in both, at the largest finetuning set, as the mean over tasks within a seed.
-    fn about(&self, tasks: &[String], first: &Matched, second: &Matched, what: &str) -> Vec<ScorecardRow> {
+    /// Whether `second` is worse than `first`, at the largest finetuning set, as the mean over tasks within a seed.
+    fn about(&self, tasks: &[String], first: &Trained, second: &Trained, what: &str) -> Vec<ScorecardRow> {
         let examples = self.preset.largest();
         let note = format!("finetuned on {examples} examples; mean over tasks: {}", tasks.join(", "));
-        let name = |matched: &Matched| format!("{} -> {}", display(&matched.checkpoint), display(&matched.method));
+        let name = |trained: &Trained| format!("{} -> {}", display(&trained.checkpoint), display(&trained.method));
         let (a, b) = (name(first), name(second));
         let mut rows = vec![ScorecardRow::from_samples(
             "C4",
@@ -124,11 +129,11 @@ impl Rows<'_> {
     }
 
     /// For each seed that has all tasks from both: the mean over tasks of b's number less a's.
-    fn samples(&self, tasks: &[String], a: &Matched, b: &Matched, number: impl Fn(&Chosen) -> Option<f64>) -> Vec<f64> {
-        let of = |matched: &Matched, task: &String| -> BTreeMap<u64, f64> {
+    fn samples(&self, tasks: &[String], a: &Trained, b: &Trained, number: impl Fn(&Chosen) -> Option<f64>) -> Vec<f64> {
+        let of = |trained: &Trained, task: &String| -> BTreeMap<u64, f64> {
             let setting = Setting {
-                checkpoint: matched.checkpoint.clone(),
-                method: matched.method.clone(),
+                checkpoint: trained.checkpoint.clone(),
+                method: trained.method.clone(),
                 task: task.clone(),
                 examples: self.preset.largest(),
             };
@@ -259,12 +264,19 @@ mod tests {
         let runs: Vec<Run> = (0..5)
             .flat_map(|seed| {
                 let shift = 0.01 * seed as f64;
-                [run("adamw", "adamw", seed, 1.0 + shift, 0.5), run("muon", "muon", seed, 1.5 + shift, 0.25)]
+                [
+                    run("adamw", "adamw", seed, 1.0 + shift, 0.5),
+                    run("muon", "muon", seed, 1.5 + shift, 0.25),
+                    run("adamw", "muon", seed, 1.125 + shift, 0.5),
+                ]
             })
             .collect();
         let found = Statistics::compute(&preset, &runs).unwrap();
         let effects: Vec<f64> = found.scorecard.iter().map(|row| (row.effect.unwrap() * 1e6).round() / 1e6).collect();
         assert_eq!(effects, [0.25, 0.5, 0.25]);
+        let changed =
+            |row: &&ScorecardRow| row.statement.contains("AdamW -> Muon ends at a higher loss than AdamW -> AdamW");
+        assert!((found.controls.iter().find(changed).unwrap().effect.unwrap() - 0.125).abs() < 1e-9);
         assert!(found.scorecard.iter().all(|row| row.verdict == crate::stats::Verdict::Reproduced));
     }
 }

@@ -64,7 +64,7 @@ else
     failed+=(sanitizer)
 fi
 section speed "$programs/train-bench" "${peer[@]}" --csv "$out/speed.csv" gpu --peak-tflops "$peak"
-# Half a million tokens a step, where Muon's update is spread over sixteen parts.
+# Half a million tokens a step, with one update for sixteen parts.
 section speed-large-step "$programs/train-bench" --csv "$out/speed-large-step.csv" gpu --peak-tflops "$peak" --batch 512 --micro-batch 32 --precisions bf16
 
 if [[ ${#failed[@]} -gt 0 ]]; then

@@ -7,7 +7,9 @@ use models::{Batch, Transformer, checkpoint, mean_loss};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::preset::{EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset};
+use crate::preset::{
+    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, OptimizersPreset, Preset,
+};
 use crate::pretrain::{Pretraining, held_out, load_checkpoint};
 use crate::seeds;
 use crate::stats::EndPoint;
@@ -196,7 +198,8 @@ impl Finetuning<'_> {
             lora_rank: self.method.lora_rank,
             scope: self.method.scope,
             rate: self.rate,
-            finetune: &preset.finetune,
+            // `policy` has the hyperparameters of this method's optimizer; those of the others decide nothing here.
+            finetune: &FinetunePreset { optimizers: OptimizersPreset::default(), ..preset.finetune.clone() },
         };
         let input = self.start.pretraining.key()?;
         Ok(StageKey::new("finetune", SEMANTICS, &config, std::slice::from_ref(input.id()))?)

@@ -122,14 +122,11 @@ pub fn run(options: &Options) -> Result<PathBuf> {
     let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
     let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
     let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
-    let readings: Vec<(&str, &TradeoffStatistics)> = [
-        ("verdicts", Some(&statistics)),
-        ("the pair alone", controls.as_ref()),
-        ("hidden matrices only", ablation.as_ref()),
-    ]
-    .into_iter()
-    .filter_map(|(name, of)| Some((name, of?)))
-    .collect();
+    let readings: Vec<(&str, &TradeoffStatistics)> =
+        [("verdicts", Some(&statistics)), ("controls", controls.as_ref()), ("hidden matrices only", ablation.as_ref())]
+            .into_iter()
+            .filter_map(|(name, of)| Some((name, of?)))
+            .collect();
     for (name, text) in [
         (tradeoff_report::RESULTS, csv::write(&results)),
         (tradeoff_report::MATCHED, csv::write_matched(&readings)),

@@ -33,15 +33,11 @@ pub struct Plan {
 
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct StepMetrics {
-    /// Steps done, from 1.
-    pub(crate) step: u64,
-    /// Mean training loss of the step, in nats per target token.
-    pub(crate) loss: f64,
-    /// Norm of the gradient before clipping.
-    pub(crate) gradient_norm: f64,
-    /// What the schedule makes of the peak learning rate.
-    pub(crate) multiplier: f64,
+struct StepMetrics {
+    step: u64,
+    loss: f64,
+    gradient_norm: f64,
+    multiplier: f64,
 }
 
 /// What is trained, and the measurements made on the way.

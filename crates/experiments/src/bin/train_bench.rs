@@ -1,21 +1,21 @@
 //! The speed of a training step, beside PyTorch's.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use experiments::cli::{PrecisionFlag, finish, parse};
-use experiments::error::Result;
+use experiments::error::{ExperimentError, Result};
 use experiments::train_bench::{
-    BenchOptimizer, BenchOptions, GpuOptions, Peer, Shape, gpu, measure, orthogonalizers, parity, run,
+    BenchOptimizer, BenchOptions, Checked, GpuOptions, Peer, Shape, gpu, measure, orthogonalizers, parity, run,
 };
 use models::Hardware;
 
 /// Time a whole training step (forward, backward, clipping, update) of three networks, beside PyTorch where a Python with torch and a peer script are given.
 ///
-/// The script takes --layers --dim --heads --ctx --batch --vocab --threads --optimizer --steps --warmup --dtype --compile, and prints one JSON line with `torch`
-/// (a version) and `step_ms`.
+/// The script (scripts/torch_step.py is one) takes --layers --dim --heads --ctx --batch --vocab --threads --optimizer --steps --warmup --dtype --compile, on a GPU
+/// --device, and prints one JSON line with `torch` (a version), `step_ms`, `loss` and, on a GPU, `peak_bytes`.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
@@ -79,7 +79,7 @@ enum Task {
         device: Hardware,
         /// Steps of a training
         #[arg(long, default_value = "50", value_name = "N")]
-        steps: u64,
+        steps: NonZeroU64,
     },
     /// Time GPT-2 small at context 1024 on a GPU, beside PyTorch if --peer-python and --peer-script are given
     Gpu {
@@ -101,6 +101,15 @@ enum Task {
     },
 }
 
+/// Prints the table; what failed is the error.
+fn show(Checked { table, failures }: Checked) -> Result<()> {
+    print!("{table}");
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(ExperimentError::value("train-bench", failures.join("; "), "every row as it should be")),
+    }
+}
+
 fn bench(flags: Flags) -> Result<()> {
     match flags.command {
         Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision.into())?),
@@ -111,7 +120,7 @@ fn bench(flags: Flags) -> Result<()> {
             let measured = measure(&shape, optimizer, precision.into(), device, micro_batch)?;
             println!("{}", serde_json::json!(measured));
         }
-        Some(Task::Parity { device, steps }) => print!("{}", parity(device, steps)?),
+        Some(Task::Parity { device, steps }) => show(parity(device, steps)?)?,
         Some(Task::Gpu { device, batch, micro_batch, precisions, peak_tflops }) => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });
             let options = GpuOptions {
@@ -124,7 +133,7 @@ fn bench(flags: Flags) -> Result<()> {
                 peer,
                 csv: flags.csv,
             };
-            print!("{}", gpu(&options)?);
+            show(gpu(&options)?)?;
         }
         None => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });

@@ -108,7 +108,7 @@ fn png(figure: &impl Figure) -> Result<Vec<u8>, String> {
             }
         }
     }
-    // The backend encodes into a file of this name only.
+    // The backend can encode a PNG only into a file, whose ending names the format.
     let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(|error| error.to_string())?;
     let mut backend = BitMapBackend::new(file.path(), (columns as u32, rows as u32));
     backend

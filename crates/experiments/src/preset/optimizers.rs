@@ -60,8 +60,11 @@ impl OptimizersPreset {
                 let expected = format!("it in {stage}.weight-decay, for all optimizers");
                 return Err(ExperimentError::value(format!("{table}.weight-decay"), decay, expected));
             }
-            if let Err(models::Error::Config { field, found, expected }) = rule.rule() {
-                return Err(ExperimentError::value(format!("{table}.{field}"), found, expected));
+            match rule.rule() {
+                Err(models::Error::Config { field, found, expected }) => {
+                    return Err(ExperimentError::value(format!("{table}.{field}"), found, expected));
+                }
+                checked => checked.map(drop)?,
             }
         }
         Ok(())

@@ -97,7 +97,7 @@ impl StageKey {
         &self.inputs
     }
 
-    /// The content of `config.toml`, for people to read.
+    /// The content of `config.toml`, for people to read, and for [`watch`](super::watch()).
     pub(super) fn to_toml(&self) -> Result<String, StoreError> {
         let mut table = toml::Table::new();
         table.insert("kind".into(), self.kind.clone().into());

@@ -1,7 +1,7 @@
 //! The run store: every finished stage once, on disk, under the hash of all that decides its result.
 //!
 //! A *stage* (pretraining, a finetuning run, a measurement) is named by its [`StageKey`]. Its folder
-//! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people), `metrics.jsonl` (if any), the
+//! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people and for [`watch`]), `metrics.jsonl` (if any), the
 //! files that the stage stored, and `done`: a JSON file with length and SHA-256 of each of them.
 //!
 //! While a stage is worked on, its folder is called `KIND-HASH.partial` and keeps the newest
@@ -49,6 +49,7 @@ mod files;
 mod key;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -59,8 +60,12 @@ pub use durable::{create_dir_all, write_atomic};
 pub use error::StoreError;
 pub use files::{FilesWriter, StoredFiles};
 pub use key::{StageId, StageKey};
+pub use watch::{Watched, watch};
 
 use error::IoContext;
+
+/// The folder of the stages, inside the store's.
+const RUNS: &str = "runs";
 
 /// A folder with finished and unfinished stages.
 #[derive(Clone, Debug)]
@@ -146,7 +151,7 @@ impl Store {
     }
 
     fn runs(&self) -> PathBuf {
-        self.root.join("runs")
+        self.root.join(RUNS)
     }
 
     fn locks(&self) -> PathBuf {

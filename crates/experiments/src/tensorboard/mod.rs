@@ -10,17 +10,15 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{ExperimentError, Result};
 use crate::finetune::FinetuneResult;
+use crate::memorization::RunResult;
 use crate::pretrain::PretrainResult;
-use crate::store::write_atomic;
-use crate::training::StepMetrics;
+use crate::store::{Watched, watch, write_atomic};
 use events::EventFile;
 
-/// The folder of the event files, beside `runs/`.
+/// The folder of the event files, beside the run store's.
 const FOLDER: &str = "tensorboard";
-/// What a stage that is not finished has behind its name.
-const PARTIAL: &str = ".partial";
 
-/// What is read of a stage's `config.toml`.
+/// What is read of a stage's configuration.
 #[derive(Deserialize)]
 struct Stage {
     kind: String,
@@ -73,57 +71,41 @@ struct Model {
     context: u64,
 }
 
+/// A line of a stage's metrics. JSON has no NaN: a number that is none reads `null`.
+#[derive(Deserialize)]
+struct Step {
+    step: u64,
+    loss: Option<f64>,
+    gradient_norm: Option<f64>,
+    multiplier: f64,
+}
+
 /// Writes the metrics of every training in the run store of `out`, finished or not, to `out/tensorboard`, a folder for each; returns that folder and the number of trainings.
 ///
 /// # Errors
 /// If there is no run store, or a file cannot be read or written.
 pub fn export(out: &Path) -> Result<(PathBuf, usize)> {
-    let runs = out.join("runs");
-    let read_error = |source| ExperimentError::ReadFile { path: runs.clone(), source };
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(&runs)
-        .map_err(read_error)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()
-        .map_err(read_error)?;
-    folders.retain(|folder| folder.join("metrics.jsonl").is_file());
-    folders.sort();
-    let stages: Vec<(String, Stage)> =
-        folders.iter().map(|folder| Ok((id(folder), stage(folder)?))).collect::<Result<_>>()?;
-    let checkpoints: BTreeMap<&str, &Config> = stages
-        .iter()
-        .filter(|(_, stage)| stage.kind == "pretrain")
-        .map(|(id, stage)| (id.as_str(), &stage.config))
-        .collect();
+    let watched = watch(out)?;
+    let stages: Vec<Stage> = watched.iter().map(stage).collect::<Result<_>>()?;
+    let pretrained = watched.iter().zip(&stages).filter(|(_, stage)| stage.kind == "pretrain");
+    let checkpoints: BTreeMap<&str, &Config> =
+        pretrained.map(|(watched, stage)| (watched.id.as_str(), &stage.config)).collect();
 
     let target = out.join(FOLDER);
-    for (folder, (id, stage)) in folders.iter().zip(&stages) {
+    for (watched, stage) in watched.iter().zip(&stages) {
         let name = label(stage, stage.inputs.first().and_then(|input| checkpoints.get(input.as_str())).copied());
         // Two stages may differ in something that no name shows.
-        let digest = id.rsplit('-').next().unwrap_or(id);
+        let digest = watched.id.rsplit('-').next().unwrap_or(&watched.id);
         let path = target.join(format!("{name}-{}", &digest[..digest.len().min(8)])).join("events.out.tfevents.0");
-        write_atomic(&path, &events(folder, stage)?)?;
+        write_atomic(&path, &events(watched, stage)?)?;
     }
     Ok((target, stages.len()))
 }
 
-fn id(folder: &Path) -> String {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(PARTIAL).unwrap_or(&name).to_string()
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| ExperimentError::ReadFile { path: path.into(), source })
-}
-
-fn stage(folder: &Path) -> Result<Stage> {
-    let path = folder.join("config.toml");
-    let text = read(&path)?;
-    toml::from_str(&text).map_err(|error| {
-        ExperimentError::value(
-            path.display().to_string(),
-            error.message().replace('\n', ", "),
-            "the configuration of a stage",
-        )
+fn stage(watched: &Watched) -> Result<Stage> {
+    toml::from_str(&watched.config).map_err(|error| {
+        let (found, path) = (error.message().replace('\n', ", "), watched.folder.join("config.toml"));
+        ExperimentError::value(path.display().to_string(), found, "the configuration of a stage")
     })
 }
 
@@ -146,33 +128,59 @@ fn label(stage: &Stage, start: Option<&Config>) -> String {
     parts.iter().map(|part| part.chars().map(allowed).collect::<String>()).collect::<Vec<_>>().join("/")
 }
 
-/// Loss, gradient norm and schedule of every step, and the held-out losses that the stage's result has.
-fn events(folder: &Path, stage: &Stage) -> Result<Vec<u8>> {
+/// Loss, gradient norm and schedule of every step, and what the stage's result holds by step.
+fn events(watched: &Watched, stage: &Stage) -> Result<Vec<u8>> {
     let mut numbers: BTreeMap<u64, Vec<(&str, f64)>> = BTreeMap::new();
-    // The last line of a training that goes on may be half written.
-    for line in read(&folder.join("metrics.jsonl"))?.lines() {
-        let Ok(StepMetrics { step, loss, gradient_norm, multiplier }) = serde_json::from_str(line) else { continue };
-        let of_step =
-            [("loss/training", loss), ("gradient norm", gradient_norm), ("share of the learning rate", multiplier)];
-        numbers.entry(step).or_default().extend(of_step);
+    let mut lines = watched.metrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        match serde_json::from_str(line) {
+            Ok(Step { step, loss, gradient_norm, multiplier }) => {
+                let [loss, gradient_norm] = [loss, gradient_norm].map(|number| number.unwrap_or(f64::NAN));
+                let of_step = [
+                    ("loss/training", loss),
+                    ("gradient norm", gradient_norm),
+                    ("share of the learning rate", multiplier),
+                ];
+                numbers.entry(step).or_default().extend(of_step);
+            }
+            // Torn: the stage is under way.
+            Err(_) if lines.peek().is_none() && !watched.metrics.ends_with('\n') => break,
+            Err(error) => {
+                let path = watched.folder.join("metrics.jsonl").display().to_string();
+                return Err(ExperimentError::value(path, error.to_string(), "a line for every step"));
+            }
+        }
     }
     let last = numbers.keys().next_back().copied().unwrap_or(0);
-    if stage.kind == "pretrain"
-        && let (Some(result), Some(batches), Some(model)) =
-            (result::<PretrainResult>(folder)?, &stage.config.pretrain, &stage.config.model)
-    {
-        let tokens = (batches.sequences * model.context) as f64;
-        for (seen, loss) in result.curve {
-            numbers.entry((seen / tokens).round() as u64).or_default().push(("loss/held-out text", loss));
+    match stage.kind.as_str() {
+        "pretrain" => {
+            if let (Some(found), Some(batches), Some(model)) =
+                (result::<PretrainResult>(watched)?, &stage.config.pretrain, &stage.config.model)
+            {
+                let tokens = (batches.sequences * model.context) as f64;
+                for (seen, loss) in found.curve {
+                    numbers.entry((seen / tokens).round() as u64).or_default().push(("loss/held-out text", loss));
+                }
+            }
         }
-    }
-    if stage.kind == "finetune"
-        && let Some(FinetuneResult { end, along }) = result(folder)?
-    {
-        let along = along.into_iter().map(|point| (point.step, point.pretrain, point.task));
-        for (step, pretrain, task) in along.chain(end.map(|end| (last, end.pretrain, end.task))) {
-            numbers.entry(step).or_default().extend([("loss/held-out text", pretrain), ("loss/held-out task", task)]);
+        "finetune" => {
+            if let Some(FinetuneResult { end, along }) = result(watched)? {
+                let along = along.into_iter().map(|point| (point.step, point.pretrain, point.task));
+                for (step, pretrain, task) in along.chain(end.map(|end| (last, end.pretrain, end.task))) {
+                    let of_step = [("loss/held-out text", pretrain), ("loss/held-out task", task)];
+                    numbers.entry(step).or_default().extend(of_step);
+                }
+            }
         }
+        "memorization" => {
+            for point in result::<RunResult>(watched)?.into_iter().flat_map(|found| found.curve) {
+                let of_step = numbers.entry(point.step).or_default();
+                of_step.extend(point.facts.map(|share| ("accuracy/facts", share)));
+                of_step.extend([("accuracy/seen instances", point.seen), ("accuracy/held-out instances", point.test)]);
+                of_step.push(("loss/held-out instances", point.test_loss));
+            }
+        }
+        _ => {}
     }
     let mut file = EventFile::new();
     for (step, of_step) in numbers {
@@ -182,12 +190,58 @@ fn events(folder: &Path, stage: &Stage) -> Result<Vec<u8>> {
 }
 
 /// What a finished stage led to.
-fn result<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>> {
-    let path = folder.join("result.json");
-    if !path.is_file() {
-        return Ok(None);
+fn result<T: DeserializeOwned>(watched: &Watched) -> Result<Option<T>> {
+    let path = || watched.folder.join("result.json").display().to_string();
+    let read = |text: &String| {
+        serde_json::from_str(text)
+            .map_err(|error| ExperimentError::value(path(), error.to_string(), "the result of a stage"))
+    };
+    watched.result.as_ref().map(read).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(config: &str, metrics: &str, result: Option<&str>) -> Watched {
+        let result = result.map(String::from);
+        let (id, folder) = ("kind-0123456789abcdef".into(), "runs/kind".into());
+        Watched { id, folder, config: config.into(), metrics: metrics.into(), result }
     }
-    serde_json::from_str(&read(&path)?)
-        .map(Some)
-        .map_err(|error| ExperimentError::value(path.display().to_string(), error.to_string(), "the result of a stage"))
+
+    fn holds(content: &[u8], what: &[u8]) -> bool {
+        content.windows(what.len()).any(|window| window == what)
+    }
+
+    const MEMORIZATION: &str = "kind = \"memorization\"\ninputs = []\n[config]\nseed = 1003\n[config.cell]\nfacts = 30\nexamples = 12\n\
+                                [config.optimizer]\nname = \"muon\"\nhidden-rate = 0.1\n";
+
+    #[test]
+    fn a_training_under_way_is_read_up_to_its_torn_line_and_a_diverged_step_is_no_number() {
+        let line =
+            |step, loss| format!("{{\"step\":{step},\"loss\":{loss},\"gradient_norm\":1.0,\"multiplier\":1.0}}\n");
+        let whole = line(1, "2.5") + &line(2, "null");
+        let under_way = watched(MEMORIZATION, &format!("{whole}{{\"step\":3,\"lo"), None);
+        let content = events(&under_way, &stage(&under_way).unwrap()).unwrap();
+        for number in [2.5, f32::NAN] {
+            assert!(holds(&content, &[b"loss/training\x15", &number.to_le_bytes()[..]].concat()), "{number}");
+        }
+        let broken = watched(MEMORIZATION, &format!("{{\"step\":1,\"lo\n{whole}"), None);
+        let error = events(&broken, &stage(&broken).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("runs/kind/metrics.jsonl: found "), "{error}");
+    }
+
+    #[test]
+    fn a_training_of_memorization_is_named_by_cell_optimizer_and_seed_and_has_its_accuracies() {
+        let point = "{\"step\":0,\"training_loss\":1.0,\"training_accuracy\":0.5,\"facts\":0.75,\"bits\":0.0,\"seen\":0.25,\"exceptions\":null,\
+                     \"validation\":0.0,\"test\":0.125,\"test_loss\":2.0}";
+        let done = format!("{{\"curve\":[{point}],\"spectrum\":null,\"parameters\":1,\"policy\":[]}}");
+        let found = watched(MEMORIZATION, "", Some(&done));
+        let stage = stage(&found).unwrap();
+        assert_eq!(label(&stage, None), "memorization/30-facts-12-examples/muon-rate-0.1/seed-1003");
+        let content = events(&found, &stage).unwrap();
+        for (tag, number) in [("accuracy/facts", 0.75_f32), ("accuracy/held-out instances", 0.125)] {
+            assert!(holds(&content, &[tag.as_bytes(), &[0x15], &number.to_le_bytes()[..]].concat()), "{tag}");
+        }
+    }
 }

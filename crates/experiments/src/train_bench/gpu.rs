@@ -7,8 +7,10 @@ use std::process::Command;
 use models::{Hardware, Precision};
 
 use super::peer::Mode;
-use super::{BenchOptimizer, Measurement, Peer, Shape};
+use super::{BenchOptimizer, Checked, Measurement, Peer, Shape};
 use crate::error::{ExperimentError, Result};
+
+const HEADER: &str = "program,optimizer,step_ms,tokens_per_s,mfu_of_bf16_peak,peak_bytes,loss\n";
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -31,11 +33,14 @@ pub struct GpuOptions {
     pub csv: Option<PathBuf>,
 }
 
-/// Measures, each in a process of its own, and returns a Markdown table.
+/// Measures, each in a process of its own. One that fails is a row that says so; the others are in the table and in the CSV all the same.
 ///
 /// # Errors
-/// [`ExperimentError::Value`] with the table if one of them failed; the others are in the table and in the CSV all the same.
-pub fn gpu(options: &GpuOptions) -> Result<String> {
+/// If the CSV cannot be written; nothing has been measured by then.
+pub fn gpu(options: &GpuOptions) -> Result<Checked> {
+    if let Some(path) = &options.csv {
+        crate::store::write_atomic(path, HEADER.as_bytes())?;
+    }
     let shape = Shape { batch: options.batch, ..Shape::find("shape", "gpt2-small-1024")? };
     let mut rows = Vec::new();
     for &optimizer in &options.optimizers {
@@ -53,16 +58,16 @@ pub fn gpu(options: &GpuOptions) -> Result<String> {
         }
     }
     let mut table = String::from(
-        "| program | optimizer | step, ms | tokens/s | share of the bf16 peak | peak memory, GB | loss |\n|---|---|---|---|---|---|---|\n",
+        "| program | optimizer | step, ms | tokens/s | MFU (of the bf16 peak) | peak memory, GB | loss |\n|---|---|---|---|---|---|---|\n",
     );
-    let mut csv = String::from("program,optimizer,step_ms,tokens_per_s,share_of_bf16_peak,peak_bytes,loss\n");
-    let mut failed = false;
+    let mut csv = String::from(HEADER);
+    let mut failures = Vec::new();
     for (name, optimizer, measured) in rows {
         let Measurement { step_ms, peak_bytes, loss } = match measured {
             Ok(measured) => measured,
             Err(error) => {
-                failed = true;
-                let _ = writeln!(table, "| {name} | {} | failed: {error} | | | | |", optimizer.as_str());
+                failures.push(format!("{name}, {}: {error}", optimizer.as_str()));
+                let _ = writeln!(table, "| {name} | {} | failed | | | | |", optimizer.as_str());
                 continue;
             }
         };
@@ -82,10 +87,7 @@ pub fn gpu(options: &GpuOptions) -> Result<String> {
     if let Some(path) = &options.csv {
         crate::store::write_atomic(path, csv.as_bytes())?;
     }
-    match failed {
-        false => Ok(table),
-        true => Err(ExperimentError::value("gpu", table, "every measurement")),
-    }
+    Ok(Checked { table, failures })
 }
 
 /// One measurement of ours, by this program in a process of its own.

@@ -169,6 +169,15 @@ pub struct Measurement {
     pub loss: f64,
 }
 
+/// A Markdown table, and what in it is not as it should be, a line each.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// The table.
+    pub table: String,
+    /// What failed.
+    pub failures: Vec<String>,
+}
+
 /// How PyTorch is run.
 #[derive(Debug, Clone)]
 pub struct Peer {

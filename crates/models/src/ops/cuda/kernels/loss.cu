@@ -20,6 +20,7 @@ __device__ void softmax_loss(float* losses, T* d_logits, const float* logits, co
     float top = -INFINITY, sum = 0.0f;
     for (unsigned j = threadIdx.x; j < vocabulary; j += blockDim.x) {
         const float x = row[j];
+        if (x == -INFINITY) continue;
         if (x > top) {
             sum *= expf(top - x);
             top = x;

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use models::{Hardware, Precision};
 
-/// Label and value of each line, for a report's section; `arithmetic` says in which numbers and where, as [`arithmetic`] does.
+/// Label and value of each line, for a report's section; `arithmetic` says in which numbers and where, such as `f64 on cpu`.
 pub fn lines(command: &str, seconds: f64, arithmetic: String) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     vec![

@@ -47,7 +47,7 @@ fn panels(
             let label = format!("{} -> {}", display(checkpoint), display(method));
             (!points.is_empty()).then(|| Series { label, style: style(checkpoint, method), points })
         });
-        LinePanel { title: task.clone(), y: y.into(), series: series.collect(), reference: None }
+        LinePanel { title: short(task), y: y.into(), series: series.collect(), reference: None }
     };
     let panels: Vec<LinePanel> = tasks.iter().map(panel).filter(|panel| !panel.series.is_empty()).collect();
     LinePanels {
@@ -60,8 +60,38 @@ fn panels(
     }
 }
 
+/// A task's name for the head of a panel: a least and a largest value that are the same are one.
+fn short(task: &str) -> String {
+    let Some((name, parameters)) = task.split_once(':') else { return task.into() };
+    let parameters: Vec<(&str, &str)> = parameters.split(',').filter_map(|one| one.split_once('=')).collect();
+    let value = |key: String| parameters.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
+    let shown = parameters.iter().filter_map(|&(key, least)| {
+        let single =
+            |of: &str, other: &str| key.strip_prefix(of).filter(|what| value(format!("{other}{what}")) == Some(least));
+        match (single("min_", "max_"), single("max_", "min_")) {
+            (Some(what), _) => Some(format!("{what} {least}")),
+            (None, Some(_)) => None,
+            (None, None) => Some(format!("{key} {least}")),
+        }
+    });
+    format!("{name}: {}", shown.collect::<Vec<_>>().join(", "))
+}
+
 /// The colour of the checkpoint and the marker of the optimizer that finetunes it; dashed where they differ.
 fn style(checkpoint: &str, method: &str) -> Style {
     let (own, other) = (theme::style(checkpoint), theme::style(method));
     Style { marker: other.marker, dashed: own.dashed || own.color != other.color, ..own }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_panels_head_names_a_value_once_and_drops_none() {
+        assert_eq!(short("math:min_steps=2,max_steps=2,largest=10"), "math: steps 2, largest 10");
+        assert_eq!(short("math:min_steps=1,max_steps=3"), "math: min_steps 1, max_steps 3");
+        assert_eq!(short("math:max_steps=3"), "math: max_steps 3");
+        assert_eq!(short("code"), "code");
+    }
 }

@@ -7,9 +7,7 @@ use models::{Batch, Transformer, checkpoint, mean_loss};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::preset::{
-    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, OptimizersPreset, Preset,
-};
+use crate::preset::{EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset};
 use crate::pretrain::{Pretraining, held_out, load_checkpoint};
 use crate::seeds;
 use crate::stats::EndPoint;
@@ -198,8 +196,7 @@ impl Finetuning<'_> {
             lora_rank: self.method.lora_rank,
             scope: self.method.scope,
             rate: self.rate,
-            // `policy` has the hyperparameters of this method's optimizer; those of the others decide nothing here.
-            finetune: &FinetunePreset { optimizers: OptimizersPreset::default(), ..preset.finetune.clone() },
+            finetune: &preset.finetune.shared(),
         };
         let input = self.start.pretraining.key()?;
         Ok(StageKey::new("finetune", SEMANTICS, &config, std::slice::from_ref(input.id()))?)

@@ -9,7 +9,7 @@ use models::{Batch, Role, Transformer, checkpoint, mean_loss};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::preset::{CheckpointPreset, OptimizersPreset, Preset, PretrainPreset};
+use crate::preset::{CheckpointPreset, Preset, PretrainPreset};
 use crate::seeds;
 use crate::store::{DoneStage, StageKey, StageState, Store};
 use crate::tokens::TokenData;
@@ -87,8 +87,7 @@ impl Pretraining<'_> {
             checkpoint: self.checkpoint,
             policy: format!("{:?}", self.checkpoint.policy(&self.preset.pretrain)),
             model: &self.preset.model.config(&self.data.tokenizer),
-            // `policy` has the hyperparameters of this checkpoint's optimizer.
-            pretrain: &PretrainPreset { optimizers: OptimizersPreset::default(), ..self.preset.pretrain.clone() },
+            pretrain: &self.preset.pretrain.shared(),
             held_out_windows: self.preset.evaluation.pretrain_windows,
             seed: self.seed,
             device: self.preset.device.kind(),

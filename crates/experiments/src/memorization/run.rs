@@ -12,7 +12,7 @@ use super::data::{LanguageRows, Questions};
 use super::measure::{self, Point, Spectrum};
 use super::preset::{Cell, LossTokens, OptimizerPreset, Preset, ProbesPreset};
 use crate::error::Result;
-use crate::preset::{CheckpointPreset, OptimizersPreset, PretrainPreset};
+use crate::preset::{CheckpointPreset, PretrainPreset};
 use crate::seeds;
 use crate::store::{StageId, StageKey, StageState, Store};
 use crate::training::{Plan, Trained};
@@ -103,8 +103,7 @@ impl Run<'_> {
             language: &self.preset.language(self.cell),
             cell: self.cell,
             network,
-            // `policy` has the hyperparameters of this optimizer.
-            training: &PretrainPreset { optimizers: OptimizersPreset::default(), ..self.preset.training.clone() },
+            training: &self.preset.training.shared(),
             loss: self.preset.loss,
             probes: &self.preset.probes,
             policy: format!("{:?}", self.policy()),

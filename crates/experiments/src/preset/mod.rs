@@ -278,6 +278,20 @@ impl MethodPreset {
     }
 }
 
+impl PretrainPreset {
+    /// What every optimizer of the stage shares, for the key of one training: its policy has its own optimizer's hyperparameters, and those of the others decide nothing there.
+    pub(crate) fn shared(&self) -> Self {
+        Self { optimizers: OptimizersPreset::default(), ..self.clone() }
+    }
+}
+
+impl FinetunePreset {
+    /// As [`PretrainPreset::shared`].
+    pub(crate) fn shared(&self) -> Self {
+        Self { optimizers: OptimizersPreset::default(), ..self.clone() }
+    }
+}
+
 impl CheckpointPreset {
     /// Which weights pretraining trains with which rule.
     pub fn policy(&self, pretrain: &PretrainPreset) -> Policy {

@@ -1,13 +1,13 @@
 //! From a language to training batches and questions.
 
+use lab::seeds;
 use models::Batch;
 use models::data::BatchSource;
 use models::ops::IGNORE;
 use synthetic_lm::language::{Group, Language, Probe};
 
-use super::preset::{Cell, LossTokens, Preset};
+use super::preset::{Cell, LossTokens, ProbesPreset};
 use crate::error::Result;
-use crate::seeds;
 
 /// Rows of training text, each beginning with a document.
 pub(super) struct LanguageRows<'a> {
@@ -48,13 +48,13 @@ pub(super) struct Questions {
 
 impl Questions {
     /// The same for every optimizer: they depend on the language and the seed alone.
-    pub(super) fn draw(preset: &Preset, cell: Cell, language: &Language, seed: u64) -> Result<Self> {
+    pub(super) fn draw(probes: &ProbesPreset, cell: Cell, language: &Language, seed: u64) -> Result<Self> {
         let pattern = language.component_names().len() - 1;
         let draw = |component: usize, group: Group, most: usize| {
             let n = most.min(language.available(component, group) as usize);
             language.probes(component, group, n, seed)
         };
-        let (training, held_out) = (preset.probes.training, preset.probes.held_out);
+        let (training, held_out) = (probes.training, probes.held_out);
         Ok(Self {
             facts: if cell.facts > 0 { draw(0, Group::Fact, training)? } else { Vec::new() },
             seen: draw(pattern, Group::Seen, training)?,
@@ -68,11 +68,14 @@ impl Questions {
 
 #[cfg(test)]
 mod tests {
+    use lab::preset::Preset as _;
+
+    use super::super::preset::Preset;
     use super::*;
 
     #[test]
     fn a_batch_depends_on_its_step_alone_and_only_answers_have_targets() {
-        let preset = Preset::find("smoke").unwrap();
+        let preset = Preset::find("smoke", &[]).unwrap();
         let language = Language::new(&preset.language(Cell { facts: 9, examples: 12 }), 3).unwrap();
         let rows = |loss| LanguageRows { language: &language, context: 20, loss, seed: 5 };
         let mut answers = rows(LossTokens::Answers);
@@ -88,14 +91,14 @@ mod tests {
 
     #[test]
     fn questions_are_all_there_is_up_to_the_preset_s_number() {
-        let mut preset = Preset::find("smoke").unwrap();
+        let mut preset = Preset::find("smoke", &[]).unwrap();
         preset.probes.training = 8;
         let cell = Cell { facts: 9, examples: 5 };
         let language = Language::new(&preset.language(cell), 3).unwrap();
-        let questions = Questions::draw(&preset, cell, &language, 1).unwrap();
+        let questions = Questions::draw(&preset.probes, cell, &language, 1).unwrap();
         assert_eq!((questions.facts.len(), questions.seen.len()), (8, 5));
         assert_eq!(questions.fact_share, preset.language.fact_share);
-        let control = Questions::draw(&preset, Cell { facts: 0, ..cell }, &language, 1).unwrap();
+        let control = Questions::draw(&preset.probes, Cell { facts: 0, ..cell }, &language, 1).unwrap();
         assert!(control.facts.is_empty());
     }
 }

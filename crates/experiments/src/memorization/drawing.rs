@@ -1,13 +1,14 @@
 //! The figures of the memorisation experiment.
 
-use super::Reported;
+use lab::figures::{self, CellMap, CellPanel, LinePanel, LinePanels, Series};
+use lab::statistics::MeanInterval;
+use models::optim::RuleName;
+
 use super::measure::Point;
+use super::plan::Reported;
 use super::preset::{Cell, Preset};
 use super::statistics::{Reading, Statistics};
-use crate::figures::{self, CellMap, CellPanel, LinePanel, LinePanels, Series, theme};
-use crate::preset::OptimizerName;
-use crate::stats::MeanInterval;
-use crate::stats::names::display;
+use crate::names::{display, style};
 
 /// Mean and interval of some numbers as a point of a series; `None` without numbers.
 fn point(x: f64, numbers: &[f64]) -> Option<figures::Point> {
@@ -15,16 +16,16 @@ fn point(x: f64, numbers: &[f64]) -> Option<figures::Point> {
 }
 
 /// A series for each optimizer of the preset, from its runs in a cell.
-fn by_optimizer(preset: &Preset, points: impl Fn(OptimizerName) -> Vec<figures::Point>) -> Vec<Series> {
-    let series = |name: OptimizerName| Series {
+fn by_optimizer(preset: &Preset, points: impl Fn(RuleName) -> Vec<figures::Point>) -> Vec<Series> {
+    let series = |name: RuleName| Series {
         label: display(name.as_str()),
-        style: theme::style(name.as_str()),
+        style: style(name.as_str()),
         points: points(name),
     };
     preset.optimizers.iter().map(|optimizer| series(optimizer.name)).collect()
 }
 
-fn runs(reported: &[Reported], cell: Cell, name: OptimizerName) -> impl Iterator<Item = &Reported> {
+fn runs(reported: &[Reported], cell: Cell, name: RuleName) -> impl Iterator<Item = &Reported> {
     reported.iter().filter(move |run| run.cell == cell && run.optimizer == name && run.result.end().is_some())
 }
 
@@ -50,7 +51,7 @@ pub(super) fn map(preset: &Preset, statistics: &Statistics) -> CellMap {
         rows: facts.iter().map(usize::to_string).collect(),
         panels: Reading::ALL.into_iter().map(panel).collect(),
         signs: [("Muon generalises better", "muon"), ("AdamW generalises better", "adamw")]
-            .map(|(label, name)| (label.into(), name.into())),
+            .map(|(label, name)| (label.into(), style(name).color)),
     }
 }
 

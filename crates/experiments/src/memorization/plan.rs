@@ -1,126 +1,116 @@
-//! The jobs: every run once, however many settings share it.
+//! The stages: tuning runs, and the reported runs at the learning rates that they choose.
 
-use std::collections::HashMap;
+use lab::error::Failure;
+use lab::grid::{AnyJob, Grid, Job, Outcomes};
+use models::optim::RuleName;
 
 use super::preset::{Cell, FIRST_TUNING_SEED, OptimizerPreset, Preset};
 use super::run::{Run, RunResult};
 use super::tuning::{RateScore, choose};
-use super::{Options, Reported};
 use crate::error::Result;
-use crate::grid::{Grid, JobId, Outcome};
-use crate::store::{StageId, Store};
-use crate::tradeoff::single_thread;
 
-/// What a job leaves.
-pub(super) enum Output {
-    Tuning(RunResult),
-    Reported(Box<Reported>),
+/// The jobs of a preset's reported runs.
+pub struct Planned {
+    pub(super) preset: Preset,
+    jobs: Vec<Reporting>,
 }
 
-/// A grid in the making.
-pub(super) struct Plan<'a> {
-    options: &'a Options,
-    store: &'a Store,
-    pub(super) grid: Grid<'a, Output>,
-    /// The job of every tuning run.
-    tuning: HashMap<StageId, JobId>,
-    /// The job of every reported run, by those that choose its rate and its seed.
-    reported: HashMap<(Vec<JobId>, u64), JobId>,
+/// The job of a reported run, and those that choose its rate.
+struct Reporting {
+    cell: Cell,
+    optimizer: RuleName,
+    seed: u64,
+    tuning: Vec<(f64, Vec<Job<RunResult>>)>,
+    job: Job<RunResult>,
 }
 
-impl<'a> Plan<'a> {
-    pub(super) fn new(options: &'a Options, store: &'a Store) -> Self {
-        Self { options, store, grid: Grid::new(), tuning: HashMap::new(), reported: HashMap::new() }
+/// A reported run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reported {
+    /// Numbers of facts and examples.
+    pub cell: Cell,
+    /// The optimizer.
+    pub optimizer: RuleName,
+    /// Scores of the rates it was chosen from.
+    pub scores: Vec<RateScore>,
+    /// The place of its rate among them.
+    pub chosen: usize,
+    /// The seed.
+    pub seed: u64,
+    /// What came out.
+    pub result: RunResult,
+}
+
+impl Planned {
+    /// The reported runs.
+    pub fn read(&self, done: &Outcomes) -> Vec<Reported> {
+        let reported = |of: &Reporting| {
+            let scores = scores(&of.tuning, done);
+            let (chosen, result) = (choose(&scores), done.get(of.job)?.clone());
+            Some(Reported { cell: of.cell, optimizer: of.optimizer, scores, chosen, seed: of.seed, result })
+        };
+        self.jobs.iter().filter_map(reported).collect()
     }
+}
 
-    /// Adds what a preset asks for and is not there yet; returns the jobs of its reported runs.
-    pub(super) fn add(&mut self, preset: &'a Preset) -> Result<Vec<JobId>> {
-        let mut jobs = Vec::new();
-        for cell in preset.cells() {
-            for optimizer in &preset.optimizers {
-                let tuning = self.add_tuning(preset, cell, optimizer)?;
-                for seed in 0..preset.seeds_of(cell, optimizer.name) {
-                    jobs.push(self.add_reported(preset, cell, optimizer, &tuning, seed));
-                }
+/// What the tuning runs say about every rate.
+fn scores(tuning: &[(f64, Vec<Job<RunResult>>)], done: &Outcomes) -> Vec<RateScore> {
+    let score = |(rate, jobs): &(f64, Vec<Job<RunResult>>)| {
+        RateScore::of(*rate, jobs.iter().filter_map(|job| done.get(*job)))
+    };
+    tuning.iter().map(score).collect()
+}
+
+/// Adds every stage of a preset. Runs that several presets share are run once.
+///
+/// # Errors
+/// If the language refuses its configuration.
+pub(super) fn plan(preset: Preset, grid: &mut Grid) -> Result<Planned, Failure> {
+    let mut jobs = Vec::new();
+    for cell in preset.cells() {
+        for optimizer in &preset.optimizers {
+            let tuning = add_tuning(&preset, cell, optimizer, grid)?;
+            for seed in 0..preset.seeds_of(cell, optimizer.name) {
+                let job = add_reported(&preset, cell, optimizer, &tuning, seed, grid);
+                jobs.push(Reporting { cell, optimizer: optimizer.name, seed, tuning: tuning.clone(), job });
             }
         }
-        Ok(jobs)
     }
-
-    /// A tuning run for every rate and tuning seed.
-    fn add_tuning(
-        &mut self,
-        preset: &'a Preset,
-        cell: Cell,
-        optimizer: &'a OptimizerPreset,
-    ) -> Result<Vec<(f64, Vec<JobId>)>> {
-        let (store, snapshot_every) = (self.store, self.options.snapshot_every);
-        let mut found = Vec::new();
-        for &rate in &optimizer.rates {
-            let mut jobs = Vec::new();
-            for seed in FIRST_TUNING_SEED..FIRST_TUNING_SEED + preset.tuning_seeds {
-                let run = Run { preset, cell, optimizer, rate, seed, snapshot_every };
-                let grid = &mut self.grid;
-                let job = *self.tuning.entry(run.id()?).or_insert_with(|| {
-                    grid.add(format!("{}: tuning {}", preset.name, run.label()), preset.run_tokens(), &[], move |job| {
-                        let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
-                        let result = single_thread(|| run.run(store, advance, skip))??;
-                        Ok(Outcome { summary: summary(&result), value: Output::Tuning(result) })
-                    })
-                });
-                jobs.push(job);
-            }
-            found.push((rate, jobs));
-        }
-        Ok(found)
-    }
-
-    /// A reported run, after those that choose its rate.
-    fn add_reported(
-        &mut self,
-        preset: &'a Preset,
-        cell: Cell,
-        optimizer: &'a OptimizerPreset,
-        tuning: &[(f64, Vec<JobId>)],
-        seed: u64,
-    ) -> JobId {
-        let (store, snapshot_every) = (self.store, self.options.snapshot_every);
-        let after: Vec<JobId> = tuning.iter().flat_map(|(_, jobs)| jobs.iter().copied()).collect();
-        if let Some(&job) = self.reported.get(&(after.clone(), seed)) {
-            return job;
-        }
-        let Cell { facts, examples } = cell;
-        let name = optimizer.name.as_str();
-        let label = format!("{}: {facts} facts, {examples} examples, {name} seed {seed}", preset.name);
-        let tuning = tuning.to_vec();
-        let job = self.grid.add(label, preset.run_tokens(), &after, move |job| {
-            let runs = |jobs: &[JobId]| -> Vec<RunResult> {
-                let results = jobs.iter().filter_map(|&id| match job.output(id) {
-                    Output::Tuning(result) => Some(result.clone()),
-                    Output::Reported(_) => None,
-                });
-                results.collect()
-            };
-            let scores: Vec<RateScore> = tuning.iter().map(|(rate, jobs)| RateScore::of(*rate, &runs(jobs))).collect();
-            let chosen = choose(&scores);
-            let run = Run { preset, cell, optimizer, rate: scores[chosen].rate, seed, snapshot_every };
-            let (advance, skip) = (|n| job.add_tokens(n), |n| job.skip_tokens(n));
-            let result = single_thread(|| run.run(store, advance, skip))??;
-            let summary = format!("rate {}, {}", run.rate, summary(&result));
-            let reported = Reported { cell, optimizer: optimizer.name, scores, chosen, seed, result };
-            Ok(Outcome { summary, value: Output::Reported(Box::new(reported)) })
-        });
-        self.reported.insert((after, seed), job);
-        job
-    }
+    Ok(Planned { preset, jobs })
 }
 
-fn summary(result: &RunResult) -> String {
-    match result.end() {
-        None => "diverged".into(),
-        Some(end) => {
-            let facts = end.facts.map_or(String::new(), |share| format!("facts {share:.2}, "));
-            format!("{facts}seen {:.2}, test {:.2}", end.seen, end.test)
-        }
+/// A tuning run for every rate and tuning seed.
+fn add_tuning(
+    preset: &Preset,
+    cell: Cell,
+    optimizer: &OptimizerPreset,
+    grid: &mut Grid,
+) -> Result<Vec<(f64, Vec<Job<RunResult>>)>, Failure> {
+    let mut found = Vec::new();
+    for &rate in &optimizer.rates {
+        let seeds = FIRST_TUNING_SEED..FIRST_TUNING_SEED + preset.tuning_seeds;
+        let add = |seed| Ok(grid.stage(Run::new(preset, cell, optimizer, rate, seed)?, &[])?);
+        found.push((rate, seeds.map(add).collect::<Result<_, Failure>>()?));
     }
+    Ok(found)
+}
+
+/// A reported run, after those that choose its rate.
+fn add_reported(
+    preset: &Preset,
+    cell: Cell,
+    optimizer: &OptimizerPreset,
+    tuning: &[(f64, Vec<Job<RunResult>>)],
+    seed: u64,
+    grid: &mut Grid,
+) -> Job<RunResult> {
+    let after: Vec<AnyJob> = tuning.iter().flat_map(|(_, jobs)| jobs.iter().map(|job| job.any())).collect();
+    let Cell { facts, examples } = cell;
+    let label = format!("{}: {facts} facts, {examples} examples, {} seed {seed}", preset.name, optimizer.name);
+    let (preset, optimizer, tuning) = (preset.clone(), optimizer.clone(), tuning.to_vec());
+    grid.stage_from(label, preset.run_tokens(), &after, move |done| {
+        let scores = scores(&tuning, done);
+        let rate = scores[choose(&scores)].rate;
+        Ok(Run::new(&preset, cell, &optimizer, rate, seed)?)
+    })
 }

@@ -1,27 +1,19 @@
 //! Presets of the memorisation experiment.
 
-use models::optim::{Policy, Split};
-use models::{Hardware, ModelConfig};
+use models::ModelConfig;
+use models::optim::{Policy, RuleName, Scope, Split};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
 
-use super::variation::Variation;
 use crate::error::{ExperimentError, Result};
-use crate::preset::{CheckpointPreset, OptimizerName, PretrainPreset, at_least, find_toml, positive};
-
-/// The presets that come with the program: name and text.
-pub const BUILT_IN: [(&str, &str); 4] = [
-    ("smoke", include_str!("../../presets/memorization/smoke.toml")),
-    ("quick", include_str!("../../presets/memorization/quick.toml")),
-    ("standard", include_str!("../../presets/memorization/standard.toml")),
-    ("settings", include_str!("../../presets/memorization/settings.toml")),
-];
+use crate::parts::checks::{at_least, distinct, positive};
+use crate::parts::{Machine, PretrainPreset, is_default};
 
 /// Tuning seeds are numbered from here on, above every reported seed.
 pub const FIRST_TUNING_SEED: u64 = 1000;
 
 /// The optimizers that the verdict compares.
-const COMPARED: [OptimizerName; 2] = [OptimizerName::AdamW, OptimizerName::Muon];
+const COMPARED: [RuleName; 2] = [RuleName::AdamW, RuleName::Muon];
 
 /// The language but for the numbers of facts and examples, which the cells vary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,7 +72,7 @@ pub struct ProbesPreset {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct OptimizerPreset {
     /// The optimizer of the hidden matrices.
-    pub name: OptimizerName,
+    pub name: RuleName,
     /// Learning rate of AdamW on embeddings, gains and biases. Where nothing is said they have the hidden matrices' rate, and their optimizer too
     /// (AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,9 +107,9 @@ pub struct Preset {
     pub loss: LossTokens,
     /// The language.
     pub language: LanguagePreset,
-    /// Where networks are trained: the command line's choice, no part of the file.
-    #[serde(skip)]
-    pub device: Hardware,
+    /// Where networks are trained.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub device: Machine,
     /// The network.
     pub network: NetworkPreset,
     /// Training.
@@ -140,22 +132,17 @@ pub struct Cell {
     pub examples: usize,
 }
 
+/// A setting that differs from its preset in some fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variation {
+    /// Its name in results.
+    pub name: String,
+    /// The fields that differ, as they stand in a preset; of the optimizers those that are named.
+    #[serde(flatten)]
+    pub changes: toml::Table,
+}
+
 impl Preset {
-    /// The built-in preset of that name, or the file at that path; checked.
-    ///
-    /// # Errors
-    /// One line with file, line or field if it cannot be read or is not a preset.
-    pub fn find(name: &str) -> Result<Self> {
-        let preset: Self = find_toml(name, &BUILT_IN)?;
-        preset.validate()?;
-        Ok(preset)
-    }
-
-    /// The preset as TOML, in a form that [`find`](Self::find) reads.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a preset has only types that TOML knows")
-    }
-
     /// Every cell, facts outermost.
     pub fn cells(&self) -> Vec<Cell> {
         self.facts
@@ -165,7 +152,7 @@ impl Preset {
     }
 
     /// How many seeds of an optimizer are reported in a cell.
-    pub fn seeds_of(&self, cell: Cell, optimizer: OptimizerName) -> u64 {
+    pub fn seeds_of(&self, cell: Cell, optimizer: RuleName) -> u64 {
         let decides = cell.facts > 0 && COMPARED.contains(&optimizer);
         self.control_seeds.filter(|_| !decides).map_or(self.seeds, |seeds| seeds.min(self.seeds))
     }
@@ -220,12 +207,13 @@ impl Preset {
         self.steps * (self.training.sequences * self.network.context) as u64
     }
 
-    /// Checks every field.
+    /// Checks every field but the variations.
     ///
     /// # Errors
-    /// [`ExperimentError::Value`] with the first field that is out of range, or the language's own complaint.
-    pub fn validate(&self) -> Result<()> {
+    /// The first field that is out of range, or the language's own complaint.
+    pub fn check(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
+        self.device.check()?;
         if self.seeds > FIRST_TUNING_SEED {
             return Err(ExperimentError::value("seeds", self.seeds, format!("at most {FIRST_TUNING_SEED}")));
         }
@@ -257,21 +245,7 @@ impl Preset {
                 return Err(ExperimentError::value("network.context", self.network.context, expected));
             }
         }
-        self.validate_variations()
-    }
-
-    fn validate_variations(&self) -> Result<()> {
-        let mut names = vec![&self.name];
-        for Variation { name, .. } in &self.variations {
-            // Names stand in a CSV file.
-            if name.contains([',', '"', '\n']) {
-                let expected = "a name without commas, quotes and line breaks";
-                return Err(ExperimentError::value("variations", format!("{name:?}"), expected));
-            }
-            names.push(name);
-        }
-        distinct("variations", &names)?;
-        self.varied().map(drop)
+        Ok(())
     }
 
     fn validate_optimizers(&self) -> Result<()> {
@@ -305,58 +279,40 @@ impl Preset {
 
 impl OptimizerPreset {
     /// Which weights are trained with which rule at a learning rate.
-    pub fn policy(&self, rate: f64, steps: u64, training: &PretrainPreset) -> Policy {
-        let policy = self.at(rate, steps).policy(training);
-        match self.rest_rate {
-            Some(_) => {
-                let rest = training.optimizers.rule(OptimizerName::AdamW, training.weight_decay);
-                Policy { split: self.matrices, rest, ..policy }
-            }
-            None => Policy { split: self.matrices, ..policy },
+    pub fn policy(&self, rate: f64, training: &PretrainPreset) -> Policy {
+        let (rules, decay) = (&training.optimizers, training.weight_decay);
+        let hidden = rules.rule(self.name, decay);
+        let (rest, rest_rate) = match self.rest_rate {
+            Some(rest_rate) => (rules.rule(RuleName::AdamW, decay), rest_rate),
+            None => (rules.rest(self.name, decay), rate),
+        };
+        match self.matrices {
+            None => Policy::hidden_and_rest(Scope::All, hidden, rate, rest, rest_rate, rest_rate),
+            Some(split) => Policy::with_split(Scope::All, hidden, rate, rest, rest_rate, rest_rate, split),
         }
-    }
-
-    /// The learning rates and the steps.
-    pub fn at(&self, rate: f64, steps: u64) -> CheckpointPreset {
-        CheckpointPreset {
-            name: self.name.as_str().into(),
-            optimizer: self.name,
-            hidden_rate: rate,
-            embedding_rate: self.rest_rate.unwrap_or(rate),
-            steps,
-        }
-    }
-}
-
-fn distinct<T: PartialEq + std::fmt::Debug>(field: &str, values: &[T]) -> Result<()> {
-    if values.is_empty() {
-        return Err(ExperimentError::value(field, "none", "at least one"));
-    }
-    match values.iter().enumerate().find(|(i, value)| values[..*i].contains(value)) {
-        None => Ok(()),
-        Some((_, twice)) => Err(ExperimentError::value(field, format!("{twice:?} twice"), "distinct values")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lab::preset::{Preset as _, parse};
     use models::Part;
     use models::optim::{AdamW, RuleConfig, Sgd};
 
     use super::*;
 
     fn changed(change: impl FnOnce(&mut Preset)) -> Result<()> {
-        let mut preset = Preset::find("smoke").unwrap();
+        let mut preset = Preset::find("smoke", &[]).unwrap();
         change(&mut preset);
-        preset.validate()
+        preset.check()
     }
 
     #[test]
     fn built_in_presets_are_valid_and_survive_toml() {
-        for (name, _) in BUILT_IN {
-            let preset = Preset::find(name).unwrap();
+        for &(name, _) in Preset::BUILT_IN {
+            let preset = Preset::find(name, &[]).unwrap();
             assert_eq!(preset.name, name);
-            assert_eq!(crate::preset::parse_toml::<Preset>(&preset.to_toml(), "test").unwrap(), preset);
+            assert_eq!(parse::<Preset>(&preset.to_toml(), "test").unwrap(), preset);
         }
     }
 
@@ -384,7 +340,7 @@ mod tests {
                 p.optimizers[1].matrices = Some(Split { only: Part::Mlp, other_rate: f64::NAN });
             }),
             ("expected ascending learning rates", |p| p.optimizers[0].rates = vec![0.1, 0.01]),
-            ("optimizers, muon: found none or several", |p| p.optimizers.retain(|o| o.name != OptimizerName::Muon)),
+            ("optimizers, muon: found none or several", |p| p.optimizers.retain(|o| o.name != RuleName::Muon)),
         ];
         for (expected, spoil) in cases {
             let message = changed(spoil).unwrap_err().to_string();
@@ -394,26 +350,26 @@ mod tests {
 
     #[test]
     fn controls_have_their_own_number_of_seeds() {
-        let preset = Preset { seeds: 6, control_seeds: Some(4), ..Preset::find("smoke").unwrap() };
+        let preset = Preset { seeds: 6, control_seeds: Some(4), ..Preset::find("smoke", &[]).unwrap() };
         let of = |facts, optimizer| preset.seeds_of(Cell { facts, examples: 20 }, optimizer);
-        assert_eq!([of(20, OptimizerName::AdamW), of(20, OptimizerName::Muon)], [6, 6]);
-        assert_eq!([of(20, OptimizerName::Sgd), of(0, OptimizerName::AdamW)], [4, 4]);
+        assert_eq!([of(20, RuleName::AdamW), of(20, RuleName::Muon)], [6, 6]);
+        assert_eq!([of(20, RuleName::Sgd), of(0, RuleName::AdamW)], [4, 4]);
         let fewer = Preset { seeds: 3, ..preset };
-        assert_eq!(fewer.seeds_of(Cell { facts: 0, examples: 20 }, OptimizerName::Muon), 3);
+        assert_eq!(fewer.seeds_of(Cell { facts: 0, examples: 20 }, RuleName::Muon), 3);
     }
 
     #[test]
     fn every_optimizer_has_adamw_beside_it_where_a_rate_is_given() {
-        let preset = Preset::find("smoke").unwrap();
+        let preset = Preset::find("smoke", &[]).unwrap();
         let rest = |rest_rate, optimizer: &OptimizerPreset| {
-            OptimizerPreset { rest_rate, ..optimizer.clone() }.policy(0.1, 10, &preset.training).rest
+            OptimizerPreset { rest_rate, ..optimizer.clone() }.policy(0.1, &preset.training).groups[1].rule
         };
         let weight_decay = preset.training.weight_decay;
         let adamw = RuleConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
         for optimizer in &preset.optimizers {
             assert_eq!(rest(Some(0.2), optimizer), adamw, "{optimizer:?}");
             let alone = match optimizer.name {
-                OptimizerName::Sgd => RuleConfig::Sgd(Sgd { weight_decay, ..Sgd::default() }),
+                RuleName::Sgd => RuleConfig::Sgd(Sgd { weight_decay, ..Sgd::default() }),
                 _ => adamw,
             };
             assert_eq!(rest(None, optimizer), alone, "{optimizer:?}");
@@ -422,12 +378,12 @@ mod tests {
 
     #[test]
     fn the_pattern_has_the_square_of_its_modulus_instances() {
-        assert_eq!(Preset::find("smoke").unwrap().instances().unwrap(), 121);
+        assert_eq!(Preset::find("smoke", &[]).unwrap().instances().unwrap(), 121);
     }
 
     #[test]
     fn without_facts_only_the_pattern_is_left() {
-        let preset = Preset::find("smoke").unwrap();
+        let preset = Preset::find("smoke", &[]).unwrap();
         let names = |facts| Language::new(&preset.language(Cell { facts, examples: 10 }), 0).unwrap().component_names();
         assert_eq!(names(0), ["modular"]);
         assert_eq!(names(7), ["facts", "modular"]);

@@ -1,10 +1,10 @@
 //! One training: a cell, an optimizer at a learning rate, a seed.
 
-use std::time::Duration;
-
+use lab::error::Failure;
+use lab::seeds;
+use lab::stage::{Curve, Stage, Work};
 use models::Transformer;
 use models::optim::{Optimizer, Policy};
-use models::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{Config, Group, Language, Learner};
 
@@ -12,29 +12,31 @@ use super::data::{LanguageRows, Questions};
 use super::measure::{self, Point, Spectrum};
 use super::preset::{Cell, LossTokens, OptimizerPreset, Preset, ProbesPreset};
 use crate::error::Result;
-use crate::preset::{CheckpointPreset, PretrainPreset};
-use crate::seeds;
-use crate::store::{StageId, StageKey, StageState, Store};
-use crate::training::{Plan, Trained};
-
-/// Raised when a fix changes what a run computes.
-const SEMANTICS: u32 = 1;
+use crate::stages::{Network, NetworkKey, Trained, Training};
 
 /// One training.
-#[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
-    /// The preset.
-    pub preset: &'a Preset,
+#[derive(Debug, Clone)]
+pub struct Run {
     /// Numbers of facts and examples.
     pub cell: Cell,
-    /// The optimizer.
-    pub optimizer: &'a OptimizerPreset,
-    /// Learning rate of the hidden matrices.
-    pub rate: f64,
-    /// The seed: it fixes the language, the initial weights and the data order.
+    /// The optimizer's name and its learning rate on the hidden matrices, for people: the policy has all.
+    pub optimizer: (&'static str, f64),
+    /// The language.
+    pub language: Config,
+    /// The network.
+    pub network: Network,
+    /// Which weights are trained with which rule.
+    pub policy: Policy,
+    /// The loop.
+    pub training: Training,
+    /// Measurements along the run.
+    pub curve_points: u64,
+    /// Which tokens carry loss.
+    pub loss: LossTokens,
+    /// What is asked along the run.
+    pub probes: ProbesPreset,
+    /// It fixes the language, the initial weights and the data order.
     pub seed: u64,
-    /// Time between snapshots.
-    pub snapshot_every: Duration,
 }
 
 /// What a training led to.
@@ -58,120 +60,132 @@ impl RunResult {
 }
 
 /// What decides the result.
-#[derive(Serialize)]
-struct RunConfig<'a> {
-    language: &'a Config,
+#[derive(Debug, Serialize)]
+pub struct RunKey {
+    language: Config,
     cell: Cell,
-    network: &'a models::ModelConfig,
-    training: &'a PretrainPreset,
+    network: NetworkKey,
+    policy: Policy,
+    training: Training,
+    curve_points: u64,
     loss: LossTokens,
-    probes: &'a ProbesPreset,
-    optimizer: CheckpointPreset,
-    policy: String,
+    probes: ProbesPreset,
     seed: u64,
-    device: &'static str,
-    dtype: &'static str,
 }
 
-impl Run<'_> {
-    /// Names the run in lines and errors.
-    pub fn label(&self) -> String {
-        let Cell { facts, examples } = self.cell;
-        let name = self.optimizer.name.as_str();
-        format!("{facts} facts, {examples} examples, {name} at {} seed {}", self.rate, self.seed)
-    }
-
-    fn language(&self) -> Result<Language> {
-        Ok(Language::new(&self.preset.language(self.cell), seeds::stream(self.seed, "language"))?)
-    }
-
-    fn policy(&self) -> Policy {
-        self.optimizer.policy(self.rate, self.preset.steps, &self.preset.training)
-    }
-
-    /// What tells the run from every other.
+impl Run {
+    /// The run of a preset's optimizer in a cell.
     ///
     /// # Errors
     /// If the language refuses its configuration.
-    pub fn id(&self) -> Result<StageId> {
-        let network = self.preset.model(self.language()?.vocabulary().size());
-        Ok(self.key(&network)?.id().clone())
-    }
-
-    fn key(&self, network: &models::ModelConfig) -> Result<StageKey> {
-        let config = RunConfig {
-            language: &self.preset.language(self.cell),
-            cell: self.cell,
+    pub fn new(preset: &Preset, cell: Cell, optimizer: &OptimizerPreset, rate: f64, seed: u64) -> Result<Self> {
+        let language = preset.language(cell);
+        let vocabulary = Language::new(&language, language_seed(seed))?.vocabulary().size();
+        let network = Network {
+            config: preset.model(vocabulary),
+            precision: models::Precision::F32,
+            device: preset.device.hardware(),
+        };
+        Ok(Self {
+            cell,
+            optimizer: (optimizer.name.as_str(), rate),
+            language,
             network,
-            training: &self.preset.training.shared(),
-            loss: self.preset.loss,
-            probes: &self.preset.probes,
-            policy: format!("{:?}", self.policy()),
-            optimizer: self.optimizer.at(self.rate, self.preset.steps),
+            policy: optimizer.policy(rate, &preset.training),
+            training: preset.training.training(preset.steps),
+            curve_points: preset.training.curve_points,
+            loss: preset.loss,
+            probes: preset.probes.clone(),
+            seed,
+        })
+    }
+}
+
+fn language_seed(seed: u64) -> u64 {
+    seeds::stream(seed, "language")
+}
+
+impl Stage for Run {
+    const KIND: &'static str = "memorization";
+    const SEMANTICS: u32 = 2;
+    type Key = RunKey;
+    type Output = RunResult;
+
+    fn key(&self) -> RunKey {
+        RunKey {
+            language: self.language.clone(),
+            cell: self.cell,
+            network: self.network.key(),
+            policy: self.policy.clone(),
+            training: self.training,
+            curve_points: self.curve_points,
+            loss: self.loss,
+            probes: self.probes.clone(),
             seed: self.seed,
-            device: self.preset.device.kind(),
-            dtype: "f32",
-        };
-        Ok(StageKey::new("memorization", SEMANTICS, &config, &[])?)
+        }
     }
 
-    /// The result, computed or read; `advance` gets the tokens of each step, `skip` those of an earlier run.
-    ///
-    /// # Errors
-    /// If training or the store fails.
-    pub fn run(&self, store: &Store, advance: impl FnMut(u64), skip: impl FnOnce(u64)) -> Result<RunResult> {
-        let Preset { training, steps, network: shape, .. } = self.preset;
-        let language = self.language()?;
-        let config = self.preset.model(language.vocabulary().size());
-        let (mut stage, snapshot) = match store.enter(&self.key(&config)?)? {
-            StageState::Done(stage) => {
-                skip(self.preset.run_tokens());
-                return Ok(stage.files().read_json("result.json")?);
-            }
-            StageState::Fresh(stage) => (stage, None),
-            StageState::Started(stage, snapshot) => (stage, Some(snapshot)),
-        };
-        let mut network = Transformer::new(&config, seeds::stream(self.seed, "initial weights"))?;
-        network.move_to(&self.preset.device.open()?)?;
-        let optimizer = Optimizer::new(network.parameters_mut(), &self.policy())?;
+    fn label(&self) -> String {
+        let (Cell { facts, examples }, (name, rate)) = (self.cell, self.optimizer);
+        format!("memorization {facts} facts, {examples} examples, {name} at {rate} seed {}", self.seed)
+    }
+
+    fn cost(&self) -> u64 {
+        self.training.tokens(self.network.config.context)
+    }
+
+    fn compute(&self, work: &mut Work<'_>) -> Result<RunResult, Failure> {
+        let training = &self.training;
+        let language = Language::new(&self.language, language_seed(self.seed))?;
+        let mut network = self.network.build(seeds::stream(self.seed, "initial weights"))?;
+        let optimizer = Optimizer::new(network.parameters_mut(), &self.policy)?;
         let (parameters, policy) = (network.parameters().count(false), optimizer.describe(network.parameters()));
         let mut trained: Trained<Point> = Trained::new(network, optimizer);
-        if let Some(snapshot) = snapshot {
-            trained.restore(&snapshot)?;
-            skip(trained.steps * (training.sequences * shape.context) as u64);
-        }
+        trained.resume(work, training)?;
         let mut source = LanguageRows {
             language: &language,
-            context: shape.context,
-            loss: self.preset.loss,
+            context: self.network.config.context,
+            loss: self.loss,
             seed: seeds::stream(self.seed, "order"),
         };
-        let questions = Questions::draw(self.preset, self.cell, &language, seeds::stream(self.seed, "questions"))?;
+        let questions = Questions::draw(&self.probes, self.cell, &language, seeds::stream(self.seed, "questions"))?;
         let blind = language.loss(0, Group::Fact, Learner::Blind).map_or(0.0, |loss| loss.answer);
-        let warmup = (training.warmup * *steps as f64).round() as u64;
-        let schedule = Schedule { steps: *steps, warmup, decay: training.decay };
-        let plan = Plan {
-            sequences: training.sequences,
-            micro_batch: training.micro_batch,
-            schedule,
-            clip: training.clip,
-            snapshot_every: self.snapshot_every,
-        };
-        let interval = (steps / training.curve_points).max(1);
+        let interval = (training.steps / self.curve_points).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<Point>> {
-            if !(step.is_multiple_of(interval) || step == *steps) {
+            if !(step.is_multiple_of(interval) || step == training.steps) {
                 return Ok(None);
             }
             let point = questions.ask(network, step, blind)?;
             // JSON has no numbers but finite ones.
             Ok((point.training_loss + point.test_loss).is_finite().then_some(point))
         };
-        trained.train(&mut stage, &mut source, plan, observe, advance)?;
-        let ended = !trained.diverged && trained.points.last().is_some_and(|point| point.step == *steps);
+        trained.train(work, &mut source, training, observe)?;
+        let ended = !trained.diverged && trained.points.last().is_some_and(|point| point.step == training.steps);
         let spectrum = if ended { Some(measure::spectrum(&trained.model)?) } else { None };
-        let result = RunResult { curve: trained.points, spectrum, parameters, policy };
-        stage.files().write_json("result.json", &result)?;
-        stage.finish()?;
-        Ok(result)
+        Ok(RunResult { curve: trained.points, spectrum, parameters, policy })
+    }
+
+    fn summary(output: &RunResult) -> String {
+        match output.end() {
+            None => "diverged".into(),
+            Some(end) => {
+                let facts = end.facts.map_or(String::new(), |share| format!("facts {share:.2}, "));
+                format!("{facts}seen {:.2}, test {:.2}", end.seen, end.test)
+            }
+        }
+    }
+
+    fn curves(output: &RunResult) -> Vec<Curve> {
+        let curve = |tag: &str, read: fn(&Point) -> Option<f64>| Curve {
+            tag: tag.into(),
+            points: output.curve.iter().filter_map(|point| Some((point.step, read(point)?))).collect(),
+        };
+        let curves = [
+            curve("accuracy/facts", |p| p.facts),
+            curve("accuracy/seen instances", |p| Some(p.seen)),
+            curve("accuracy/held-out instances", |p| Some(p.test)),
+            curve("loss/held-out instances", |p| Some(p.test_loss)),
+        ];
+        curves.into_iter().filter(|curve| !curve.points.is_empty()).collect()
     }
 }

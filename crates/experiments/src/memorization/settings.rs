@@ -1,17 +1,16 @@
 //! The effects of C5 in every setting, side by side: figures, table and file.
 
-use std::fmt::Write as _;
-
+use lab::figures::theme::{INK, Marker, Style};
+use lab::figures::{IntervalMark, IntervalRow, IntervalRows};
+use lab::report::{Table, TableRow};
+use lab::statistics::ScorecardRow;
+use models::optim::RuleName;
 use plotters::style::RGBColor;
+use serde::Serialize;
 
-use super::report::{edge, field};
-use super::tuning::LEARNED;
-use super::{Reported, Setting};
-use crate::figures::theme::{INK, Marker, Style};
-use crate::figures::{IntervalMark, IntervalRow, IntervalRows};
-use crate::preset::OptimizerName;
-use crate::report::{Table, TableRow};
-use crate::stats::ScorecardRow;
+use super::plan::Reported;
+use super::setting::Setting;
+use super::tuning::{LEARNED, edge};
 
 /// One row an effect of a setting.
 pub(super) const EFFECTS: &str = "memorization-settings.csv";
@@ -23,11 +22,11 @@ const LIGHT: RGBColor = RGBColor(150, 150, 158);
 const READ: [&str; 3] = ["at the end", "at matched training loss", "steps to 90 % of the facts"];
 
 /// The chosen rates of an optimizer in a setting's cells, each with what has to be known about it.
-fn rates(setting: &Setting, optimizer: OptimizerName) -> String {
+fn rates(setting: &Setting, optimizer: RuleName) -> String {
     let of = |cell| setting.reported.iter().find(|run| run.cell == cell && run.optimizer == optimizer);
     let cells = setting.preset.cells().into_iter().filter(|cell| cell.facts > 0 && setting.statistics.is_few(*cell));
     let text = |run: &Reported| {
-        let mut remarks: Vec<&str> = edge(run).into_iter().collect();
+        let mut remarks: Vec<&str> = edge(&run.scores, run.chosen).into_iter().collect();
         if run.scores[run.chosen].training < LEARNED {
             remarks.push("not learned");
         }
@@ -87,7 +86,7 @@ pub(super) fn table(settings: &[Setting]) -> Table {
         };
         let mut cells = vec![setting.preset.name.clone(), setting.statistics.scorecard[0].task.clone()];
         cells.extend(setting.statistics.scorecard.iter().map(effect));
-        cells.extend([OptimizerName::AdamW, OptimizerName::Muon].map(|name| rates(setting, name)));
+        cells.extend([RuleName::AdamW, RuleName::Muon].map(|name| rates(setting, name)));
         TableRow { cells, strong: false }
     });
     let header =
@@ -103,17 +102,36 @@ pub(super) fn table(settings: &[Setting]) -> Table {
     }
 }
 
-/// The table as a file.
-pub(super) fn csv(settings: &[Setting]) -> String {
-    let mut text = String::from("setting,claim,read,effect,low,high,seeds,adamw_rates,muon_rates\n");
-    for setting in settings {
-        let [adamw, muon] = [OptimizerName::AdamW, OptimizerName::Muon].map(|name| rates(setting, name));
-        for (row, read) in setting.statistics.scorecard.iter().zip(READ) {
-            let [effect, low, high] =
-                [row.effect, row.interval.map(|ends| ends.0), row.interval.map(|ends| ends.1)].map(field);
-            let name = &setting.preset.name;
-            let _ = writeln!(text, "{name},{},{read},{effect},{low},{high},{},{adamw},{muon}", row.claim, row.n);
-        }
-    }
-    text
+/// A row of the file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct EffectRow<'a> {
+    setting: &'a str,
+    claim: &'a str,
+    read: &'static str,
+    effect: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    seeds: usize,
+    adamw_rates: String,
+    muon_rates: String,
+}
+
+/// The table as rows of a file.
+pub(super) fn rows(settings: &[Setting]) -> Vec<EffectRow<'_>> {
+    let of_setting = |setting: &'_ Setting| {
+        let [adamw_rates, muon_rates] = [RuleName::AdamW, RuleName::Muon].map(|name| rates(setting, name));
+        let row = move |(row, read): (&'_ ScorecardRow, &'static str)| EffectRow {
+            setting: &setting.preset.name,
+            claim: &row.claim,
+            read,
+            effect: row.effect,
+            low: row.interval.map(|ends| ends.0),
+            high: row.interval.map(|ends| ends.1),
+            seeds: row.n,
+            adamw_rates: adamw_rates.clone(),
+            muon_rates: muon_rates.clone(),
+        };
+        setting.statistics.scorecard.iter().zip(READ).map(row).collect::<Vec<_>>()
+    };
+    settings.iter().flat_map(of_setting).collect()
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use lab::statistics::{MeanInterval, ScorecardRow};
+use models::optim::RuleName;
 use synthetic_lm::metrics::{CurvePoint, time_to_reach, value_at_loss};
 
-use super::Reported;
 use super::measure::Point;
+use super::plan::Reported;
 use super::preset::Cell;
-use crate::preset::OptimizerName;
-use crate::stats::{MeanInterval, ScorecardRow};
 
 /// A pattern has few examples where they are at most this share of its instances.
 pub const FEW: f64 = 0.25;
@@ -111,11 +111,11 @@ fn accuracies(a: &Reported, b: &Reported, reading: Reading) -> Option<(f64, f64)
 
 /// AdamW's and Muon's runs of every seed in a cell that has both.
 fn pairs(reported: &[Reported], cell: Cell) -> Vec<(u64, &Reported, &Reported)> {
-    let of = |name: OptimizerName, seed: u64| {
+    let of = |name: RuleName, seed: u64| {
         reported.iter().find(|run| run.cell == cell && run.optimizer == name && run.seed == seed)
     };
     let seeds: BTreeSet<u64> = reported.iter().map(|run| run.seed).collect();
-    let pair = |seed: u64| Some((seed, of(OptimizerName::AdamW, seed)?, of(OptimizerName::Muon, seed)?));
+    let pair = |seed: u64| Some((seed, of(RuleName::AdamW, seed)?, of(RuleName::Muon, seed)?));
     seeds.into_iter().filter_map(pair).collect()
 }
 
@@ -243,12 +243,13 @@ fn describe(cells: &[Cell]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lab::statistics::Verdict;
+
     use super::*;
     use crate::memorization::{RateScore, RunResult, Spectrum};
-    use crate::stats::Verdict;
 
     /// A run from (step, training loss, facts, test) at each point.
-    fn run(cell: Cell, optimizer: OptimizerName, seed: u64, points: &[(u64, f64, f64, f64)]) -> Reported {
+    fn run(cell: Cell, optimizer: RuleName, seed: u64, points: &[(u64, f64, f64, f64)]) -> Reported {
         let point = |&(step, training_loss, facts, test): &(u64, f64, f64, f64)| Point {
             step,
             training_loss,
@@ -277,13 +278,13 @@ mod tests {
             let jitter = seed as f64 * 1e-3;
             runs.push(run(
                 cell,
-                OptimizerName::AdamW,
+                RuleName::AdamW,
                 seed,
                 &[(0, 4.0, 0.0, 0.0), (40, 1.0, 0.9, 0.4), (50, 0.5, 1.0, 0.6 + jitter)],
             ));
             runs.push(run(
                 cell,
-                OptimizerName::Muon,
+                RuleName::Muon,
                 seed,
                 &[(0, 4.0, 0.0, 0.0), (20, 1.0, 0.9, 0.2), (50, 0.0, 1.0, 0.4)],
             ));
@@ -316,7 +317,7 @@ mod tests {
         // 30 of 100 instances are many; without facts there is nothing to memorise: both would change the verdict's mean.
         for cell in [Cell { examples: 30, ..CELL }, Cell { facts: 0, ..CELL }] {
             for run in seeds(cell, 5) {
-                let shift = if run.optimizer == OptimizerName::Muon { 0.5 } else { 0.0 };
+                let shift = if run.optimizer == RuleName::Muon { 0.5 } else { 0.0 };
                 let mut run = run;
                 run.result.curve.last_mut().unwrap().test += shift;
                 runs.push(run);
@@ -341,12 +342,12 @@ mod tests {
 
     #[test]
     fn a_run_that_never_memorises_counts_with_its_last_step() {
-        let slow = run(CELL, OptimizerName::AdamW, 0, &[(0, 4.0, 0.0, 0.0), (50, 3.0, 0.2, 0.0)]);
-        let fast = run(CELL, OptimizerName::Muon, 0, &[(0, 4.0, 0.0, 0.0), (10, 1.0, 0.9, 0.0)]);
+        let slow = run(CELL, RuleName::AdamW, 0, &[(0, 4.0, 0.0, 0.0), (50, 3.0, 0.2, 0.0)]);
+        let fast = run(CELL, RuleName::Muon, 0, &[(0, 4.0, 0.0, 0.0), (10, 1.0, 0.9, 0.0)]);
         let row = memorisation_row(&[slow.clone(), fast], &[CELL]);
         assert!((row.effect.unwrap() - 5.0f64.ln()).abs() < 1e-9);
         assert!(row.note.contains("by AdamW in 1 of its runs"), "{}", row.note);
-        let never = Reported { optimizer: OptimizerName::Muon, ..slow.clone() };
+        let never = Reported { optimizer: RuleName::Muon, ..slow.clone() };
         assert_eq!(memorisation_row(&[slow, never], &[CELL]).effect, None);
     }
 }

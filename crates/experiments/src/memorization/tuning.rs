@@ -53,6 +53,16 @@ pub fn choose(scores: &[RateScore]) -> usize {
     (0..scores.len()).max_by(|&a, &b| better(&scores[a], &scores[b]).then(b.cmp(&a))).unwrap_or(0)
 }
 
+/// What has to be said of a rate by its place in its grid: a better one may lie outside.
+pub(super) fn edge(scores: &[RateScore], chosen: usize) -> Option<&'static str> {
+    match chosen {
+        _ if scores.len() == 1 => Some("the only rate"),
+        0 => Some("lowest of its grid"),
+        place if place + 1 == scores.len() => Some("highest of its grid"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

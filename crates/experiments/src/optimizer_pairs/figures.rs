@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use lab::figures::theme::Style;
+use lab::figures::{LinePanel, LinePanels, Series};
+use lab::statistics::MeanInterval;
+
 use super::statistics::{Chosen, Statistics};
-use crate::figures::theme::{self, Style};
-use crate::figures::{LinePanel, LinePanels, Series};
-use crate::stats::MeanInterval;
-use crate::stats::names::display;
+use crate::names::{display, style};
 
 /// The held-out loss after finetuning.
 pub(super) fn loss(statistics: &Statistics, tasks: &[String]) -> LinePanels {
@@ -45,7 +46,7 @@ fn panels(
                 })
                 .collect();
             let label = format!("{} -> {}", display(checkpoint), display(method));
-            (!points.is_empty()).then(|| Series { label, style: style(checkpoint, method), points })
+            (!points.is_empty()).then(|| Series { label, style: style_of(checkpoint, method), points })
         });
         LinePanel { title: short(task), y: y.into(), series: series.collect(), reference: None }
     };
@@ -78,8 +79,8 @@ fn short(task: &str) -> String {
 }
 
 /// The colour of the checkpoint and the marker of the optimizer that finetunes it; dashed where they differ.
-fn style(checkpoint: &str, method: &str) -> Style {
-    let (own, other) = (theme::style(checkpoint), theme::style(method));
+fn style_of(checkpoint: &str, method: &str) -> Style {
+    let (own, other) = (style(checkpoint), style(method));
     Style { marker: other.marker, dashed: own.dashed || own.color != other.color, ..own }
 }
 

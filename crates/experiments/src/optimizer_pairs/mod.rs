@@ -5,49 +5,46 @@
 
 mod figures;
 mod preset;
-mod report;
+mod section;
 mod statistics;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use lab::error::Failure;
+use lab::experiment::Experiment;
+use lab::grid::{Grid, Outcomes};
+use lab::report::{ReportFolder, Section};
 
-pub use preset::PairsPreset;
+pub use preset::{OwnText, PairsPreset};
 
-use crate::error::Result;
-use crate::finished::Finished;
-use crate::store::{Store, write_atomic};
-use crate::tradeoff::{self, Options};
-use statistics::{Run, Statistics};
+use crate::parts::TextFlags;
+use crate::tradeoff::{self, Planned};
 
-/// The stages' results, in the report's folder.
-const FINISHED: &str = "optimizer-pairs-finished.csv";
-/// A row for each finetuning, in the report's folder.
-const RESULTS: &str = "optimizer-pairs.csv";
+/// The experiment.
+pub struct OptimizerPairs;
 
-/// What to run and where.
-pub type PairsOptions = Options<PairsPreset>;
+impl Experiment for OptimizerPairs {
+    const NAME: &'static str = "optimizer-pairs";
+    const TITLE: &'static str = "One optimizer in both stages, or two";
+    const ABOUT: &'static str = "Finetune checkpoints of two optimizers with both on word problems of rising difficulty, string instructions and code, with sets of several \
+                                 sizes, and compare task loss and right answers\n\nEnds with the path of the report. With the --out of a `tradeoff` run of the same preset its \
+                                 checkpoints are used.";
+    type Preset = PairsPreset;
+    type Flags = TextFlags;
+    /// The jobs of each size of the finetuning set.
+    type Plan = Vec<(usize, Planned)>;
 
-/// Runs the experiment (or what is left of it), writes its section of the report, and returns the path of the page.
-///
-/// # Errors
-/// One line that says what was found and expected; what is finished stays in the run store.
-pub fn run(options: &PairsOptions) -> Result<PathBuf> {
-    let started = Instant::now();
-    let preset = &options.preset;
-    let store = Store::open(&options.out)?;
-    let folder = tradeoff::report_folder(&store)?;
-    let mut all = Finished::default();
-    let mut runs = Vec::new();
-    let mut last = tradeoff::Runs::default();
-    for experiment in preset.experiments()? {
-        let size = experiment.evaluation.train_examples;
-        let stages = tradeoff::run_stages(&options.with_preset(experiment), &store)?;
-        all.extend(&stages.finished);
-        runs.extend(stages.finetuned.iter().map(|(end, _)| Run { examples: size, end: end.clone() }));
-        last = stages;
+    fn plan(preset: &PairsPreset, grid: &mut Grid) -> Result<Self::Plan, Failure> {
+        let of_size = |experiment: tradeoff::Preset| {
+            Ok((experiment.evaluation.train_examples, tradeoff::plan(&experiment, grid)?))
+        };
+        preset.experiments()?.into_iter().map(of_size).collect()
     }
-    write_atomic(&folder.join(FINISHED), all.write().as_bytes())?;
-    write_atomic(&folder.join(RESULTS), statistics::csv(&runs).as_bytes())?;
-    let statistics = Statistics::compute(preset, &runs)?;
-    report::write(options, &statistics, &last, &folder, started.elapsed().as_secs_f64())
+
+    fn section(
+        preset: &PairsPreset,
+        plan: Self::Plan,
+        done: &Outcomes,
+        report: &ReportFolder,
+    ) -> Result<Section, Failure> {
+        section::section(preset, plan.iter().map(|(size, planned)| (*size, planned.read(done))).collect(), report)
+    }
 }

@@ -1,18 +1,31 @@
 //! Presets of `optimizer-pairs`: a preset of `tradeoff` for network and checkpoints, and what to finetune them on.
 
-use models::Hardware;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use lab::error::Failure;
+use lab::preset::Preset as _;
+use models::Precision;
+use models::optim::RuleName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::preset::{MethodPreset, OptimizerName, Preset, find_toml};
-use crate::tasks::{CODE, check_name};
+use crate::parts::{Machine, is_default};
+use crate::stages::{CODE, check_name};
+use crate::tradeoff::{MethodPreset, Preset};
 
-/// The presets that come with the program: name and text.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("smoke", include_str!("../../presets/optimizer-pairs/smoke.toml")),
-    ("quick", include_str!("../../presets/optimizer-pairs/quick.toml")),
-    ("standard", include_str!("../../presets/optimizer-pairs/standard.toml")),
-];
+/// Text and tokenizer of one's own, in place of the base's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OwnText {
+    /// Pretraining text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// A `tokenizer.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+}
 
 /// Everything that decides the results of `optimizer-pairs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,41 +56,41 @@ pub struct PairsPreset {
     pub task_examples: usize,
     /// Held-out examples that are decoded for exact match.
     pub decoded: usize,
-    /// AdamW's learning rates.
-    pub adamw_rates: Vec<f64>,
-    /// Muon's learning rates.
-    pub muon_rates: Vec<f64>,
-    /// Where networks are trained: the command line's choice, no part of the file.
-    #[serde(skip)]
-    pub device: Hardware,
+    /// Where networks are trained.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub device: Machine,
+    /// In which numbers products of matrices are computed, where it is not as the base says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+    /// The text, where it is not the base's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub corpus: OwnText,
+    /// The optimizers that every checkpoint of the pair is finetuned with, each with its learning rates.
+    pub rates: BTreeMap<RuleName, Vec<f64>>,
+}
+
+impl lab::preset::Preset for PairsPreset {
+    const BUILT_IN: &'static [(&'static str, &'static str)] = &[
+        ("smoke", include_str!("../../presets/optimizer-pairs/smoke.toml")),
+        ("quick", include_str!("../../presets/optimizer-pairs/quick.toml")),
+        ("standard", include_str!("../../presets/optimizer-pairs/standard.toml")),
+    ];
+
+    fn validate(&self) -> Result<(), Failure> {
+        Ok(self.check()?)
+    }
+
+    fn default_jobs(&self) -> NonZeroUsize {
+        self.device.default_jobs()
+    }
 }
 
 impl PairsPreset {
-    /// The names of the presets that come with the program.
-    pub fn names() -> Vec<&'static str> {
-        BUILT_IN.iter().map(|(name, _)| *name).collect()
-    }
-
-    /// The built-in preset of that name, or the file at that path; checked.
-    ///
-    /// # Errors
-    /// One line with file, line or field if it cannot be read or is not a preset.
-    pub fn find(name: &str) -> Result<Self> {
-        let preset: Self = find_toml(name, &BUILT_IN)?;
-        preset.validate()?;
-        Ok(preset)
-    }
-
-    /// The preset as TOML, in a form that [`find`](Self::find) reads.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a preset has only types that TOML knows")
-    }
-
     /// Checks every field that the experiments themselves do not check.
     ///
     /// # Errors
-    /// [`ExperimentError::Value`] with the first field that is out of range.
-    pub fn validate(&self) -> Result<()> {
+    /// The first field that is out of range.
+    pub fn check(&self) -> Result<()> {
         if self.reasoning.is_empty() {
             return Err(ExperimentError::value("reasoning", "no task", "at least one"));
         }
@@ -95,7 +108,7 @@ impl PairsPreset {
             return Err(ExperimentError::value("decoded", 0, "at least 1"));
         }
         for preset in self.experiments()? {
-            preset.validate()?;
+            preset.check()?;
         }
         Ok(())
     }
@@ -110,7 +123,7 @@ impl PairsPreset {
     /// # Errors
     /// If the base cannot be read or lacks the control.
     pub fn experiments(&self) -> Result<Vec<Preset>> {
-        let mut base = Preset::find(&self.base)?;
+        let mut base = Preset::find(&self.base, &[])?;
         if let Some(seeds) = self.seeds {
             base.seeds = seeds;
         }
@@ -122,16 +135,7 @@ impl PairsPreset {
         }
         let pair = base.pair.clone();
         base.checkpoints.retain(|c| pair.contains(&c.name) || self.control.as_ref() == Some(&c.name));
-        let method = |optimizer: OptimizerName, rates: &[f64]| MethodPreset {
-            name: optimizer.as_str().into(),
-            optimizer,
-            lora_rank: None,
-            lora_alpha: None,
-            scope: None,
-            rates: rates.to_vec(),
-        };
-        base.methods =
-            vec![method(OptimizerName::AdamW, &self.adamw_rates), method(OptimizerName::Muon, &self.muon_rates)];
+        base.methods = self.rates.iter().map(|(&optimizer, rates)| MethodPreset::of(optimizer, rates)).collect();
         base.controls.clear();
         base.control_methods.clear();
         if let Some(control) = self.control.as_deref().and_then(|name| base.checkpoint(name)) {
@@ -144,6 +148,9 @@ impl PairsPreset {
         base.evaluation.decoded = self.decoded;
         base.name = self.name.clone();
         base.device = self.device;
+        base.precision = self.precision.unwrap_or(base.precision);
+        base.corpus.file = self.corpus.file.clone().or(base.corpus.file);
+        base.corpus.tokenizer = self.corpus.tokenizer.clone().or(base.corpus.tokenizer);
         let of_size = |&size: &usize| {
             let mut preset = base.clone();
             preset.evaluation.train_examples = size;
@@ -162,20 +169,20 @@ impl PairsPreset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preset::parse_toml;
+    use lab::preset::parse;
 
     #[test]
     fn the_built_in_presets_are_valid_and_print_in_a_form_that_reads_back() {
-        for name in PairsPreset::names() {
-            let preset = PairsPreset::find(name).unwrap();
-            let back: PairsPreset = parse_toml(&preset.to_toml(), "printed").unwrap();
+        for (name, _) in PairsPreset::BUILT_IN {
+            let preset = PairsPreset::find(name, &[]).unwrap();
+            let back: PairsPreset = parse(&preset.to_toml(), "printed").unwrap();
             assert_eq!(back, preset);
         }
     }
 
     #[test]
     fn a_control_is_finetuned_with_its_own_optimizer_only() {
-        let preset = PairsPreset::find("standard").unwrap();
+        let preset = PairsPreset::find("standard", &[]).unwrap();
         let experiment = &preset.experiments().unwrap()[0];
         let methods =
             |checkpoint: &str| experiment.methods_from(checkpoint).map(|m| m.name.clone()).collect::<Vec<_>>();
@@ -184,8 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn every_optimizer_can_be_one_of_the_pair() {
+        let mut preset = PairsPreset::find("smoke", &[]).unwrap();
+        for &optimizer in RuleName::ALL {
+            preset.rates.insert(optimizer, vec![1e-3]);
+        }
+        preset.check().unwrap();
+        assert_eq!(preset.experiments().unwrap()[0].methods.len(), RuleName::ALL.len());
+    }
+
+    #[test]
     fn controls_and_other_tasks_are_run_at_the_largest_size_only() {
-        let preset = PairsPreset::find("standard").unwrap();
+        let preset = PairsPreset::find("standard", &[]).unwrap();
         let experiments = preset.experiments().unwrap();
         let (largest, smaller) = experiments.split_last().unwrap();
         assert!(!smaller.is_empty());
@@ -200,16 +217,17 @@ mod tests {
     #[test]
     fn what_cannot_be_met_is_refused_by_its_field() {
         let refusal = |change: fn(&mut PairsPreset)| {
-            let mut preset = PairsPreset::find("smoke").unwrap();
+            let mut preset = PairsPreset::find("smoke", &[]).unwrap();
             change(&mut preset);
-            preset.validate().unwrap_err().to_string()
+            preset.check().unwrap_err().to_string()
         };
         assert!(refusal(|p| p.reasoning.clear()).starts_with("reasoning: "));
         assert!(refusal(|p| p.reasoning = vec!["code".into()]).starts_with("reasoning: "));
         assert!(refusal(|p| p.sizes = vec![20, 10]).starts_with("sizes: "));
         assert!(refusal(|p| p.decoded = 0).starts_with("decoded: "));
         assert!(refusal(|p| p.control = Some("sgd".into())).starts_with("control: found sgd"));
-        assert!(refusal(|p| p.muon_rates.clear()).contains("rates"));
+        assert!(refusal(|p| p.rates.get_mut(&RuleName::Muon).unwrap().clear()).contains("rates"));
+        assert!(refusal(|p| drop(p.rates.remove(&RuleName::Muon))).starts_with("methods: "));
         assert!(refusal(|p| p.others = vec!["poems".into()]).starts_with("tasks: found poems"));
     }
 }

@@ -4,13 +4,14 @@
 //! chooses its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-use super::PairsPreset;
+use lab::statistics::ScorecardRow;
+use serde::Serialize;
+
+use super::preset::PairsPreset;
 use crate::error::Result;
-use crate::stats::csv::{COLUMNS, row};
-use crate::stats::names::display;
-use crate::stats::{EndPoint, ScorecardRow};
+use crate::names::display;
+use crate::stages::EndPoint;
 
 /// One finetuning.
 #[derive(Debug, Clone)]
@@ -192,22 +193,52 @@ fn choose_rates(ends: &[&EndPoint]) -> Vec<Chosen> {
     seeds.iter().filter_map(chosen).collect()
 }
 
-/// A row for each finetuning: the columns of `results.csv` after the size of the finetuning set.
-pub(super) fn csv(runs: &[Run]) -> String {
-    let mut text = format!("examples,{}\n", COLUMNS.join(","));
-    let mut rows: Vec<&Run> = runs.iter().collect();
-    rows.sort_by(|a, b| {
+/// A row of the file: a finetuning, with the size of its finetuning set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct RunRow<'a> {
+    examples: usize,
+    task: &'a str,
+    checkpoint: &'a str,
+    method: &'a str,
+    learning_rate: f64,
+    seed: u64,
+    pretrain_loss_before: f64,
+    pretrain_loss_after: Option<f64>,
+    task_loss_before: f64,
+    task_loss_after: Option<f64>,
+    exact_match: Option<f64>,
+    diverged: bool,
+}
+
+/// A row for each finetuning, sorted.
+pub(super) fn rows(runs: &[Run]) -> Vec<RunRow<'_>> {
+    let mut sorted: Vec<&Run> = runs.iter().collect();
+    sorted.sort_by(|a, b| {
         let key = |run: &Run| (run.end.task.clone(), run.end.checkpoint.clone(), run.end.method.clone(), run.examples);
         key(a).cmp(&key(b)).then(a.end.learning_rate.total_cmp(&b.end.learning_rate)).then(a.end.seed.cmp(&b.end.seed))
     });
-    for Run { examples, end } in rows {
-        let _ = writeln!(text, "{examples},{}", row(end));
-    }
-    text
+    let finite = |loss: f64| loss.is_finite().then_some(loss);
+    let row = |Run { examples, end }: &'_ Run| RunRow {
+        examples: *examples,
+        task: &end.task,
+        checkpoint: &end.checkpoint,
+        method: &end.method,
+        learning_rate: end.learning_rate,
+        seed: end.seed,
+        pretrain_loss_before: end.pretrain_loss_before,
+        pretrain_loss_after: finite(end.pretrain_loss_after),
+        task_loss_before: end.task_loss_before,
+        task_loss_after: finite(end.task_loss_after),
+        exact_match: end.exact_match,
+        diverged: end.diverged,
+    };
+    sorted.into_iter().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use lab::preset::Preset as _;
+
     use super::*;
 
     fn end(seed: u64, rate: f64, loss: f64) -> EndPoint {
@@ -248,7 +279,7 @@ mod tests {
 
     #[test]
     fn effects_are_positive_where_the_second_optimizer_is_worse() {
-        let preset = PairsPreset::find("smoke").unwrap();
+        let preset = PairsPreset::find("smoke", &[]).unwrap();
         let task = preset.reasoning[0].clone();
         let run = |checkpoint: &str, method: &str, seed, loss, share| Run {
             examples: preset.largest(),
@@ -277,6 +308,6 @@ mod tests {
         let changed =
             |row: &&ScorecardRow| row.statement.contains("AdamW -> Muon ends at a higher loss than AdamW -> AdamW");
         assert!((found.controls.iter().find(changed).unwrap().effect.unwrap() - 0.125).abs() < 1e-9);
-        assert!(found.scorecard.iter().all(|row| row.verdict == crate::stats::Verdict::Reproduced));
+        assert!(found.scorecard.iter().all(|row| row.verdict == lab::statistics::Verdict::Reproduced));
     }
 }

@@ -1,0 +1,115 @@
+//! Where networks are trained and in which numbers, and the flags that say so.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use lab::experiment::Flags;
+use lab::preset::Change;
+use models::{Hardware, Precision};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A device in a preset: what the user asked for, and what it comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine(Hardware);
+
+impl Default for Machine {
+    /// A GPU if this build can use one and there is one, else the processor.
+    fn default() -> Self {
+        Self(Hardware::auto())
+    }
+}
+
+impl From<Hardware> for Machine {
+    fn from(hardware: Hardware) -> Self {
+        Self(hardware)
+    }
+}
+
+impl Machine {
+    /// The device.
+    pub fn hardware(self) -> Hardware {
+        self.0
+    }
+
+    /// Checks that it is there.
+    ///
+    /// # Errors
+    /// If this build has no GPU support, or there is no such GPU.
+    pub fn check(self) -> models::Result<()> {
+        self.0.open().map(drop)
+    }
+
+    /// Stages at a time where the user does not say: one on a GPU, as many as there are cores on a processor.
+    pub fn default_jobs(self) -> NonZeroUsize {
+        match self.0 {
+            Hardware::Cpu => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            Hardware::Cuda(_) => NonZeroUsize::MIN,
+        }
+    }
+}
+
+impl Serialize for Machine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Machine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Flags of every program that trains networks.
+#[derive(Debug, Clone, Args)]
+pub struct MachineFlags {
+    /// Where networks are trained: auto (a GPU if this build can use one and there is one), cpu, cuda or cuda:N [default: the preset's, else auto]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Hardware>,
+}
+
+impl Flags for MachineFlags {
+    fn changes(&self) -> Vec<Change> {
+        self.device.map(|device| Change::new("device", device.to_string())).into_iter().collect()
+    }
+}
+
+/// Flags of every program that pretrains on text.
+#[derive(Debug, Clone, Args)]
+pub struct TextFlags {
+    #[command(flatten)]
+    machine: MachineFlags,
+    /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the documentation of the pinned packages]
+    #[arg(long, value_name = "FILE")]
+    corpus: Option<PathBuf>,
+    /// A tokenizer.json in place of a BPE trained on the text
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// In which numbers products of matrices are computed: f32; tf32 (on a GPU); bf16 (faster with AVX512-BF16 or on a GPU) [default: the preset's]
+    #[arg(long, value_parser = precision)]
+    precision: Option<Precision>,
+}
+
+/// A precision by its name.
+///
+/// # Errors
+/// With the names that there are.
+pub fn precision(name: &str) -> Result<Precision, String> {
+    [Precision::F32, Precision::Tf32, Precision::Bf16]
+        .into_iter()
+        .find(|precision| precision.as_str() == name)
+        .ok_or_else(|| "expected f32, tf32 or bf16".into())
+}
+
+impl Flags for TextFlags {
+    fn changes(&self) -> Vec<Change> {
+        let mut changes = self.machine.changes();
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        changes.extend(self.corpus.as_ref().map(|file| Change::new("corpus.file", path(file))));
+        changes.extend(self.tokenizer.as_ref().map(|file| Change::new("corpus.tokenizer", path(file))));
+        changes.extend(self.precision.map(|precision| Change::new("precision", precision.as_str())));
+        changes
+    }
+}

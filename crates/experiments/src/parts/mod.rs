@@ -1,0 +1,19 @@
+//! Parts of presets that experiments share: the text, the network, how it is trained, where.
+//!
+//! Each is a table of a preset's TOML file with its own checks.
+
+pub mod checks;
+mod corpus;
+mod machine;
+mod network;
+mod training;
+
+pub use corpus::CorpusPreset;
+pub use machine::{Machine, MachineFlags, TextFlags};
+pub use network::{Architecture, ModelPreset};
+pub use training::{CheckpointPreset, PretrainPreset};
+
+/// Whether a table or field can be left out of a file.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

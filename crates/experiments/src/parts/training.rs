@@ -1,0 +1,117 @@
+//! How networks are pretrained.
+
+use models::optim::{Hyperparameters, Policy, RuleName, Scope};
+use models::schedule::Decay;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{at_least, cooldown, not_negative, positive, share};
+use super::is_default;
+use crate::error::{ExperimentError, Result};
+use crate::stages::Training;
+
+/// Pretraining, common to all checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PretrainPreset {
+    /// Sequences of a step.
+    pub sequences: usize,
+    /// Sequences that go through the network at a time, where a step does not fit in memory; all where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+    /// Schedule after the warmup.
+    pub decay: Decay,
+    /// Share of the steps that warm up.
+    pub warmup: f64,
+    /// Bound on the gradient's norm.
+    pub clip: f64,
+    /// Decoupled weight decay of matrices and embeddings.
+    pub weight_decay: f64,
+    /// The optimizers' other hyperparameters.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optimizers: Hyperparameters,
+    /// Points of the training curve at which the held-out loss is measured.
+    pub curve_points: u64,
+}
+
+impl PretrainPreset {
+    /// The training loop of so many steps.
+    pub fn training(&self, steps: u64) -> Training {
+        Training {
+            steps,
+            sequences: self.sequences,
+            micro_batch: self.micro_batch,
+            decay: self.decay,
+            warmup: self.warmup,
+            clip: self.clip,
+        }
+    }
+
+    /// Checks every field; `table` is the name of the preset's table.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self, table: &str) -> Result<()> {
+        at_least(&format!("{table}.sequences"), self.sequences as u64, 1)?;
+        at_least(&format!("{table}.micro-batch"), self.micro_batch.unwrap_or(1) as u64, 1)?;
+        positive(&format!("{table}.clip"), self.clip)?;
+        share(&format!("{table}.warmup"), self.warmup, true)?;
+        not_negative(&format!("{table}.weight-decay"), self.weight_decay)?;
+        hyperparameters(table, &self.optimizers)?;
+        cooldown(table, self.decay)
+    }
+}
+
+/// Checks the hyperparameters of all optimizers; `table` is the table that they stand in.
+///
+/// # Errors
+/// The first field that is out of range.
+pub fn hyperparameters(table: &str, optimizers: &Hyperparameters) -> Result<()> {
+    match optimizers.validate() {
+        Ok(()) => Ok(()),
+        Err((field, models::Error::Config { found, expected, .. })) => {
+            Err(ExperimentError::value(format!("{table}.optimizers.{field}"), found, expected))
+        }
+        Err((_, other)) => Err(other.into()),
+    }
+}
+
+/// A checkpoint: how one pretraining differs from the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CheckpointPreset {
+    /// Its name in results; the compared pair is named in `pair`.
+    pub name: String,
+    /// Optimizer of the hidden matrices; the matched method bears its name.
+    pub optimizer: RuleName,
+    /// Learning rate of the hidden matrices.
+    pub hidden_rate: f64,
+    /// Learning rate of embeddings, gains and biases.
+    pub embedding_rate: f64,
+    /// Steps.
+    pub steps: u64,
+}
+
+impl CheckpointPreset {
+    /// Which weights pretraining trains with which rule.
+    pub fn policy(&self, pretrain: &PretrainPreset) -> Policy {
+        let (rules, decay) = (&pretrain.optimizers, pretrain.weight_decay);
+        Policy::hidden_and_rest(
+            Scope::All,
+            rules.rule(self.optimizer, decay),
+            self.hidden_rate,
+            rules.rest(self.optimizer, decay),
+            self.embedding_rate,
+            self.embedding_rate,
+        )
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        positive("checkpoints.hidden-rate", self.hidden_rate)?;
+        positive("checkpoints.embedding-rate", self.embedding_rate)?;
+        at_least("checkpoints.steps", self.steps, 1)
+    }
+}

@@ -1,0 +1,47 @@
+//! The experiment behind claim C1: does a checkpoint forget less when it is finetuned with the optimizer that pretrained it?
+//!
+//! Pretraining optimizer x finetuning method x learning rate x seed; forgetting is compared at matched learning.
+
+mod compared;
+mod figures;
+mod plan;
+mod preset;
+mod section;
+pub mod statistics;
+mod tables;
+
+use lab::error::Failure;
+use lab::experiment::Experiment;
+use lab::grid::{Grid, Outcomes};
+use lab::report::{ReportFolder, Section};
+
+pub use plan::{Finished, Planned, plan};
+pub use preset::{
+    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset, TradeoffFlags,
+};
+
+/// The experiment.
+pub struct Tradeoff;
+
+impl Experiment for Tradeoff {
+    const NAME: &'static str = "tradeoff";
+    const TITLE: &'static str = "The learning-forgetting tradeoff";
+    const ABOUT: &'static str = "Pretrain with several optimizers, finetune each checkpoint with several methods at several learning rates, and compare \
+                                 forgetting at matched learning\n\nEnds with the path of the report.";
+    type Preset = Preset;
+    type Flags = TradeoffFlags;
+    type Plan = Planned;
+
+    fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
+        plan(preset, grid)
+    }
+
+    fn section(
+        preset: &Preset,
+        plan: Planned,
+        done: &Outcomes,
+        report: &ReportFolder,
+    ) -> Result<Section, Failure> {
+        section::section(preset, &plan.read(done), report)
+    }
+}

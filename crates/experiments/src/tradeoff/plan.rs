@@ -1,0 +1,233 @@
+//! The stages of a preset, and what they left.
+
+use std::sync::Arc;
+
+use lab::error::Failure;
+use lab::grid::{Grid, Job, Outcomes};
+use lab::stage;
+use models::Transformer;
+use models::optim::{Optimizer, Policy};
+
+use super::preset::{InitialState, MethodPreset, Preset};
+use crate::error::Result;
+use crate::parts::CheckpointPreset;
+use crate::stages::{
+    Baselines, CODE, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult, Pretraining,
+    Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
+};
+
+/// The jobs of a preset.
+pub struct Planned {
+    baselines: Job<Vec<(String, f64)>>,
+    pretrained: Vec<Pretrained>,
+    finetuned: Vec<(Finetuning, Job<Losses>, Job<FinetuneResult>)>,
+    /// Which parameters went to which optimizer, for each checkpoint and method.
+    policies: Vec<(String, Vec<String>)>,
+    /// In which numbers and where networks are trained, in words.
+    arithmetic: String,
+    /// What the text is.
+    text: String,
+}
+
+/// The jobs of one checkpoint of one seed.
+struct Pretrained {
+    checkpoint: String,
+    seed: u64,
+    training: Job<PretrainResult>,
+    weights: Job<WeightScale>,
+}
+
+/// What the stages of a preset left.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// Names and losses of n-gram models, nats per token.
+    pub baselines: Vec<(String, f64)>,
+    /// Every pretraining: checkpoint, seed, result.
+    pub pretrained: Vec<(String, u64, PretrainResult)>,
+    /// The scale of the weights of every checkpoint that did not diverge: checkpoint, seed, probe.
+    pub weights: Vec<(String, u64, WeightScale)>,
+    /// Every finetuning with its end point.
+    pub finetuned: Vec<(EndPoint, FinetuneResult)>,
+    /// How it was made: label and value.
+    pub provenance: Vec<(String, String)>,
+}
+
+impl Planned {
+    /// What the jobs left.
+    pub fn read(&self, done: &Outcomes) -> Finished {
+        let pretrained = self.pretrained.iter().filter_map(|of| {
+            let result = done.get(of.training)?;
+            Some((of.checkpoint.clone(), of.seed, result.clone()))
+        });
+        let weights = self.pretrained.iter().filter_map(|of| {
+            let scale = done.get(of.weights)?;
+            Some((of.checkpoint.clone(), of.seed, *scale))
+        });
+        let finetuned = self.finetuned.iter().filter_map(|(run, before, job)| {
+            let result = done.get(*job)?;
+            Some((run.end_point(done.get(*before)?, result), result.clone()))
+        });
+        let mut provenance = vec![("arithmetic".into(), self.arithmetic.clone()), ("text".into(), self.text.clone())];
+        provenance.extend(self.policies.iter().map(|(label, lines)| (label.clone(), lines.join("; "))));
+        Finished {
+            baselines: done.get(self.baselines).cloned().unwrap_or_default(),
+            pretrained: pretrained.collect(),
+            weights: weights.collect(),
+            finetuned: finetuned.collect(),
+            provenance,
+        }
+    }
+}
+
+/// Adds every stage of a preset to the grid.
+///
+/// # Errors
+/// If the text or a task cannot be had, or does not fit the network.
+pub fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
+    let with_code = preset.tasks.iter().any(|task| task == CODE);
+    let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
+    let network = Network {
+        config: preset.model.config(&text.tokenizer),
+        precision: preset.precision,
+        device: preset.device.hardware(),
+    };
+    let sizes = preset.task_sizes();
+    let mut tasks = Vec::new();
+    for name in &preset.tasks {
+        let task = TaskData::prepare(name, &sizes, &text.tokenizer, code.as_ref())?;
+        if task.left_out() > 0 {
+            grid.say(&format!("{name}: {} examples are longer than the context and left out", task.left_out()));
+        }
+        tasks.push(Arc::new(task));
+    }
+    let policies = describe_policies(preset, &network, grid)?;
+    let loops = [preset.pretrain.training(1), preset.finetune.training()];
+    if let Some(line) = memory_line(&network, &loops)? {
+        grid.say(&line);
+    }
+    let planner = Planner { preset, network: &network, text: &text, tasks: &tasks };
+    let windows = preset.evaluation.pretrain_windows;
+    let baselines = Baselines { data: text.clone(), context: preset.model.context, windows };
+    let mut planned = Planned {
+        baselines: grid.stage(baselines, &[])?,
+        pretrained: Vec::new(),
+        finetuned: Vec::new(),
+        policies,
+        arithmetic: network.arithmetic(),
+        text: text.description.clone(),
+    };
+    for seed in 0..preset.seeds {
+        for checkpoint in &preset.checkpoints {
+            planner.add(checkpoint, seed, grid, &mut planned)?;
+        }
+        // A run that is stopped then has whole seeds to show.
+        grid.next_round();
+    }
+    if grid.look()?.iter().any(|stage| !stage.done) {
+        let policy = preset.checkpoints[0].policy(&preset.pretrain);
+        grid.set_speed(training_speed(&network, &policy, &loops[0])?);
+    }
+    Ok(planned)
+}
+
+/// What all stages of a preset share.
+struct Planner<'a> {
+    preset: &'a Preset,
+    network: &'a Network,
+    text: &'a Arc<TokenData>,
+    tasks: &'a [Arc<TaskData>],
+}
+
+impl Planner<'_> {
+    /// A pretraining and everything that starts from it.
+    fn add(
+        &self,
+        checkpoint: &CheckpointPreset,
+        seed: u64,
+        grid: &mut Grid,
+        planned: &mut Planned,
+    ) -> Result<(), Failure> {
+        let preset = self.preset;
+        let pretraining = Pretraining {
+            name: checkpoint.name.clone(),
+            network: self.network.clone(),
+            policy: checkpoint.policy(&preset.pretrain),
+            training: preset.pretrain.training(checkpoint.steps),
+            curve_points: preset.pretrain.curve_points,
+            held_out_windows: preset.evaluation.pretrain_windows,
+            seed,
+            data: self.text.clone(),
+        };
+        let id = stage::id_of(&pretraining)?;
+        let training = grid.stage(pretraining, &[])?;
+        let probe =
+            Weights { name: checkpoint.name.clone(), checkpoint: id.clone(), network: self.network.clone() };
+        let weights = grid.stage(probe, &[training.any()])?;
+        planned.pretrained.push(Pretrained { checkpoint: checkpoint.name.clone(), seed, training, weights });
+        for task in self.tasks {
+            let start = Start {
+                checkpoint_name: checkpoint.name.clone(),
+                checkpoint: id.clone(),
+                network: self.network.clone(),
+                text: self.text.clone(),
+                text_windows: preset.evaluation.pretrain_windows,
+                task: task.clone(),
+                seed,
+            };
+            let before = grid.stage(Measurement(start.clone()), &[training.any()])?;
+            for method in preset.methods_from(&checkpoint.name) {
+                for &rate in &method.rates {
+                    let run = self.finetuning(&start, checkpoint, method, rate);
+                    let job = grid.stage(run.clone(), &[training.any(), before.any()])?;
+                    planned.finetuned.push((run, before, job));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finetuning(&self, start: &Start, checkpoint: &CheckpointPreset, method: &MethodPreset, rate: f64) -> Finetuning {
+        let finetune = &self.preset.finetune;
+        let same = method.lora_rank.is_none() && method.optimizer == checkpoint.optimizer;
+        Finetuning {
+            start: start.clone(),
+            method: method.name.clone(),
+            rate,
+            policy: method.policy(rate, finetune),
+            lora: method.lora(),
+            carries_state: same && finetune.state == InitialState::Carried,
+            training: finetune.training(),
+            along: finetune.along,
+            keep_weights: finetune.keep_weights,
+        }
+    }
+}
+
+/// Says, for every checkpoint and method, which parameters go to which optimizer; returns the same by what it is about.
+fn describe_policies(preset: &Preset, network: &Network, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
+    let mut policies = Vec::new();
+    let network = network.build(0)?;
+    let (count, tensors) = (network.parameters().count(false), network.parameters().len());
+    grid.say(&format!("network: {count} parameters in {tensors} tensors"));
+    let mut show = |title: String, mut network: Transformer, policy: Policy| -> Result<()> {
+        let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
+        let lines = optimizer.describe(network.parameters());
+        grid.say(&title);
+        lines.iter().for_each(|line| grid.say(&format!("  {line}")));
+        policies.push((title, lines));
+        Ok(())
+    };
+    for checkpoint in &preset.checkpoints {
+        show(format!("pretraining {}", checkpoint.name), network.clone(), checkpoint.policy(&preset.pretrain))?;
+    }
+    for method in &preset.methods {
+        let mut network = network.clone();
+        if let Some(lora) = method.lora() {
+            network.add_lora(&lora, 0)?;
+        }
+        let policy = method.policy(method.rates[0], &preset.finetune);
+        let others = method.rates.len() - 1;
+        show(format!("finetuning {} (and {others} other learning rates)", method.name), network, policy)?;
+    }
+    Ok(policies)
+}

@@ -1,0 +1,268 @@
+//! The section of `tradeoff` in the report: scorecard, figures, tables, provenance.
+
+use std::collections::BTreeMap;
+
+use lab::error::Failure;
+use lab::report::{ReportFolder, Section, Table, TableRow};
+use lab::statistics::{MeanInterval, ScorecardRow};
+
+use super::compared::{ablation, comparison, controls};
+use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff};
+use super::plan::Finished;
+use super::preset::Preset;
+use super::statistics::{Comparison, TradeoffStatistics, rows};
+use super::tables;
+use crate::names::display;
+use crate::stages::{EndPoint, FinetuneResult, PretrainResult, Results};
+
+/// A row for each finetuning run, in the report's folder.
+const RESULTS: &str = "results.csv";
+/// Forgetting at matched learning of every seed, in the report's folder.
+const MATCHED: &str = "matched.csv";
+/// The effects of every seed, in the report's folder.
+const EFFECTS: &str = "effects.csv";
+/// Every finished stage, pretraining curves included, in the report's folder.
+const FINISHED: &str = "tradeoff-finished.csv";
+
+/// Everything that was measured.
+struct Measured<'a> {
+    preset: &'a Preset,
+    results: Results,
+    statistics: TradeoffStatistics,
+    /// The statistics of the ablation, if the preset has one.
+    ablation: Option<TradeoffStatistics>,
+    /// The statistics of the control pairs, if the preset has some.
+    controls: Option<TradeoffStatistics>,
+    runs: &'a Finished,
+}
+
+impl<'a> Measured<'a> {
+    fn of(preset: &'a Preset, runs: &'a Finished) -> Result<Self, Failure> {
+        let results = Results::from_rows(runs.finetuned.iter().map(|(row, _)| row.clone()).collect())?;
+        let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
+        let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
+        let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
+        Ok(Self { preset, results, statistics, ablation, controls, runs })
+    }
+
+    fn write_tables(&self, report: &ReportFolder) -> Result<(), Failure> {
+        let readings: Vec<(&str, &TradeoffStatistics)> = [
+            ("verdicts", Some(&self.statistics)),
+            ("controls", self.controls.as_ref()),
+            ("hidden matrices only", self.ablation.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, of)| Some((name, of?)))
+        .collect();
+        report.table(RESULTS, self.results.rows())?;
+        report.table(MATCHED, rows::matched(&readings))?;
+        Ok(report.table(EFFECTS, rows::effects(&readings))?)
+    }
+}
+
+/// Writes tables and figures to `report`; returns the section.
+pub(super) fn section(preset: &Preset, runs: &Finished, report: &ReportFolder) -> Result<Section, Failure> {
+    let measured = Measured::of(preset, runs)?;
+    measured.write_tables(report)?;
+    let Measured { results, statistics, .. } = &measured;
+    let mut section = Section {
+        introduction: introduction(preset),
+        scorecard: statistics.scorecard.clone(),
+        controls: control_rows(&measured),
+        provenance: runs.provenance.clone(),
+        ..Section::default()
+    };
+    let along = along_runs(runs);
+    for task in results.tasks() {
+        let caption = format!(
+            "Forgetting against learning on {}: a panel for each checkpoint, a colour for each method, a marker for each run, \
+             fronts thin for each seed and bold for their mean; {} seeds.",
+            display(&task),
+            preset.seeds
+        );
+        section.figures.push(report.figure(&Tradeoff::new(results, statistics, &task, &along), caption, RESULTS)?);
+    }
+    let caption = "Forgetting at matched learning: means over seeds with 95 % t intervals.";
+    section.figures.push(report.figure(&Matched::new(statistics), caption, MATCHED)?);
+    let caption = "Consistency index: above zero, each checkpoint is better off with the optimizer that pretrained it.";
+    section.figures.push(report.figure(&Consistency::new(statistics), caption, EFFECTS)?);
+    let curves = Curves::new("pretraining", "Pretraining: held-out loss", curves(runs), runs.baselines.clone());
+    let caption = "Held-out loss during pretraining, a line for each seed, with n-gram baselines of the same tokens.";
+    section.figures.push(report.figure(&curves, caption, FINISHED)?);
+    section.tables = tables::matched(statistics);
+    section.tables.extend(measured.ablation.iter().flat_map(tables::matched));
+    section.tables.push(tables::consistency(statistics));
+    section.tables.push(tables::effects(statistics));
+    section.tables.push(tables::pretraining(&by_checkpoint(&runs.pretrained, |run| run.loss), &runs.baselines));
+    section.tables.push(weight_scale(runs));
+    section.tables.extend(exact_match(results));
+    Ok(section)
+}
+
+/// The controls, the ablation, and what the checkpoints are beside the baselines and one another.
+fn control_rows(measured: &Measured<'_>) -> Vec<ScorecardRow> {
+    let mut rows = measured.statistics.controls.clone();
+    if let Some(controls) = &measured.controls {
+        let methods: Vec<String> = controls.comparison.methods.iter().map(|name| display(name)).collect();
+        rows.extend(controls.scorecard.iter().cloned().map(|mut row| {
+            row.statement =
+                format!("The pair itself, at the levels of {} alone: {}", methods.join(" and "), row.statement);
+            row
+        }));
+        rows.extend(controls.controls.iter().cloned());
+    }
+    if let Some(ablation) = &measured.ablation {
+        rows.extend(ablation.scorecard.iter().cloned().map(|mut row| {
+            row.statement = format!("Training hidden matrices only: {}", row.statement);
+            row
+        }));
+    }
+    rows.extend(against_baselines(measured.preset, measured.runs));
+    rows.extend(loss_differences(measured.preset, measured.runs));
+    rows
+}
+
+fn introduction(preset: &Preset) -> Vec<String> {
+    let names = |list: Vec<&str>| list.join(", ");
+    vec![
+        format!(
+            "Preset {}: checkpoints {}; finetuned on {} with {}; {} seeds. Forgetting is the rise of the loss on held-out pretraining \
+             text, learning the fall of the loss on held-out task text, both in nats per token. Every run has its own schedule \
+             to zero; verdicts compare forgetting at matched learning, interpolated between the end points of runs with different learning rates.",
+            preset.name,
+            names(preset.checkpoints.iter().map(|c| c.name.as_str()).collect()),
+            names(preset.tasks.iter().map(String::as_str).collect()),
+            names(preset.methods.iter().map(|m| m.name.as_str()).collect()),
+            preset.seeds
+        ),
+        "The claim is the abstract's of arXiv 2605.06654; levels, statistics and controls are this project's.".into(),
+    ]
+}
+
+fn along_runs(runs: &Finished) -> Vec<AlongRun> {
+    let run = |(end, result): &(EndPoint, FinetuneResult)| {
+        let along = result.along.iter().map(|point| (point.task, point.pretrain));
+        let last = [(end.task_loss_after, end.pretrain_loss_after)];
+        let points = along
+            .chain(last)
+            .map(|(task, pretrain)| (end.task_loss_before - task, pretrain - end.pretrain_loss_before));
+        AlongRun {
+            checkpoint: end.checkpoint.clone(),
+            task: end.task.clone(),
+            method: end.method.clone(),
+            points: points.collect(),
+        }
+    };
+    runs.finetuned.iter().filter(|(end, _)| !end.diverged).map(run).collect()
+}
+
+fn curves(runs: &Finished) -> Vec<Curve> {
+    let curve = |(name, seed, result): &(String, u64, PretrainResult)| Curve {
+        checkpoint: name.clone(),
+        seed: *seed,
+        points: result.curve.clone(),
+    };
+    runs.pretrained.iter().map(curve).collect()
+}
+
+/// A number of every checkpoint that has it, by checkpoint in the preset's order.
+fn by_checkpoint<T>(of: &[(String, u64, T)], number: impl Fn(&T) -> Option<f64>) -> Vec<(String, Vec<f64>)> {
+    let mut found: Vec<(String, Vec<f64>)> = Vec::new();
+    for (name, number) in of.iter().filter_map(|(name, _, of)| Some((name, number(of)?))) {
+        match found.iter_mut().find(|(known, _)| known == name) {
+            Some((_, numbers)) => numbers.push(number),
+            None => found.push((name.clone(), vec![number])),
+        }
+    }
+    found
+}
+
+/// The losses of a checkpoint by seed.
+fn losses(runs: &Finished, checkpoint: &str) -> BTreeMap<u64, f64> {
+    let of = runs.pretrained.iter().filter(|(name, ..)| name == checkpoint);
+    of.filter_map(|(_, seed, result)| Some((*seed, result.loss?))).collect()
+}
+
+/// Whether the compared checkpoints have learned more than counting.
+fn against_baselines(preset: &Preset, runs: &Finished) -> Vec<ScorecardRow> {
+    let mut rows = Vec::new();
+    for checkpoint in &preset.pair {
+        for (baseline, loss) in &runs.baselines {
+            let samples: Vec<f64> = losses(runs, checkpoint).values().map(|own| loss - own).collect();
+            let statement = format!("The {} checkpoint has a lower loss than a {baseline} model", display(checkpoint));
+            let (claim, task, unit) = ("baseline", "pretraining text", "nats per token");
+            rows.push(ScorecardRow::from_samples(claim, statement, task, unit, &samples, ""));
+        }
+    }
+    rows
+}
+
+/// How far apart in loss the two checkpoints of each pair are, controls included.
+fn loss_differences(preset: &Preset, runs: &Finished) -> Vec<ScorecardRow> {
+    let row = |[a, b]: &[String; 2]| {
+        let (first, second) = (losses(runs, a), losses(runs, b));
+        let samples: Vec<f64> = first.iter().filter_map(|(seed, loss)| Some(loss - second.get(seed)?)).collect();
+        let statement = format!("The {} checkpoint has a higher loss than {}", display(a), display(b));
+        let (claim, task, unit) = ("loss", "pretraining text", "nats per token");
+        let note = "zero where a pair is matched in loss";
+        ScorecardRow::from_samples(claim, statement, task, unit, &samples, note)
+    };
+    std::iter::once(&preset.pair).chain(&preset.controls).map(row).collect()
+}
+
+fn interval(numbers: &[f64]) -> String {
+    match MeanInterval::arithmetic(numbers) {
+        Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => format!("{mean:.4} [{low:.4}, {high:.4}]"),
+        Some(MeanInterval { mean, .. }) => format!("{mean:.4}"),
+        None => "none".into(),
+    }
+}
+
+fn weight_scale(runs: &Finished) -> Table {
+    let rows = by_checkpoint(&runs.weights, |scale| Some(scale.hidden_rms)).into_iter().map(|(name, numbers)| TableRow {
+        cells: vec![display(&name), interval(&numbers), numbers.len().to_string()],
+        strong: false,
+    });
+    Table {
+        title: "Weight scale of the checkpoints".into(),
+        caption: "Root mean square of the hidden matrices' entries: checkpoints that differ in it differ in more than the optimizer.".into(),
+        header: ["Checkpoint", "Weight RMS", "Seeds"].map(String::from).to_vec(),
+        rows: rows.collect(),
+        data: None,
+    }
+}
+
+/// The best exact match of every checkpoint and method on tasks with answers, with the seeds' mean.
+fn exact_match(results: &Results) -> Option<Table> {
+    let mut best: BTreeMap<(String, String, String), BTreeMap<u64, f64>> = BTreeMap::new();
+    for row in results.rows() {
+        if let Some(share) = row.exact_match {
+            let seeds = best.entry((row.task.clone(), row.checkpoint.clone(), row.method.clone())).or_default();
+            let old = seeds.entry(row.seed).or_insert(share);
+            *old = old.max(share);
+        }
+    }
+    let row = |((task, checkpoint, method), seeds): (&(String, String, String), &BTreeMap<u64, f64>)| {
+        let shares: Vec<f64> = seeds.values().copied().collect();
+        TableRow {
+            cells: vec![
+                task.clone(),
+                display(checkpoint),
+                display(method),
+                interval(&shares),
+                shares.len().to_string(),
+            ],
+            strong: false,
+        }
+    };
+    let rows: Vec<TableRow> = best.iter().map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        title: "Exact match".into(),
+        caption: "Share of greedily decoded answers that are right, at the learning rate that is best for this very share: biased upwards where few \
+                  answers are decoded. `optimizer-pairs` compares answers without that bias."
+            .into(),
+        header: ["Task", "Checkpoint", "Method", "Exact match", "Seeds"].map(String::from).to_vec(),
+        rows,
+        data: Some(RESULTS.into()),
+    })
+}

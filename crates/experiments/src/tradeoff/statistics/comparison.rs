@@ -1,0 +1,375 @@
+//! Claim C1: does the matched optimizer forget less at matched learning?
+//!
+//! For a [`Pair`] of checkpoints, with F(P, M) the forgetting at matched learning of method M from
+//! checkpoint P, every effect is one number for each seed, positive when the claim holds:
+//!
+//! | part | effect |
+//! |---|---|
+//! | a | F(A, b) - F(A, a), and F(B, a) - F(B, b): from each checkpoint, the other optimizer's less the matched one's |
+//! | b | the consistency index I = 1/2 \[(F(A, b) - F(A, a)) + (F(B, a) - F(B, b))\] |
+//! | c | F(P, LoRA) - F(P, matched), for every LoRA rank and both checkpoints; one verdict on all |
+//! | d | F(P, SGD) - F(P, matched), for both checkpoints; one verdict on both |
+//!
+//! A seed counts in an effect when all its terms exist; seeds that do not are named in the note.
+//! Verdicts are read at [`VERDICT_LEVEL`]; effects at the other levels stand beside them. Parts a
+//! and b of the control pairs are computed in the same way and reported as controls.
+
+use lab::statistics::{ScorecardRow, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::effect::{Effect, Group, Sum, effects_at_levels};
+use super::table::{MatchedTable, VERDICT_LEVEL};
+use crate::names::display;
+use crate::stages::Results;
+
+/// Unit of all effects here.
+const UNIT: &str = "nats per token";
+
+/// Two checkpoints, each with the finetuning method that matches its pretraining optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Name of checkpoint A and of the method that matches it.
+    pub a: (String, String),
+    /// Name of checkpoint B and of the method that matches it.
+    pub b: (String, String),
+}
+
+impl Pair {
+    /// A pair from `(checkpoint, matched method)` twice.
+    pub fn new(a: (&str, &str), b: (&str, &str)) -> Self {
+        let own = |(checkpoint, method): (&str, &str)| (checkpoint.to_owned(), method.to_owned());
+        Self { a: own(a), b: own(b) }
+    }
+
+    /// "AdamW / Muon (short)": the display names of the checkpoints.
+    pub fn label(&self) -> String {
+        format!("{} / {}", display(&self.a.0), display(&self.b.0))
+    }
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The compared methods, in the order of tables and legends. They define the levels.
+    pub methods: Vec<String>,
+    /// The pair that the verdicts are about.
+    pub pair: Pair,
+    /// Pairs that tell the optimizer from other differences between the checkpoints.
+    pub controls: Vec<Pair>,
+    /// The LoRA methods among `methods`, for part c.
+    pub lora: Vec<String>,
+    /// The SGD method among `methods`, for part d.
+    pub sgd: Vec<String>,
+}
+
+/// Everything that is computed about C1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TradeoffStatistics {
+    /// What was compared.
+    pub comparison: Comparison,
+    /// Forgetting at matched learning.
+    pub table: MatchedTable,
+    /// All effects: by task, pair (controls last), part and level.
+    pub effects: Vec<Effect>,
+    /// The verdicts of the compared pair.
+    pub scorecard: Vec<ScorecardRow>,
+    /// Parts a and b of the control pairs, in the same form; what the compared pair says already is
+    /// not said again.
+    pub controls: Vec<ScorecardRow>,
+}
+
+impl TradeoffStatistics {
+    /// Computes table, effects and verdicts from the end points.
+    pub fn compute(results: &Results, comparison: &Comparison) -> Self {
+        let table = MatchedTable::compute(results, &comparison.methods);
+        let mut statistics = Self {
+            comparison: comparison.clone(),
+            table,
+            effects: Vec::new(),
+            scorecard: Vec::new(),
+            controls: Vec::new(),
+        };
+        for task in results.tasks() {
+            statistics.add_pair(&task, &comparison.pair, false);
+            for pair in &comparison.controls {
+                statistics.add_pair(&task, pair, true);
+            }
+        }
+        statistics
+    }
+
+    /// The consistency indices (part b) of all pairs, in the order of `effects`.
+    pub fn consistency(&self) -> impl Iterator<Item = &Effect> {
+        self.effects.iter().filter(|effect| effect.part == "b")
+    }
+
+    /// The checkpoints that have rows on `task`: those of the compared pair first, then by name.
+    pub fn checkpoints(&self, task: &str) -> Vec<String> {
+        let pair = &self.comparison.pair;
+        let of_task = self.table.cells.iter().filter(|cell| cell.task == task);
+        let mut names: Vec<String> = of_task.map(|cell| cell.checkpoint.clone()).collect();
+        names.sort_by_key(|name| (*name != pair.a.0, *name != pair.b.0, name.clone()));
+        names.dedup();
+        names
+    }
+
+    fn add_pair(&mut self, task: &str, pair: &Pair, control: bool) {
+        let Pair { a: (checkpoint_a, method_a), b: (checkpoint_b, method_b) } = pair;
+        let group = Group { task, pair: pair.label(), control };
+        let a = Sum::difference(checkpoint_a, method_a, method_b);
+        let b = Sum::difference(checkpoint_b, method_b, method_a);
+        for sum in [&a, &b] {
+            // A control shares a checkpoint with the compared pair, whose effect is there already.
+            if self.effects.iter().any(|effect| effect.task == task && effect.part == "a" && effect.label == sum.label)
+            {
+                continue;
+            }
+            let effects = effects_at_levels(&self.table, &group, "a", sum);
+            self.conclude(&group, "a", None, vec![effects]);
+        }
+        let index = Sum::consistency_index(&group.pair, [a, b]);
+        let effects = effects_at_levels(&self.table, &group, "b", &index);
+        self.conclude(&group, "b", None, vec![effects]);
+        if control {
+            return;
+        }
+        let lora = "The matched optimizer forgets less than LoRA at every rank";
+        let sgd = "The matched optimizer forgets less than SGD";
+        for (part, others, statement) in
+            [("c", self.comparison.lora.clone(), lora), ("d", self.comparison.sgd.clone(), sgd)]
+        {
+            let mut parts = Vec::new();
+            for other in &others {
+                for (checkpoint, matched) in [(checkpoint_a, method_a), (checkpoint_b, method_b)] {
+                    let sum = Sum::difference(checkpoint, matched, other);
+                    parts.push(effects_at_levels(&self.table, &group, part, &sum));
+                }
+            }
+            self.conclude(&group, part, Some(statement), parts);
+        }
+    }
+
+    /// Stores the effects and writes the line of the scorecard. `parts` are effects at all levels;
+    /// with a `summary` the claim is that every part holds, and the part that decides is shown.
+    fn conclude(&mut self, group: &Group, part: &str, summary: Option<&str>, parts: Vec<Vec<Effect>>) {
+        let at_level: Vec<&Effect> = parts.iter().flatten().filter(|effect| effect.level == VERDICT_LEVEL).collect();
+        let Some(shown) = at_level.iter().min_by(|a, b| strength(a).total_cmp(&strength(b))) else {
+            return;
+        };
+        let verdicts: Vec<Verdict> = at_level.iter().map(|effect| effect.verdict()).collect();
+        let row = ScorecardRow {
+            claim: format!("C1{part}"),
+            statement: summary.map_or_else(|| shown.statement.clone(), str::to_owned),
+            task: group.task.to_owned(),
+            effect: shown.interval.map(|interval| interval.mean),
+            unit: UNIT.to_owned(),
+            interval: shown.interval.and_then(|interval| interval.bounds),
+            n: shown.samples.len(),
+            verdict: Verdict::on_all(&verdicts),
+            note: note(summary.is_some().then_some(shown), &at_level, &parts),
+        };
+        if group.control { &mut self.controls } else { &mut self.scorecard }.push(row);
+        self.effects.extend(parts.into_iter().flatten());
+    }
+}
+
+/// Orders the parts of a claim by how much they speak for it, so that the weakest decides: first
+/// by verdict, an effect that could not be measured being the weakest inconclusive one, then by
+/// the lower end of the interval.
+fn strength(effect: &Effect) -> f64 {
+    // Ends of intervals are squeezed into (-1, 1), below the distance between two verdicts.
+    let end = effect.interval.map_or(f64::NEG_INFINITY, |interval| interval.bounds.map_or(interval.mean, |b| b.0));
+    let rank = match effect.verdict() {
+        Verdict::Contradicted => 0.0,
+        Verdict::Inconclusive => 2.0,
+        Verdict::Reproduced => 4.0,
+    };
+    rank + end.atan() / std::f64::consts::FRAC_PI_2
+}
+
+/// The remark beside a verdict: its parts with the one that is `shown`, or the other levels and the
+/// ratio; then the seeds left out.
+fn note(shown: Option<&Effect>, at_level: &[&Effect], parts: &[Vec<Effect>]) -> String {
+    let mut phrases = Vec::new();
+    if let Some(shown) = shown {
+        phrases.push(format!("shown is {}, the weakest of {}", shown.label, at_level.len()));
+        phrases.extend(at_level.iter().map(|effect| format!("{}: {}", effect.label, effect.describe())));
+    } else {
+        for effect in parts.iter().flatten().filter(|effect| effect.level != VERDICT_LEVEL) {
+            phrases.push(format!("at {:.0} %: {}", effect.level * 100.0, effect.describe()));
+        }
+        if let [Effect { ratio: Some(ratio), .. }] = at_level {
+            phrases.push(format!("the other forgets {:.2} times as much", ratio.mean));
+        }
+    }
+    let mut left_out: Vec<&str> = at_level.iter().flat_map(|effect| &effect.left_out).map(String::as_str).collect();
+    left_out.sort_unstable();
+    left_out.dedup();
+    if !left_out.is_empty() {
+        phrases.push(format!("left out: {}", left_out.join(", ")));
+    }
+    phrases.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::table::LEVELS;
+    use super::super::testing::grid;
+    use super::*;
+    use crate::stages::EndPoint;
+
+    fn comparison() -> Comparison {
+        Comparison {
+            methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"].map(String::from).to_vec(),
+            pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+            controls: vec![Pair::new(("adamw-long", "adamw"), ("muon", "muon"))],
+            lora: vec!["lora-4".into(), "lora-16".into()],
+            sgd: vec!["sgd".into()],
+        }
+    }
+
+    /// All methods reach task loss 2 from 4 on a straight line, so that the forgetting at level q is
+    /// q times the forgetting at the end, which `end(checkpoint, method, seed)` gives.
+    fn rows(seeds: u64, end: impl Fn(&str, &str, u64) -> f64) -> Vec<EndPoint> {
+        let mut rows = Vec::new();
+        for seed in 1..=seeds {
+            for checkpoint in ["adamw", "muon", "adamw-long"] {
+                for method in comparison().methods {
+                    let end = end(checkpoint, &method, seed);
+                    let runs = [(1e-4, 4.0, 0.0), (1e-3, 3.0, end / 2.0), (1e-2, 2.0, end)];
+                    rows.extend(grid(checkpoint, &method, seed, 4.0, &runs));
+                }
+            }
+        }
+        rows
+    }
+
+    fn compute(rows: Vec<EndPoint>) -> TradeoffStatistics {
+        TradeoffStatistics::compute(&Results::from_rows(rows).unwrap(), &comparison())
+    }
+
+    /// The matched optimizer forgets 0.4 (and a little more with the seed), others 0.8.
+    fn as_claimed(checkpoint: &str, method: &str, seed: u64) -> f64 {
+        let matched = checkpoint.starts_with(method);
+        (if matched { 0.4 } else { 0.8 }) + 0.01 * seed as f64
+    }
+
+    #[test]
+    fn verdicts_of_a_world_as_claimed() {
+        let statistics = compute(rows(5, as_claimed));
+        let claims: Vec<&str> = statistics.scorecard.iter().map(|row| row.claim.as_str()).collect();
+        assert_eq!(claims, ["C1a", "C1a", "C1b", "C1c", "C1d"]);
+        for row in &statistics.scorecard {
+            assert_eq!(row.verdict, Verdict::Reproduced, "{row:?}");
+            assert_eq!(row.n, 5);
+            // 75 % of the way: three quarters of 0.8 - 0.4.
+            assert!((row.effect.unwrap() - 0.3).abs() < 1e-9, "{row:?}");
+        }
+        assert_eq!(statistics.scorecard[0].statement, "From the AdamW checkpoint, AdamW forgets less than Muon");
+        assert!(statistics.scorecard[0].note.contains("at 90 %: +0.360"), "{}", statistics.scorecard[0].note);
+        // The Muon checkpoint of the control pair is the one of the compared pair: one a, one b.
+        assert_eq!(statistics.controls.len(), 2);
+        assert_eq!(statistics.consistency().count(), 2 * LEVELS.len());
+        assert_eq!(statistics.checkpoints("code"), ["adamw", "muon", "adamw-long"]);
+    }
+
+    #[test]
+    fn the_index_measures_the_interaction_alone() {
+        // Muon forgets less from both checkpoints, by .1 from AdamW's and .5 from Muon's.
+        let end = |checkpoint: &str, method: &str, seed: u64| {
+            let base = 1.0 + 0.01 * seed as f64;
+            match (checkpoint, method) {
+                ("adamw", "muon") => base - 0.1,
+                ("muon", "muon") => base - 0.5,
+                _ => base,
+            }
+        };
+        let statistics = compute(rows(5, end));
+        let verdicts: Vec<Verdict> = statistics.scorecard[..3].iter().map(|row| row.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Contradicted, Verdict::Reproduced, Verdict::Reproduced]);
+        let index = statistics.scorecard[2].effect.unwrap();
+        assert!((index - 0.75 * 0.5 * (0.5 - 0.1)).abs() < 1e-9, "{index}");
+    }
+
+    #[test]
+    fn one_rank_that_forgets_less_contradicts_part_c() {
+        let end = |checkpoint: &str, method: &str, seed: u64| {
+            if method == "lora-4" { 0.1 + 0.001 * seed as f64 } else { as_claimed(checkpoint, method, seed) }
+        };
+        let statistics = compute(rows(5, end));
+        let c = &statistics.scorecard[3];
+        assert_eq!(c.verdict, Verdict::Contradicted);
+        assert!(c.effect.unwrap() < 0.0 && c.note.contains("LoRA-4"), "{c:?}");
+    }
+
+    #[test]
+    fn the_part_that_decides_is_the_one_shown() {
+        // LoRA-16 forgets more on average, but differs so much between seeds that nothing follows.
+        let end = |checkpoint: &str, method: &str, seed: u64| match (checkpoint, method) {
+            ("muon", "lora-16") => 1.5 + if seed.is_multiple_of(2) { 1.4 } else { -1.4 },
+            _ => as_claimed(checkpoint, method, seed),
+        };
+        let statistics = compute(rows(6, end));
+        let c = &statistics.scorecard[3];
+        assert_eq!(c.verdict, Verdict::Inconclusive);
+        assert!(c.interval.unwrap().0 < 0.0, "{c:?}");
+        assert!(c.note.starts_with("shown is LoRA-16 from Muon, the weakest of 4"), "{}", c.note);
+    }
+
+    #[test]
+    fn too_few_seeds_are_inconclusive() {
+        for row in compute(rows(4, as_claimed)).scorecard {
+            assert_eq!(row.verdict_label(), "inconclusive (n = 4)");
+        }
+    }
+
+    #[test]
+    fn seeds_without_a_bracket_are_left_out_and_named() {
+        let mut rows = rows(6, as_claimed);
+        rows.retain(|row| {
+            !(row.checkpoint == "adamw" && row.method == "muon" && row.seed == 3 && row.learning_rate < 5e-3)
+        });
+        let statistics = compute(rows);
+        assert_eq!(statistics.scorecard[0].n, 5);
+        assert!(
+            statistics.scorecard[0].note.contains("Muon from AdamW: needs a lower learning rate (seed 3)"),
+            "{}",
+            statistics.scorecard[0].note
+        );
+        assert_eq!(statistics.scorecard[1].n, 6);
+        assert_eq!(statistics.scorecard[2].n, 5);
+    }
+
+    #[test]
+    fn a_method_that_was_not_run_gives_no_verdict() {
+        let mut rows = rows(5, as_claimed);
+        rows.retain(|row| row.method != "sgd");
+        let statistics = compute(rows);
+        let d = &statistics.scorecard[4];
+        assert_eq!((d.claim.as_str(), d.effect, d.n), ("C1d", None, 0));
+        assert!(d.note.contains("SGD from AdamW: not run"), "{}", d.note);
+    }
+
+    #[test]
+    fn no_rows_give_no_verdicts() {
+        assert!(compute(Vec::new()).scorecard.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_does_not_matter(
+            ends in prop::collection::vec(0.1..2.0f64, 5),
+            turn in 0usize..40,
+        ) {
+            let rows = rows(2, |checkpoint, method, seed| {
+                ends[(checkpoint.len() + method.len() + seed as usize) % ends.len()]
+            });
+            let mut other = rows.clone();
+            other.rotate_left(turn);
+            other.reverse();
+            prop_assert_eq!(compute(rows), compute(other));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong in the engine, each as one line.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+/// Whatever a stage or an experiment fails with; its message is one line.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error of the engine; binaries print it on one line and end with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// A file that was named cannot be read.
+    #[error("{}: {source}", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A preset is not valid TOML, or has an unknown key or a value of the wrong type.
+    #[error("{origin}, line {line}: {message}")]
+    ParsePreset {
+        /// The file, or the name of a built-in preset.
+        origin: String,
+        /// The line, from 1.
+        line: usize,
+        /// What was found and expected.
+        message: String,
+    },
+    /// A field of a preset, a flag or a file has a value that it cannot have.
+    #[error("{field}: found {found}, expected {expected}")]
+    Value {
+        /// The field, the flag, or the file and line.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A table cannot be read.
+    #[error(transparent)]
+    Table(#[from] crate::table::TableError),
+    /// The run store refused.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A job of the grid failed.
+    #[error(transparent)]
+    Grid(#[from] crate::grid::GridError),
+    /// A figure could not be drawn.
+    #[error(transparent)]
+    Figure(#[from] crate::figures::FigureError),
+    /// The report could not be written.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+    /// Threads could not be started.
+    #[error("cannot start a worker's threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// An experiment refused, in its own words.
+    #[error(transparent)]
+    Experiment(Failure),
+}
+
+impl LabError {
+    /// A [`LabError::Value`].
+    pub fn value(field: impl Into<String>, found: impl Display, expected: impl Display) -> Self {
+        Self::Value { field: field.into(), found: found.to_string(), expected: expected.to_string() }
+    }
+}
+
+/// A result with [`LabError`].
+pub type Result<T, E = LabError> = std::result::Result<T, E>;

@@ -1,0 +1,159 @@
+//! An experiment: from a preset to a section of the report, by way of stages that the grid runs.
+//!
+//! ```text
+//! preset --plan--> stages --grid--> outcomes --section--> figures, tables, scorecard
+//!                     ^                |
+//!                     +---- refine ----+     more stages, as a function of finished results alone
+//! ```
+//!
+//! The engine does the rest: it finds and checks the preset, shows what there is to do, runs the stages, keeps what finishes, adds where the numbers come from,
+//! and builds the page.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::{Failure, LabError, Result};
+use crate::grid::{self, Display, Grid, Outcomes};
+use crate::preset::{Change, Preset};
+use crate::provenance;
+use crate::report::{Report, ReportFolder, Section};
+use crate::store::Store;
+
+/// Flags that an experiment has beside those of all programs: each changes fields of the preset.
+pub trait Flags: clap::Args + Send + Sync + 'static {
+    /// The changes that the given flags stand for.
+    fn changes(&self) -> Vec<Change>;
+}
+
+/// An experiment without flags of its own.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct NoFlags {}
+
+impl Flags for NoFlags {
+    fn changes(&self) -> Vec<Change> {
+        Vec::new()
+    }
+}
+
+/// What an experiment is to the engine.
+pub trait Experiment: 'static {
+    /// Its name: of the program, of its files in the report, of its section.
+    const NAME: &'static str;
+    /// The section's heading.
+    const TITLE: &'static str;
+    /// What it does, for `--help`: a sentence, and more after an empty line.
+    const ABOUT: &'static str;
+    /// What is given.
+    type Preset: Preset;
+    /// Flags of its own.
+    type Flags: Flags;
+    /// The jobs that the section is made of, and what else it needs.
+    type Plan;
+
+    /// Adds the stages to the grid.
+    ///
+    /// # Errors
+    /// One line that says what was found and expected.
+    fn plan(preset: &Self::Preset, grid: &mut Grid) -> Result<Self::Plan, Failure>;
+
+    /// Adds stages that follow from finished results and from nothing else, so that a rerun adds the same; whether it added some.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    fn refine(_preset: &Self::Preset, _plan: &mut Self::Plan, _grid: &mut Grid) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// The section of the report; figures and tables are written to `report`.
+    ///
+    /// # Errors
+    /// If the outcomes contradict each other, or a file cannot be written.
+    fn section(
+        preset: &Self::Preset,
+        plan: Self::Plan,
+        done: &Outcomes,
+        report: &ReportFolder,
+    ) -> Result<Section, Failure>;
+}
+
+/// Where and how an experiment runs; nothing here decides a result.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder for the run store and the report.
+    pub out: PathBuf,
+    /// Files with what earlier runs finished.
+    pub finished: Vec<PathBuf>,
+    /// Stages at a time, each on one thread; the preset's where nothing is said.
+    pub jobs: Option<NonZeroUsize>,
+    /// Time between the snapshots of a stage in progress.
+    pub snapshot_every: Duration,
+    /// Where progress is shown.
+    pub display: Display,
+    /// The command, for the report.
+    pub command: String,
+}
+
+impl Options {
+    /// An empty grid over the store in `out`.
+    ///
+    /// # Errors
+    /// If the store cannot be opened or a file of finished stages cannot be read.
+    pub fn grid(&self, preset: &impl Preset) -> Result<Grid> {
+        let options = grid::Options {
+            jobs: self.jobs.unwrap_or_else(|| preset.default_jobs()),
+            snapshot_every: self.snapshot_every,
+            display: self.display,
+            finished: self.finished.clone(),
+        };
+        Grid::new(Store::open(&self.out)?, options)
+    }
+
+    /// The folder of the report.
+    pub fn report(&self) -> PathBuf {
+        self.out.join("report")
+    }
+}
+
+/// Runs an experiment (or what is left of it) and writes its section; `place` orders the sections.
+///
+/// # Errors
+/// One line that says what was found and expected; what is finished stays in the run store, and in `report/NAME-finished.csv`.
+pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32) -> Result<()> {
+    let started = Instant::now();
+    preset.validate().map_err(LabError::Experiment)?;
+    let mut grid = options.grid(preset)?;
+    // There before anything is computed: a place that cannot be written is named first.
+    let report = ReportFolder::create(options.report())?;
+    let finished = report.path().join(format!("{}-finished.csv", E::NAME));
+    grid.keep_finished_in(finished.clone());
+    let mut plan = E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
+    grid.announce(E::NAME)?;
+    let outcome = run_all::<E>(preset, &mut plan, &mut grid);
+    // What is done is kept whatever became of the rest.
+    grid.finished().write_to(&finished)?;
+    outcome?;
+    let mut section = E::section(preset, plan, grid.outcomes(), &report).map_err(LabError::Experiment)?;
+    (section.name, section.title, section.order) = (E::NAME.into(), E::TITLE.into(), place);
+    let seconds = started.elapsed().as_secs_f64();
+    section.provenance.splice(0..0, provenance::lines(&options.command, seconds));
+    Ok(section.write(report.path())?)
+}
+
+fn run_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Grid) -> Result<()> {
+    loop {
+        grid.run()?;
+        if !E::refine(preset, plan, grid).map_err(LabError::Experiment)? {
+            return Ok(());
+        }
+        grid.announce(E::NAME)?;
+    }
+}
+
+/// Builds the page from all sections that are there; returns its path.
+///
+/// # Errors
+/// If a section or figure cannot be read or the page cannot be written.
+pub fn build_page(report: &Path, front: &crate::report::Front) -> Result<PathBuf> {
+    Ok(Report::read(report)?.write(report, front)?)
+}

@@ -1,0 +1,485 @@
+//! The grid: many stages that depend on one another, on a few workers.
+//!
+//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output. What stages compute depends on nothing here:
+//! neither on the number of workers nor on other processes that work on the same store, with which the grid shares the stages that are to be done.
+//!
+//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and computed only if another needs its files.
+
+mod progress;
+mod schedule;
+
+use std::any::Any;
+use std::collections::{BTreeSet, HashMap};
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::error::{Failure, Result};
+use crate::finished::{Finished, Line};
+use crate::stage::{self, Meter, Ran, Setting, Stage};
+use crate::store::{DoneStage, StageId, StageKey, Store};
+
+pub(crate) use progress::Progress;
+
+/// A stage of a grid, by the type of its output.
+#[derive(Debug)]
+pub struct Job<O> {
+    index: usize,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for Job<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Job<O> {}
+
+impl<O> PartialEq for Job<O> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+}
+
+impl<O> Job<O> {
+    /// The job without its type, to be waited for.
+    pub fn any(self) -> AnyJob {
+        AnyJob(self.index)
+    }
+}
+
+/// A stage of a grid that another waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AnyJob(usize);
+
+/// Where progress is shown. All of it goes to standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Display {
+    /// A bar and a line for each finished stage on a terminal, else the lines alone.
+    #[default]
+    Auto,
+    /// A line for each finished stage.
+    Lines,
+    /// Nothing.
+    Quiet,
+}
+
+/// Why a grid stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum GridError {
+    /// A stage failed.
+    #[error("{label}: {source}")]
+    Failed {
+        /// The stage's label.
+        label: String,
+        /// What it failed with.
+        source: Failure,
+    },
+    /// A stage panicked: a mistake in the program.
+    #[error("{label}: internal error: {message}")]
+    Panicked {
+        /// The stage's label.
+        label: String,
+        /// The first line of the panic's message.
+        message: String,
+    },
+}
+
+/// What a stage left, without its type.
+pub(crate) struct Made {
+    id: StageId,
+    output: Box<dyn Any + Send + Sync>,
+    /// The output as a line of `finished.csv`.
+    line: Line,
+    summary: String,
+    leads_on: bool,
+    /// Taken over from an earlier run's file: there is an output, and no folder.
+    taken_over: bool,
+}
+
+/// A slot is empty until its stage is done, and holds `None` where the stage was left out.
+type Slot = Arc<OnceLock<Option<Made>>>;
+
+/// What came of an attempt at a job.
+enum Attempt {
+    Made(Made),
+    /// Another process is at it: to be tried again.
+    Elsewhere,
+}
+
+/// What the stages of a grid left.
+#[derive(Clone, Default)]
+pub struct Outcomes {
+    slots: Vec<Slot>,
+}
+
+impl Outcomes {
+    /// The output of a stage; `None` if it was left out because one that it starts from leads nowhere, or is not done yet.
+    pub fn get<O: 'static>(&self, job: Job<O>) -> Option<&O> {
+        self.slots.get(job.index)?.get()?.as_ref()?.output.downcast_ref()
+    }
+
+    /// The output of a stage that must be done.
+    ///
+    /// # Panics
+    /// If it is not: a stage made of outcomes asks only for those that it waits for.
+    fn made(&self, index: usize) -> Option<&Made> {
+        self.slots[index].get().expect("a dependency is done before what waits for it").as_ref()
+    }
+}
+
+/// What is known of a stage before it runs.
+struct Known {
+    key: StageKey,
+}
+
+type Task = Box<dyn Fn(&Runner<'_>, &dyn Meter) -> Result<Attempt, Failure> + Send + Sync>;
+
+struct Entry {
+    label: String,
+    round: usize,
+    cost: u64,
+    /// Jobs that must be done before, sorted.
+    after: Vec<usize>,
+    /// Nothing for a stage that is made of outcomes.
+    known: Option<Known>,
+    task: Task,
+}
+
+/// What a job runs with.
+struct Runner<'a> {
+    store: &'a Store,
+    snapshot_every: Duration,
+    alone: &'a rayon::ThreadPool,
+    together: &'a rayon::ThreadPool,
+    earlier: &'a Finished,
+    /// Whether to compute even what an earlier run finished.
+    needs_files: bool,
+    outcomes: &'a Outcomes,
+}
+
+impl Runner<'_> {
+    fn attempt<S: Stage>(&self, stage: &S, key: &StageKey, meter: &dyn Meter) -> Result<Attempt, Failure> {
+        if !self.needs_files
+            && let Some(output) = self.earlier.get::<S::Output>(key)
+            && self.store.find(key)?.is_none()
+        {
+            meter.skip(stage.cost());
+            return Ok(Attempt::Made(made::<S>(key, output, true)?));
+        }
+        let pool = if stage.uses_all_threads() { self.together } else { self.alone };
+        let setting = Setting { store: self.store, snapshot_every: self.snapshot_every, pool };
+        match stage::run(stage, key, &setting, meter)? {
+            Ran::Done(output) => Ok(Attempt::Made(made::<S>(key, output, false)?)),
+            Ran::Elsewhere => Ok(Attempt::Elsewhere),
+        }
+    }
+}
+
+fn made<S: Stage>(key: &StageKey, output: S::Output, taken_over: bool) -> Result<Made, Failure> {
+    Ok(Made {
+        id: key.id().clone(),
+        line: Line::new(key, &output)?,
+        summary: S::summary(&output),
+        leads_on: S::leads_on(&output),
+        taken_over,
+        output: Box::new(output),
+    })
+}
+
+/// How a grid runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Stages at a time, each on one thread.
+    pub jobs: NonZeroUsize,
+    /// Time between the snapshots of a stage in progress.
+    pub snapshot_every: Duration,
+    /// Where progress is shown.
+    pub display: Display,
+    /// Files with what earlier runs finished.
+    pub finished: Vec<PathBuf>,
+}
+
+/// Stages to be run, each after those that it depends on.
+pub struct Grid {
+    store: Store,
+    options: Options,
+    earlier: Finished,
+    entries: Vec<Entry>,
+    outcomes: Outcomes,
+    round: usize,
+    /// The job of every stage whose key is known.
+    jobs: HashMap<StageId, usize>,
+    /// Stages that were needed to plan.
+    prepared: Vec<StageId>,
+    /// Tokens a second that one stage is expected to work through.
+    speed: Option<f64>,
+    /// Where finished lines are kept while the grid runs.
+    keep: Option<PathBuf>,
+}
+
+impl Grid {
+    /// A grid over a store, without stages.
+    ///
+    /// # Errors
+    /// If a file of finished stages cannot be read.
+    pub fn new(store: Store, options: Options) -> Result<Self> {
+        let mut earlier = Finished::default();
+        for path in &options.finished {
+            earlier.extend(Finished::read(path)?);
+        }
+        let (entries, outcomes, jobs, prepared) = (Vec::new(), Outcomes::default(), HashMap::new(), Vec::new());
+        Ok(Self { store, options, earlier, entries, outcomes, round: 0, jobs, prepared, speed: None, keep: None })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes a line for the person who waits.
+    pub fn say(&self, line: &str) {
+        if self.options.display != Display::Quiet {
+            crate::console::say(line);
+        }
+    }
+
+    /// Tells how many tokens a second one stage works through, for an estimate of the time.
+    pub fn set_speed(&mut self, tokens_per_second: f64) {
+        self.speed = Some(tokens_per_second);
+    }
+
+    /// Keeps what finishes in this file while the grid runs, not only at its end.
+    pub(crate) fn keep_finished_in(&mut self, path: PathBuf) {
+        self.keep = Some(path);
+    }
+
+    /// Puts the stages added from now on behind all added before: a worker takes one of them only when none of the earlier rounds can start.
+    ///
+    /// So that a grid that is stopped has done some seeds to their end, and not the first half of every one.
+    pub fn next_round(&mut self) {
+        self.round += 1;
+    }
+
+    /// The output and the files of a stage that is needed to plan, computed at once on all threads unless it is done.
+    ///
+    /// # Errors
+    /// What the stage fails with, and those of the store.
+    pub fn now<S: Stage>(&mut self, stage: &S) -> Result<(S::Output, DoneStage), Failure> {
+        let key = stage::key_of(stage)?;
+        let pool = pool(self.options.jobs)?;
+        let setting = Setting { store: &self.store, snapshot_every: self.options.snapshot_every, pool: &pool };
+        self.prepared.push(key.id().clone());
+        loop {
+            if let Ran::Done(output) = stage::run(stage, &key, &setting, &Unmeasured)? {
+                return Ok((output, self.store.open_done(key.id())?));
+            }
+            self.say(&format!("{}: another process is at it, waiting", stage.label()));
+            self.store.wait(&key)?;
+        }
+    }
+
+    /// Adds a stage, to be run after `after` and left out if one of those leads nowhere. A stage that is there already is that one.
+    ///
+    /// # Errors
+    /// If the key cannot be serialised.
+    ///
+    /// # Panics
+    /// If `after` names a job of another grid that this one does not have.
+    pub fn stage<S: Stage>(&mut self, stage: S, after: &[AnyJob]) -> Result<Job<S::Output>> {
+        let key = stage::key_of(&stage)?;
+        if let Some(&index) = self.jobs.get(key.id()) {
+            return Ok(Job { index, output: PhantomData });
+        }
+        self.jobs.insert(key.id().clone(), self.entries.len());
+        let (label, cost, known) = (stage.label(), stage.cost(), Known { key: key.clone() });
+        let task: Task = Box::new(move |runner, meter| runner.attempt(&stage, &key, meter));
+        Ok(self.push(label, cost, after, Some(known), task))
+    }
+
+    /// Adds a stage that is made of the outcomes of others, once those named in `after` are done.
+    ///
+    /// `label` and `cost` are for the plan: the stage itself is not known yet.
+    ///
+    /// # Panics
+    /// If `after` names a job of another grid that this one does not have.
+    pub fn stage_from<S: Stage>(
+        &mut self,
+        label: impl Into<String>,
+        cost: u64,
+        after: &[AnyJob],
+        make: impl Fn(&Outcomes) -> Result<S, Failure> + Send + Sync + 'static,
+    ) -> Job<S::Output> {
+        let task: Task = Box::new(move |runner, meter| {
+            let stage = make(runner.outcomes)?;
+            runner.attempt(&stage, &stage::key_of(&stage)?, meter)
+        });
+        self.push(label.into(), cost, after, None, task)
+    }
+
+    fn push<O>(&mut self, label: String, cost: u64, after: &[AnyJob], known: Option<Known>, task: Task) -> Job<O> {
+        let index = self.entries.len();
+        let mut after: Vec<usize> = after.iter().map(|job| job.0).collect();
+        after.sort_unstable();
+        after.dedup();
+        assert!(after.iter().all(|&other| other < index), "a dependency of another grid");
+        self.entries.push(Entry { label, round: self.round, cost, after, known, task });
+        self.outcomes.slots.push(Slot::default());
+        Job { index, output: PhantomData }
+    }
+
+    /// What the stages that are done left.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// Number of stages.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no stages.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What there is to be done: for each stage its label, its id if it is known, and whether it is done or taken over.
+    ///
+    /// # Errors
+    /// If a stage in the store is damaged.
+    pub fn look(&self) -> Result<Vec<Looked>> {
+        let todo = self.to_compute()?;
+        let looked = self.entries.iter().zip(todo).map(|(entry, todo)| Looked {
+            label: entry.label.clone(),
+            id: entry.known.as_ref().map(|known| known.key.id().clone()),
+            cost: entry.cost,
+            done: !todo,
+        });
+        Ok(looked.collect())
+    }
+
+    /// The ids of all stages that are known, those needed to plan included.
+    pub fn ids(&self) -> BTreeSet<StageId> {
+        self.jobs.keys().chain(&self.prepared).cloned().collect()
+    }
+
+    /// The lines of all stages that are done.
+    pub(crate) fn finished(&self) -> Finished {
+        let made = self.outcomes.slots.iter().filter_map(|slot| slot.get()?.as_ref());
+        Finished::of(made.map(|made| made.line.clone()))
+    }
+
+    /// Which stages are to be computed: those that are neither in the store nor taken over; and of what is taken over that whose files another needs.
+    fn to_compute(&self) -> Result<Vec<bool>> {
+        let mut todo = vec![false; self.entries.len()];
+        let mut files_needed: BTreeSet<StageId> = BTreeSet::new();
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            let Some(Known { key }) = &entry.known else {
+                todo[index] = self.outcomes.slots[index].get().is_none();
+                continue;
+            };
+            let needed = files_needed.contains(key.id());
+            let stored = self.store.find(key)?.is_some();
+            todo[index] = !stored && (needed || !self.earlier.contains(key));
+            if todo[index] {
+                files_needed.extend(key.inputs().iter().cloned());
+            }
+        }
+        Ok(todo)
+    }
+
+    /// Says what is to be done, and about how long it takes.
+    ///
+    /// # Errors
+    /// If a stage in the store is damaged.
+    pub fn announce(&self, name: &str) -> Result<()> {
+        let looked = self.look()?;
+        for path in &self.options.finished {
+            let known = self.entries.iter().filter_map(|entry| entry.known.as_ref());
+            let taken = known.filter(|known| self.earlier.contains(&known.key)).count();
+            self.say(&format!("{}: {taken} of its {} stages are taken over", path.display(), self.earlier.len()));
+        }
+        let left: u64 = looked.iter().filter(|stage| !stage.done).map(|stage| stage.cost).sum();
+        let done = looked.iter().filter(|stage| stage.done).count();
+        let time = self.speed.filter(|_| left > 0).map_or(String::new(), |speed| {
+            let seconds = left as f64 / speed / self.options.jobs.get() as f64;
+            let minutes = (seconds / 60.0).max(1.0);
+            format!(", at {speed:.0} tokens/s each and {} at a time about {minutes:.0} min", self.options.jobs)
+        });
+        let before = if done > 0 { format!(" ({done} done before)") } else { String::new() };
+        let millions = left as f64 / 1e6;
+        self.say(&format!("{name}: {millions:.1} M tokens in {} stages{before}{time}", looked.len()));
+        Ok(())
+    }
+
+    /// Runs all stages that are not done yet.
+    ///
+    /// # Errors
+    /// The error of a stage that failed. Stages that run at that moment are waited for, no other is started; of several that fail, the one added first is
+    /// reported.
+    pub fn run(&mut self) -> Result<()> {
+        let todo = self.to_compute()?;
+        for (slot, &todo) in self.outcomes.slots.iter_mut().zip(&todo) {
+            // Taken over without its files, which are needed now.
+            if todo && matches!(slot.get(), Some(Some(made)) if made.taken_over) {
+                *slot = Slot::default();
+            }
+        }
+        let open: Vec<usize> = (0..self.entries.len()).filter(|&i| self.outcomes.slots[i].get().is_none()).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let total = open.iter().map(|&index| self.entries[index].cost).sum();
+        let progress = Progress::new(self.options.display, open.len(), total);
+        let result = self.run_open(&todo, &progress);
+        progress.close();
+        Ok(result?)
+    }
+
+    fn run_open(&self, todo: &[bool], progress: &Progress) -> Result<(), GridError> {
+        let threads = |jobs: NonZeroUsize| {
+            pool(jobs).map_err(|error| GridError::Failed { label: "threads".into(), source: error.into() })
+        };
+        let alone: Vec<rayon::ThreadPool> =
+            (0..self.options.jobs.get()).map(|_| threads(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
+        let together = threads(self.options.jobs)?;
+        schedule::run(self, todo, &alone, &together, progress)
+    }
+}
+
+/// A stage of a grid that was only looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Looked {
+    /// Names it.
+    pub label: String,
+    /// Its id, unless the stage is made of the outcomes of others.
+    pub id: Option<StageId>,
+    /// What it costs, in tokens.
+    pub cost: u64,
+    /// Whether it is done, or taken over.
+    pub done: bool,
+}
+
+struct Unmeasured;
+
+impl Meter for Unmeasured {
+    fn work(&self, _: u64) {}
+    fn skip(&self, _: u64) {}
+}
+
+fn pool(threads: NonZeroUsize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build()
+}
+
+/// Writes finished lines; a failure is no reason to stop what runs.
+fn keep(path: &Path, finished: &Finished) {
+    if let Err(error) = finished.write_to(path) {
+        crate::console::say(&format!("warning: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

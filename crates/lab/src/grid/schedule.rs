@@ -1,0 +1,229 @@
+//! Which stage runs when.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::progress::{JobTokens, Progress};
+use super::{Attempt, Grid, GridError, Runner, keep};
+use crate::error::Failure;
+
+/// How long a stage that another process is at is left alone: at first, and at most.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+/// Time between two writings of what has finished.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Earliest round first, then the longest chain, then the stage added first.
+type Priority = (Reverse<usize>, u64, Reverse<usize>);
+
+struct State {
+    /// Dependencies that are not done yet, by job.
+    waits_for: Vec<usize>,
+    /// Jobs that may start, the first of them on top.
+    ready: BinaryHeap<(Priority, usize)>,
+    /// Jobs that another process is at: when to try again, and how long to wait after that.
+    elsewhere: Vec<(Instant, Duration, usize)>,
+    unfinished: usize,
+    kept: Instant,
+    /// Job and error; of several the job added first.
+    failure: Option<(usize, GridError)>,
+}
+
+/// The jobs by what decides their order.
+struct Order {
+    /// Jobs that wait for each.
+    before: Vec<Vec<usize>>,
+    /// Cost of the most expensive chain of jobs that starts with each.
+    chain: Vec<u64>,
+}
+
+impl Order {
+    fn of(grid: &Grid) -> Self {
+        let count = grid.entries.len();
+        let mut order = Self { before: vec![Vec::new(); count], chain: vec![0; count] };
+        // Dependencies come earlier in the list, so that one pass from its end sees every chain whole.
+        for (index, entry) in grid.entries.iter().enumerate().rev() {
+            order.chain[index] += entry.cost;
+            for &other in &entry.after {
+                order.before[other].push(index);
+                order.chain[other] = order.chain[other].max(order.chain[index]);
+            }
+        }
+        order
+    }
+
+    fn priority(&self, grid: &Grid, index: usize) -> Priority {
+        (Reverse(grid.entries[index].round), self.chain[index], Reverse(index))
+    }
+}
+
+/// What the workers share.
+struct Shared<'a> {
+    grid: &'a Grid,
+    order: Order,
+    /// Jobs whose files are needed, whatever an earlier run finished.
+    todo: &'a [bool],
+    together: &'a rayon::ThreadPool,
+    progress: &'a Progress,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Runs the jobs that have no outcome yet, one at a time on each of the pools `alone`.
+pub(super) fn run(
+    grid: &Grid,
+    todo: &[bool],
+    alone: &[rayon::ThreadPool],
+    together: &rayon::ThreadPool,
+    progress: &Progress,
+) -> Result<(), GridError> {
+    let order = Order::of(grid);
+    let is_open = |index: usize| grid.outcomes.slots[index].get().is_none();
+    let waits_for: Vec<usize> =
+        grid.entries.iter().map(|entry| entry.after.iter().filter(|&&other| is_open(other)).count()).collect();
+    let open = (0..grid.entries.len()).filter(|&index| is_open(index));
+    let unfinished = open.clone().count();
+    let ready = open.filter(|&index| waits_for[index] == 0).map(|index| (order.priority(grid, index), index)).collect();
+    let elsewhere = Vec::new();
+    let state = State { waits_for, ready, elsewhere, unfinished, kept: Instant::now(), failure: None };
+    let shared =
+        Shared { grid, order, todo, together, progress, state: Mutex::new(state), changed: Condvar::new() };
+    std::thread::scope(|scope| {
+        for pool in alone.iter().take(unfinished) {
+            scope.spawn(|| shared.worker(pool));
+        }
+    });
+    let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    state.failure.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+impl Shared<'_> {
+    fn worker(&self, alone: &rayon::ThreadPool) {
+        while let Some((index, patience)) = self.next_job() {
+            let entry = &self.grid.entries[index];
+            let tokens = JobTokens::new(self.progress, entry.cost);
+            let start = Instant::now();
+            let result = catch_unwind(AssertUnwindSafe(|| self.attempt(index, alone, &tokens)));
+            let error = match result {
+                Ok(Ok(Some(Attempt::Elsewhere))) => {
+                    let mut state = self.lock();
+                    state.elsewhere.push((Instant::now() + patience, (2 * patience).min(PATIENCE[1]), index));
+                    drop(state);
+                    self.changed.notify_all();
+                    continue;
+                }
+                Ok(Ok(Some(Attempt::Made(made)))) => {
+                    tokens.finish();
+                    self.progress.job_done(&entry.label, &made.summary, start.elapsed());
+                    // Set once: a job runs once.
+                    let _ = self.grid.outcomes.slots[index].set(Some(made));
+                    None
+                }
+                Ok(Ok(None)) => {
+                    tokens.finish();
+                    self.progress.job_done(&entry.label, "left out: it has nothing to start from", start.elapsed());
+                    let _ = self.grid.outcomes.slots[index].set(None);
+                    None
+                }
+                Ok(Err(source)) => Some(GridError::Failed { label: entry.label.clone(), source }),
+                Err(panic) => {
+                    let message = panic_message(panic.as_ref());
+                    Some(GridError::Panicked { label: entry.label.clone(), message })
+                }
+            };
+            self.conclude(index, error);
+        }
+    }
+
+    /// Tries a job; nothing where one that it starts from leads nowhere.
+    fn attempt(
+        &self,
+        index: usize,
+        alone: &rayon::ThreadPool,
+        tokens: &JobTokens<'_>,
+    ) -> Result<Option<Attempt>, Failure> {
+        let entry = &self.grid.entries[index];
+        let outcomes = &self.grid.outcomes;
+        if entry.after.iter().any(|&other| !outcomes.made(other).is_some_and(|made| made.leads_on)) {
+            return Ok(None);
+        }
+        let runner = Runner {
+            store: &self.grid.store,
+            snapshot_every: self.grid.options.snapshot_every,
+            alone,
+            together: self.together,
+            earlier: &self.grid.earlier,
+            needs_files: self.todo[index],
+            outcomes,
+        };
+        (entry.task)(&runner, tokens).map(Some)
+    }
+
+    /// Notes that a job has ended, and lets those start that waited for it alone.
+    fn conclude(&self, index: usize, error: Option<GridError>) {
+        let mut state = self.lock();
+        state.unfinished -= 1;
+        match error {
+            None => {
+                for &next in &self.order.before[index] {
+                    state.waits_for[next] -= 1;
+                    if state.waits_for[next] == 0 {
+                        state.ready.push((self.order.priority(self.grid, next), next));
+                    }
+                }
+            }
+            Some(error) => {
+                if state.failure.as_ref().is_none_or(|(other, _)| index < *other) {
+                    state.failure = Some((index, error));
+                }
+            }
+        }
+        let is_time = state.kept.elapsed() >= KEEP_EVERY;
+        if is_time {
+            state.kept = Instant::now();
+        }
+        drop(state);
+        self.changed.notify_all();
+        if is_time && let Some(path) = &self.grid.keep {
+            keep(path, &self.grid.finished());
+        }
+    }
+
+    /// Waits for a job that may start, with the time to leave it alone if another process is at it; none when all are done or one has failed.
+    fn next_job(&self) -> Option<(usize, Duration)> {
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() || state.unfinished == 0 {
+                return None;
+            }
+            let now = Instant::now();
+            if let Some((_, index)) = state.ready.pop() {
+                return Some((index, PATIENCE[0]));
+            }
+            if let Some(place) = state.elsewhere.iter().position(|(when, ..)| *when <= now) {
+                let (_, patience, index) = state.elsewhere.swap_remove(place);
+                return Some((index, patience));
+            }
+            let first = state.elsewhere.iter().map(|(when, ..)| *when).min();
+            state = match first {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(when) => {
+                    let pause = when.saturating_duration_since(now);
+                    self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Jobs run outside the lock, and nothing under it panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.and_then(|text| text.lines().next()).unwrap_or("unknown").to_string()
+}

@@ -1,0 +1,329 @@
+//! Presets: everything that decides the results of an experiment, as one TOML file that a user can copy and edit.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::error::{Failure, LabError, Result};
+
+/// What an experiment is given.
+pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The presets that come with the program: name and text.
+    const BUILT_IN: &'static [(&'static str, &'static str)];
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// One line with the first field that is out of range.
+    fn validate(&self) -> Result<(), Failure>;
+
+    /// Stages at a time where the user does not say: the number of cores, unless a stage takes a device of its own.
+    fn default_jobs(&self) -> NonZeroUsize {
+        std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// The built-in preset of that name, or the file at that path; not checked.
+    ///
+    /// # Errors
+    /// One line with file and line, or the names that there are.
+    fn read(name: &str) -> Result<Self> {
+        read(name, Self::BUILT_IN)
+    }
+
+    /// The built-in preset of that name, or the file at that path, with changes; checked.
+    ///
+    /// # Errors
+    /// One line with file and line, the change, or the field.
+    fn find(name: &str, changes: &[Change]) -> Result<Self> {
+        checked(with(&Self::read(name)?, changes)?)
+    }
+
+    /// The preset as TOML, in a form that [`find`](Self::find) reads.
+    ///
+    /// # Panics
+    /// Not for a type that TOML can hold.
+    fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a preset has only types that TOML knows")
+    }
+}
+
+/// What the command line does to a field of a preset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or place (`runs.0`).
+    pub path: String,
+    /// What becomes of it.
+    pub to: To,
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum To {
+    /// It gets a value.
+    Value(Value),
+    /// Of a list of names, or of tables with names, these are kept. All of them must be there if `all` says so.
+    Kept {
+        /// The names.
+        names: Vec<String>,
+        /// Whether a name that is not there is refused.
+        all: bool,
+    },
+}
+
+impl Change {
+    /// A new value for the field at `path`.
+    pub fn new(path: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self { path: path.into(), to: To::Value(value.into()) }
+    }
+
+    /// Keeps of the list at `path` what is named, see [`To::Kept`].
+    pub fn keep(path: impl Into<String>, names: Vec<String>, all: bool) -> Self {
+        Self { path: path.into(), to: To::Kept { names, all } }
+    }
+
+    /// Of the text `path=value`; the value is TOML, or text where it is none.
+    ///
+    /// # Errors
+    /// If there is no `=`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let Some((path, value)) = text.split_once('=') else {
+            return Err(LabError::value("set", text, "KEY=VALUE"));
+        };
+        let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
+        Ok(Self::new(path.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned()))))
+    }
+}
+
+/// A preset from TOML; an error names `origin` and the line.
+///
+/// # Errors
+/// [`LabError::ParsePreset`].
+pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..start].matches('\n').count() + 1;
+        let message = error.message().replace('\n', ", ");
+        LabError::ParsePreset { origin: origin.into(), line, message }
+    })
+}
+
+/// The built-in preset of that name, or the file at that path; not checked.
+///
+/// # Errors
+/// One line with the file and line, or the names that there are.
+pub fn read<T: DeserializeOwned>(name: &str, built_in: &[(&str, &str)]) -> Result<T> {
+    match built_in.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => parse(text, &format!("preset {name}")),
+        None if name.ends_with(".toml") => {
+            let path = Path::new(name);
+            let text =
+                std::fs::read_to_string(path).map_err(|source| LabError::ReadFile { path: path.into(), source })?;
+            parse(&text, name)
+        }
+        None => {
+            let known: Vec<&str> = built_in.iter().map(|(name, _)| *name).collect();
+            Err(LabError::value("preset", name, format!("{} or the path of a .toml file", known.join(", "))))
+        }
+    }
+}
+
+/// The preset if all its fields are in range.
+///
+/// # Errors
+/// One line with the first field that is not.
+pub fn checked<P: Preset>(preset: P) -> Result<P> {
+    preset.validate().map_err(LabError::Experiment)?;
+    Ok(preset)
+}
+
+/// A preset with changes, not checked.
+///
+/// # Errors
+/// If a field does not exist or a value does not fit, with the change.
+pub fn with<T: Serialize + DeserializeOwned + Clone>(preset: &T, changes: &[Change]) -> Result<T> {
+    let mut preset = preset.clone();
+    for Change { path, to } in changes {
+        let mut table = Table::try_from(&preset).map_err(|error| LabError::value(path, error, "a value in TOML"))?;
+        let found = match to {
+            To::Value(value) => {
+                put(&mut table, path, value.clone())
+                    .ok_or_else(|| LabError::value(path, value, "a field of this preset (see --print-config)"))?;
+                value.to_string()
+            }
+            To::Kept { names, all } => {
+                keep(&mut table, path, names, *all)?;
+                names.join(", ")
+            }
+        };
+        preset = table.try_into().map_err(|error: toml::de::Error| {
+            let expected = format!("what the field holds: {}", error.message().replace('\n', ", "));
+            LabError::value(path, found, expected)
+        })?;
+    }
+    Ok(preset)
+}
+
+/// Whether a preset has the field that a change is about, whatever it says of the value.
+pub fn has_field<T: Serialize + DeserializeOwned + Clone>(preset: &T, change: &Change) -> bool {
+    match with(preset, std::slice::from_ref(change)) {
+        Ok(_) => true,
+        // The words of serde's `deny_unknown_fields`, which presets have.
+        Err(LabError::Value { expected, .. }) => {
+            !expected.contains("unknown field") && !expected.starts_with("a field of") && !expected.starts_with("a list of")
+        }
+        Err(_) => true,
+    }
+}
+
+/// Keeps of a list of the preset's outermost table what is named.
+fn keep(table: &mut Table, path: &str, names: &[String], all: bool) -> Result<()> {
+    let name_of = |item: &Value| item.get("name").unwrap_or(item).as_str().unwrap_or_default().to_string();
+    let list = table.get_mut(path).and_then(Value::as_array_mut);
+    let list = list.ok_or_else(|| LabError::value(path, names.join(", "), "a list of this preset"))?;
+    let known: Vec<String> = list.iter().map(name_of).collect();
+    if let Some(unknown) = names.iter().find(|name| all && !known.contains(name)) {
+        return Err(LabError::value(path, unknown, format!("one of this preset's: {}", known.join(", "))));
+    }
+    list.retain(|item| names.contains(&name_of(item)));
+    Ok(())
+}
+
+/// Sets the field at a path, whose last part may be one that is left out where nothing is said.
+fn put(table: &mut Table, path: &str, value: Value) -> Option<()> {
+    let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
+    let mut place = table;
+    let mut holder;
+    if let Some(parents) = parents {
+        let mut parts = parents.split('.').peekable();
+        let first = parts.next()?;
+        holder = place.entry(first).or_insert_with(|| Value::Table(Table::new()));
+        for part in parts {
+            holder = inside(holder, part)?;
+        }
+        match holder {
+            Value::Table(inner) => place = inner,
+            Value::Array(list) => {
+                *list.get_mut(last.parse::<usize>().ok()?)? = value;
+                return Some(());
+            }
+            _ => return None,
+        }
+    }
+    // A whole number is a fine value for a field of fractions.
+    let value = match (place.get(last), value) {
+        (Some(Value::Float(_)), Value::Integer(x)) => Value::Float(x as f64),
+        (_, value) => value,
+    };
+    place.insert(last.to_string(), value);
+    Some(())
+}
+
+/// What a part of a path names in a table or a list.
+fn inside<'a>(value: &'a mut Value, part: &str) -> Option<&'a mut Value> {
+    match value {
+        Value::Table(table) => Some(table.entry(part).or_insert_with(|| Value::Table(Table::new()))),
+        Value::Array(list) => {
+            let named = |item: &Value| item.get("name").and_then(Value::as_str) == Some(part);
+            let place = list.iter().position(named).or_else(|| part.parse().ok())?;
+            list.get_mut(place)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        steps: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        inner: Inner,
+        methods: Vec<Method>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        rate: f64,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Method {
+        name: String,
+        rates: Vec<f64>,
+    }
+
+    fn outer() -> Outer {
+        let method = |name: &str| Method { name: name.into(), rates: vec![0.1] };
+        Outer { steps: 3, file: None, inner: Inner { rate: 0.5 }, methods: vec![method("adamw"), method("muon")] }
+    }
+
+    fn changed(changes: &[&str]) -> Result<Outer> {
+        let changes = changes.iter().map(|text| Change::parse(text)).collect::<Result<Vec<_>>>()?;
+        with(&outer(), &changes)
+    }
+
+    #[test]
+    fn a_change_reaches_its_field_and_no_other() {
+        let found = changed(&["steps=7", "file=a.txt", "inner.rate=2", "methods.muon.rates=[0.2, 0.3]", "methods.0.name=x"]);
+        let mut expected = Outer { steps: 7, file: Some("a.txt".into()), inner: Inner { rate: 2.0 }, ..outer() };
+        expected.methods[1].rates = vec![0.2, 0.3];
+        expected.methods[0].name = "x".into();
+        assert_eq!(found.unwrap(), expected);
+    }
+
+    #[test]
+    fn of_a_list_what_is_named_is_kept() {
+        let keep = |names: &[&str], all| {
+            let names = names.iter().map(|name| (*name).to_string()).collect();
+            with(&outer(), &[Change::keep("methods", names, all)])
+        };
+        assert_eq!(keep(&["muon"], true).unwrap().methods, outer().methods[1..]);
+        assert_eq!(keep(&["muon", "lion"], false).unwrap().methods, outer().methods[1..]);
+        let message = keep(&["muon", "lion"], true).unwrap_err().to_string();
+        assert_eq!(message, "methods: found lion, expected one of this preset's: adamw, muon");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_one_line_with_the_field() {
+        for (change, expected) in [
+            ("steps", "set: found steps, expected KEY=VALUE"),
+            ("stepz=3", "stepz: found 3, expected what the field holds: unknown field `stepz`"),
+            ("inner.rat=3", "unknown field `rat`"),
+            ("steps=-1", "steps: found -1"),
+            ("steps=many", "steps: found \"many\""),
+            ("methods.9.rates=[1]", "methods.9.rates: found [1], expected a field of this preset"),
+            ("steps.more=1", "steps.more: found 1"),
+        ] {
+            let message = changed(&[change]).unwrap_err().to_string();
+            assert!(message.contains(expected) && !message.contains('\n'), "{change}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_there_whatever_value_it_is_given() {
+        let has = |text: &str| has_field(&outer(), &Change::parse(text).unwrap());
+        assert!(has("steps=3") && has("steps=-1") && has("file=x") && has("methods.muon.rates=[1]"));
+        assert!(!has("seeds=3") && !has("inner.seeds=3") && !has("methods.lion.rates=[1]"));
+        assert!(!has_field(&outer(), &Change::keep("tasks", vec!["code".into()], true)));
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones_and_a_mistake_with_its_line() {
+        let built_in = [("smoke", "steps = 1\n")];
+        let message = read::<Outer>("smke", &built_in).unwrap_err().to_string();
+        assert_eq!(message, "preset: found smke, expected smoke or the path of a .toml file");
+        let message = parse::<Outer>("steps = 1\nstepz = 2\n", "my.toml").unwrap_err().to_string();
+        assert!(message.starts_with("my.toml, line 2: unknown field `stepz`"), "{message}");
+    }
+}

@@ -1,0 +1,242 @@
+//! Rendering the page.
+
+use std::fmt::Write as _;
+
+use super::error::ReportError;
+use super::section::{FIGURES, FigureEntry, Section, Table};
+use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
+
+const STYLE: &str = include_str!("style.css");
+
+/// What the page opens with.
+#[derive(Clone, Copy, Debug)]
+pub struct Front {
+    /// The title.
+    pub title: &'static str,
+    /// A paragraph under it, in HTML.
+    pub lead: &'static str,
+}
+
+/// Text with the characters that mean something in HTML replaced; safe in text and in quoted
+/// attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// The whole page; `svg` returns the text of the figure of a given name.
+pub(super) fn page(
+    sections: &[Section],
+    front: &Front,
+    svg: &impl Fn(&str) -> Result<String, ReportError>,
+) -> Result<String, ReportError> {
+    let title = escape(front.title);
+    let mut body = String::new();
+    let _ = writeln!(body, "<header>\n<h1>{title}</h1>");
+    let _ = writeln!(body, "<p>{}</p>", front.lead);
+    if sections.len() > 1 {
+        body.push_str("<nav>");
+        for section in sections {
+            let _ = write!(body, "<a href=\"#{}\">{}</a> ", escape(&section.name), escape(&section.title));
+        }
+        body.push_str("</nav>\n");
+    }
+    body.push_str("</header>\n<main>\n");
+    let rows: Vec<&ScorecardRow> = sections.iter().flat_map(|section| &section.scorecard).collect();
+    body.push_str("<section id=\"scorecard\">\n<h2>Scorecard</h2>\n");
+    let _ = writeln!(
+        body,
+        "<p>Effects are means over seeds (of pretraining; of simulations in the rows marked theory), oriented so that a positive one supports the claim, with \
+         paired t intervals at 95 %. <em>Reproduced</em>: the interval lies on the claimed side of zero; \
+         <em>contradicted</em>: on the other; else <em>inconclusive</em>. A verdict needs at least {MIN_SEEDS} \
+         seeds.</p>"
+    );
+    if rows.is_empty() {
+        body.push_str("<p>No claim has been measured yet.</p>\n");
+    } else {
+        scorecard(&mut body, &rows, Kind::Claims);
+    }
+    body.push_str("</section>\n");
+    for part in sections {
+        section(&mut body, part, svg)?;
+    }
+    body.push_str("</main>\n");
+    Ok(format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    ))
+}
+
+fn section(
+    body: &mut String,
+    section: &Section,
+    svg: &impl Fn(&str) -> Result<String, ReportError>,
+) -> Result<(), ReportError> {
+    let _ = writeln!(body, "<section id=\"{}\">\n<h2>{}</h2>", escape(&section.name), escape(&section.title));
+    for paragraph in &section.introduction {
+        let _ = writeln!(body, "<p>{}</p>", escape(paragraph));
+    }
+    for entry in &section.figures {
+        figure(body, entry, &svg(&entry.name)?);
+    }
+    for part in &section.tables {
+        table(body, part);
+    }
+    if !section.controls.is_empty() {
+        body.push_str(
+            "<h3>Controls</h3>\n<p>Baselines, and the same statistics in other settings: other pairs of checkpoints, or cells of which the claim \
+             says nothing. They tell what the optimizer does from what else differs; they are no verdicts on a claim.</p>\n",
+        );
+        scorecard(body, &section.controls.iter().collect::<Vec<_>>(), Kind::Controls);
+    }
+    if !section.provenance.is_empty() {
+        body.push_str("<h3>How this was made</h3>\n<dl>\n");
+        for (label, value) in &section.provenance {
+            let _ = writeln!(body, "<dt>{}</dt><dd>{}</dd>", escape(label), escape(value));
+        }
+        body.push_str("</dl>\n");
+    }
+    body.push_str("</section>\n");
+    Ok(())
+}
+
+/// The figure inline, its caption, and links to its files.
+fn figure(body: &mut String, entry: &FigureEntry, svg: &str) {
+    let name = escape(&entry.name);
+    let caption = escape(&entry.caption);
+    // An XML declaration may stand alone in an SVG file, not in a page.
+    let svg = svg.find("<svg").map_or(svg, |start| &svg[start..]).trim_end();
+    let svg = svg.replacen("<svg", &format!("<svg role=\"img\" aria-label=\"{caption}\""), 1);
+    let _ = writeln!(body, "<figure id=\"figure-{name}\">\n<div class=\"sheet\">{svg}</div>");
+    let _ = write!(
+        body,
+        "<figcaption>{caption} <span class=\"files\"><a href=\"{FIGURES}/{name}.svg\">SVG</a> \
+         <a href=\"{FIGURES}/{name}.png\">PNG</a>"
+    );
+    if let Some(data) = &entry.data {
+        let _ = write!(body, " <a href=\"{}\">CSV</a>", escape(data));
+    }
+    body.push_str("</span></figcaption>\n</figure>\n");
+}
+
+fn table(body: &mut String, table: &Table) {
+    let _ = writeln!(body, "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>", escape(&table.title));
+    for title in &table.header {
+        let _ = write!(body, "<th scope=\"col\">{}</th>", escape(title));
+    }
+    body.push_str("</tr></thead>\n<tbody>\n");
+    for row in &table.rows {
+        body.push_str(if row.strong { "<tr class=\"strong\">" } else { "<tr>" });
+        for cell in &row.cells {
+            let _ = write!(body, "<td>{}</td>", escape(cell));
+        }
+        body.push_str("</tr>\n");
+    }
+    body.push_str("</tbody></table></div>\n");
+    if !table.caption.is_empty() || table.data.is_some() {
+        let _ = write!(body, "<p class=\"caption\">{}", escape(&table.caption));
+        if let Some(data) = &table.data {
+            let _ = write!(body, " <span class=\"files\"><a href=\"{}\">CSV</a></span>", escape(data));
+        }
+        body.push_str("</p>\n");
+    }
+}
+
+/// Titles of the scorecard's columns; narrow screens show them beside each cell instead.
+const SCORECARD: [&str; 7] = ["Claim", "Statement", "Task", "Verdict", "Effect", "95 % interval", "Seeds"];
+
+/// What the rows of a scorecard are about.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Claims, with verdicts.
+    Claims,
+    /// Controls, with the sign of the effect.
+    Controls,
+}
+
+/// Verdict, effect, interval and seeds of each row.
+fn scorecard(body: &mut String, rows: &[&ScorecardRow], kind: Kind) {
+    let title = |column: &'static str| match (column, kind) {
+        ("Claim", Kind::Controls) => "As in",
+        ("Verdict", Kind::Controls) => "Sign",
+        _ => column,
+    };
+    body.push_str("<div class=\"scroll\"><table class=\"scorecard\">\n<thead><tr>");
+    for column in SCORECARD {
+        let _ = write!(body, "<th scope=\"col\">{}</th>", title(column));
+    }
+    body.push_str("</tr></thead>\n<tbody>\n");
+    for row in rows {
+        let class = match row.verdict {
+            Verdict::Reproduced if kind == Kind::Claims => "reproduced",
+            Verdict::Contradicted if kind == Kind::Claims => "contradicted",
+            _ => "inconclusive",
+        };
+        let label = if kind == Kind::Claims { row.verdict_label() } else { row.sign_label() };
+        let note = |text: &str| match text {
+            "" => String::new(),
+            text => format!("<span class=\"note\">{}</span>", escape(text)),
+        };
+        let effect = row.effect.map_or_else(|| "none".to_owned(), |effect| signed(effect) + &note(&row.unit));
+        let interval = row
+            .interval
+            .map_or_else(|| "none".to_owned(), |(low, high)| format!("{} to {}", signed(low), signed(high)));
+        let cells = [
+            escape(&row.claim),
+            escape(&row.statement) + &note(&row.note),
+            escape(&row.task),
+            format!("<span class=\"badge {class}\">{}</span>", escape(&label)),
+            effect,
+            interval,
+            row.n.to_string(),
+        ];
+        body.push_str("<tr>");
+        for (column, cell) in SCORECARD.into_iter().zip(cells) {
+            let _ = write!(body, "<td data-title=\"{}\"><div>{cell}</div></td>", title(column));
+        }
+        body.push_str("</tr>\n");
+    }
+    body.push_str("</tbody></table></div>\n");
+}
+
+/// A number with its sign and four significant digits, the minus as a minus.
+fn signed(value: f64) -> String {
+    let decimals = if value == 0.0 || !value.is_finite() {
+        3
+    } else {
+        (3 - value.abs().log10().floor() as i32).clamp(0, 8) as usize
+    };
+    // Four digits say more than the interval supports where the number is not small.
+    format!("{value:+.*}", decimals.min(4)).replace('-', "\u{2212}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_in_html_is_escaped() {
+        assert_eq!(escape("<a href=\"x\">'&'</a>"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;");
+        assert_eq!(escape("nats \u{b1} 0.1"), "nats \u{b1} 0.1");
+    }
+
+    #[test]
+    fn numbers_carry_their_sign() {
+        assert_eq!(signed(0.01234), "+0.0123");
+        assert_eq!(signed(-1.5), "\u{2212}1.500");
+        assert_eq!(signed(0.0), "+0.000");
+        assert_eq!(signed(12345.6), "+12346");
+    }
+}

@@ -1,0 +1,226 @@
+//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the [grid](crate::grid) runs it.
+
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::store::{
+    ActiveStage, DoneStage, FilesWriter, Snapshot, StageId, StageKey, StageState, Store, StoreError,
+};
+
+/// The file of a stage's output.
+pub(crate) const RESULT: &str = "result.json";
+/// The file of a stage's [curves](Stage::curves), if it has some.
+pub(crate) const CURVES: &str = "curves.json";
+
+/// A computation whose output is kept.
+pub trait Stage: Send + Sync + 'static {
+    /// What is done, in lower-case letters, digits and `-`; the folder's name begins with it.
+    const KIND: &'static str;
+    /// Raised when a fix changes what stages of this kind compute.
+    const SEMANTICS: u32;
+    /// All that decides the output beside the inputs: every field named and meant. JSON has no numbers but finite ones.
+    type Key: Serialize;
+    /// What it leaves, as JSON: finite numbers only.
+    type Output: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The key.
+    fn key(&self) -> Self::Key;
+
+    /// The stages whose output or files this one reads, in a meaningful order.
+    fn inputs(&self) -> Vec<StageId> {
+        Vec::new()
+    }
+
+    /// Names it in lines, errors and tables; no part of the key.
+    fn label(&self) -> String;
+
+    /// What it costs, in tokens: orders the work and drives the progress bar.
+    fn cost(&self) -> u64;
+
+    /// Whether it uses all threads of the program. Others run on one thread each, as many at a time as there are jobs.
+    fn uses_all_threads(&self) -> bool {
+        false
+    }
+
+    /// Computes the output. [`Work`] has its files, its snapshots and its inputs.
+    ///
+    /// # Errors
+    /// Whatever it fails with, as one line.
+    fn compute(&self, work: &mut Work<'_>) -> Result<Self::Output, Failure>;
+
+    /// The output in a few words, for the person who waits.
+    fn summary(output: &Self::Output) -> String;
+
+    /// Whether stages that start from this one have something to start from; if not, they are left out.
+    fn leads_on(_output: &Self::Output) -> bool {
+        true
+    }
+
+    /// Measurements along the way, for TensorBoard.
+    fn curves(_output: &Self::Output) -> Vec<Curve> {
+        Vec::new()
+    }
+}
+
+/// A measurement along a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Its name, with `/` between a group and what is in it: `loss/held-out text`.
+    pub tag: String,
+    /// Steps done and the value there.
+    pub points: Vec<(u64, f64)>,
+}
+
+/// The key of a stage.
+///
+/// # Errors
+/// [`StoreError::InvalidName`] for a bad kind, [`StoreError::Serialise`] for a key that JSON cannot hold.
+pub fn key_of<S: Stage>(stage: &S) -> Result<StageKey, StoreError> {
+    Ok(StageKey::new(S::KIND, S::SEMANTICS, &stage.key(), &stage.inputs())?.labelled(stage.label()))
+}
+
+/// The id of a stage, which others name among their inputs.
+///
+/// # Errors
+/// As [`key_of`].
+pub fn id_of<S: Stage>(stage: &S) -> Result<StageId, StoreError> {
+    Ok(key_of(stage)?.id().clone())
+}
+
+/// Work that a stage reports while it runs, in tokens.
+pub trait Meter: Sync {
+    /// Work done now.
+    fn work(&self, tokens: u64);
+    /// Work that an earlier run of the program did.
+    fn skip(&self, tokens: u64);
+}
+
+/// What a stage has at hand while it is computed.
+pub struct Work<'a> {
+    store: &'a Store,
+    active: ActiveStage,
+    snapshot: Option<Snapshot>,
+    meter: &'a dyn Meter,
+    snapshot_every: Duration,
+    last_snapshot: Instant,
+    lost: bool,
+}
+
+impl Work<'_> {
+    /// The newest snapshot of an earlier run that was cut off; none the second time it is asked for.
+    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
+        self.snapshot.take()
+    }
+
+    /// Whether it is time for a snapshot. When is the user's choice; it decides what a kill costs, and no result.
+    pub fn snapshot_is_due(&self) -> bool {
+        self.last_snapshot.elapsed() >= self.snapshot_every
+    }
+
+    /// Stores the state after `step` steps, so that a later run can go on from there; `fill` writes the files.
+    ///
+    /// # Errors
+    /// Those of `fill` and of the store; [`StoreError::ClaimLost`] if another process has taken the stage over.
+    pub fn save_snapshot(
+        &mut self,
+        step: u64,
+        fill: impl FnOnce(&mut FilesWriter) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let saved = self.active.save_snapshot(step, fill);
+        self.lost |= matches!(saved, Err(StoreError::ClaimLost { .. }));
+        self.last_snapshot = Instant::now();
+        saved
+    }
+
+    /// Appends a line of JSON to the stage's metrics.
+    ///
+    /// # Errors
+    /// [`StoreError::Serialise`], [`StoreError::Io`].
+    pub fn append_metrics<T: Serialize>(&mut self, record: &T) -> Result<(), StoreError> {
+        self.active.append_metrics(record)
+    }
+
+    /// The files of the finished stage beside its output.
+    pub fn files(&mut self) -> &mut FilesWriter {
+        self.active.files()
+    }
+
+    /// Reports work done now, in tokens.
+    pub fn advance(&self, tokens: u64) {
+        self.meter.work(tokens);
+    }
+
+    /// Reports work that an earlier run did: it moves the bar, and does not count as speed.
+    pub fn skip(&self, tokens: u64) {
+        self.meter.skip(tokens);
+    }
+
+    /// A finished input stage, for its files.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchStage`] if it is not in the store, [`StoreError::Corrupt`] if it is damaged.
+    pub fn input(&self, id: &StageId) -> Result<DoneStage, StoreError> {
+        self.store.open_done(id)
+    }
+}
+
+/// What came of running a stage.
+pub(crate) enum Ran<O> {
+    /// The output, computed or read.
+    Done(O),
+    /// Another process works on it.
+    Elsewhere,
+}
+
+/// Where and how stages are run.
+pub(crate) struct Setting<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) snapshot_every: Duration,
+    /// The threads that the stage may use.
+    pub(crate) pool: &'a rayon::ThreadPool,
+}
+
+/// Reads the output of a finished stage.
+pub(crate) fn output_of<S: Stage>(done: &DoneStage) -> Result<S::Output, StoreError> {
+    done.files().read_json(RESULT)
+}
+
+/// Runs a stage unless it is done or another process is at it.
+pub(crate) fn run<S: Stage>(
+    stage: &S,
+    key: &StageKey,
+    setting: &Setting<'_>,
+    meter: &dyn Meter,
+) -> Result<Ran<S::Output>, Failure> {
+    let (active, snapshot) = match setting.store.enter(key)? {
+        StageState::Done(done) => {
+            meter.skip(stage.cost());
+            return Ok(Ran::Done(output_of::<S>(&done)?));
+        }
+        StageState::Claimed(_) => return Ok(Ran::Elsewhere),
+        StageState::Fresh(active) => (active, None),
+        StageState::Started(active, snapshot) => (active, Some(snapshot)),
+    };
+    let Setting { store, snapshot_every, pool } = *setting;
+    let mut work =
+        Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), lost: false };
+    let output = match pool.install(|| stage.compute(&mut work)) {
+        Ok(output) => output,
+        // Whoever has taken the stage over computes the same.
+        Err(_) if work.lost => return Ok(Ran::Elsewhere),
+        Err(failure) => return Err(failure),
+    };
+    let curves = S::curves(&output);
+    let finished = work.files().write_json(RESULT, &output).and_then(|()| match curves.is_empty() {
+        true => Ok(()),
+        false => work.files().write_json(CURVES, &curves),
+    });
+    match finished.and_then(|()| work.active.finish()) {
+        Ok(_) => Ok(Ran::Done(output)),
+        Err(StoreError::ClaimLost { .. }) => Ok(Ran::Elsewhere),
+        Err(error) => Err(error.into()),
+    }
+}

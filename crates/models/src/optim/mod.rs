@@ -28,9 +28,13 @@ pub(crate) use orthogonalize::exact as exact_polar;
 use crate::{Error, Precision, Result};
 
 rules! {
-    adamw: AdamW = "AdamW.";
-    muon: Muon = "Muon.";
+    adamw: AdamW = "AdamW: Adam with decoupled weight decay.";
+    muon: Muon = "Muon: momentum, orthogonalised.";
     sgd: Sgd = "SGD with momentum.";
+    lion: Lion = "Lion: the sign of an interpolated momentum.";
+    signum: Signum = "Signum: the sign of the momentum.";
+    soap: Soap = "SOAP: Adam in the eigenbasis of Shampoo's preconditioner.";
+    normuon: NorMuon = "NorMuon: Muon with every neuron's update normalised.";
 }
 
 /// Which step it is, how long, and in which numbers.

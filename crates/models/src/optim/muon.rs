@@ -4,8 +4,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Orthogonalizer, Rule, State, StepSize, UpdateRule, in_range, matrix_dims, orthogonalize};
-use crate::ops::scaled_add;
 use crate::Result;
+use crate::ops::scaled_add;
 
 /// How the learning rate is scaled with a matrix's shape `outputs x inputs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -104,3 +104,9 @@ impl Error {
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The names that a message offers.
+pub(crate) fn one_of<T: std::fmt::Display>(all: &[T]) -> String {
+    let names: Vec<String> = all.iter().map(T::to_string).collect();
+    format!("one of {}", names.join(", "))
+}

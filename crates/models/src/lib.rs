@@ -17,7 +17,7 @@
 //! The example trains a tiny network to continue a sequence, saves it and reads it back:
 //!
 //! ```
-//! use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig};
+//! use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig, Scope};
 //! use models::{Batch, ModelConfig, Transformer, checkpoint, generate, train_step};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +25,8 @@
 //! let mut model = Transformer::new(&ModelConfig::gpt2(12, 8, 2, 32, 4), 0)?;
 //! // Muon on the blocks' matrices, AdamW on the rest.
 //! let adamw = RuleConfig::AdamW(AdamW::default());
-//! let policy = Policy { hidden: RuleConfig::Muon(Muon::default()), ..Policy::uniform(adamw, 1e-2) };
+//! let muon = RuleConfig::Muon(Muon::default());
+//! let policy = Policy::hidden_and_rest(Scope::All, muon, 1e-2, adamw, 1e-2, 1e-2);
 //! let mut optimizer = Optimizer::new(model.parameters_mut(), &policy)?;
 //! for line in optimizer.describe(model.parameters()) {
 //!     println!("{line}");

@@ -142,7 +142,8 @@ mod tests {
         let mut model = Transformer::new(&ModelConfig::llama(17, 8, 2, 16, 4, 2), 1).unwrap();
         let tensors = model.parameters().len();
         model.add_lora(&LoraConfig::all(3), 2).unwrap();
-        let policy = Policy { scope: Scope::Adapters, ..Policy::uniform(RuleConfig::AdamW(AdamW::default()), 1e-2) };
+        let rule = RuleConfig::AdamW(AdamW::default());
+        let policy = Policy::hidden_and_rest(Scope::Adapters, rule, 1e-2, rule, 1e-2, 1e-2);
         let mut optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
         let batch = Batch::new(vec![1, 2, 3, 4, 5, 6, 7, 8], vec![2, 3, 4, 5, 6, 7, 8, 9], 8).unwrap();
         for _ in 0..5 {

@@ -1,10 +1,12 @@
 //! A model's parameters: an ordered list with names, roles and values.
 //!
-//! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it.
+//! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it: it is the label by which an
+//! [`optim::Policy`](crate::optim::Policy) sorts parameters into groups.
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::error::one_of;
 use crate::ops::Sum;
 use crate::{Error, Precision, Result};
 
@@ -18,8 +20,11 @@ pub enum Part {
     Mlp,
 }
 
-/// What a parameter is in the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a parameter is in the network: its label, by which a policy ([`optim::Policy`](crate::optim::Policy)) gives it to an optimizer.
+///
+/// Files and messages spell it in kebab-case ([`as_str`](Self::as_str)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Role {
     /// The token embedding (and the head, where they are tied).
     TokenEmbedding,
@@ -27,7 +32,7 @@ pub enum Role {
     PositionEmbedding,
     /// An untied output head.
     Head,
-    /// A matrix inside a block, the only kind that Muon is made for.
+    /// A matrix inside a block, the only kind that Muon and its relatives are made for.
     HiddenMatrix(Part),
     /// A norm's gain.
     Gain,
@@ -37,6 +42,67 @@ pub enum Role {
     LoraA,
     /// LoRA's up projection B, `[outputs, rank]`.
     LoraB,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 9] = [
+        Self::TokenEmbedding,
+        Self::PositionEmbedding,
+        Self::Head,
+        Self::HiddenMatrix(Part::Attention),
+        Self::HiddenMatrix(Part::Mlp),
+        Self::Gain,
+        Self::Bias,
+        Self::LoraA,
+        Self::LoraB,
+    ];
+
+    /// The name in files and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenEmbedding => "token-embedding",
+            Self::PositionEmbedding => "position-embedding",
+            Self::Head => "head",
+            Self::HiddenMatrix(Part::Attention) => "attention-matrix",
+            Self::HiddenMatrix(Part::Mlp) => "mlp-matrix",
+            Self::Gain => "gain",
+            Self::Bias => "bias",
+            Self::LoraA => "lora-a",
+            Self::LoraB => "lora-b",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Config`] with all names if `text` is none of them.
+    fn from_str(text: &str) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        known.ok_or_else(|| Error::config("role", text, one_of(&Self::ALL)))
+    }
+}
+
+impl From<Role> for &'static str {
+    fn from(role: Role) -> Self {
+        role.as_str()
+    }
+}
+
+impl TryFrom<String> for Role {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
 }
 
 /// The place of a parameter in [`Parameters`].
@@ -246,5 +312,21 @@ impl Gradients {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_read_as_it_is_written() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+            assert_eq!(serde_json::from_value::<Role>(role.as_str().into()).unwrap(), role);
+        }
+        let message = "matrix".parse::<Role>().unwrap_err().to_string();
+        assert!(message.starts_with("role: found matrix, expected one of token-embedding, "), "{message}");
     }
 }

@@ -39,11 +39,7 @@ impl TensorFile {
             .map_err(|e| damaged(format!("found {e}, expected a whole safetensors file")))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|e| damaged(e.to_string()))?;
-        let tensors = tensors
-            .into_iter()
-            .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { path: path.into(), tensors, metadata })
+        Ok(Self { path: path.into(), tensors: tensors.into_iter().collect(), metadata })
     }
 
     pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
@@ -54,15 +50,20 @@ impl TensorFile {
         self.tensors.contains_key(name)
     }
 
-    /// Takes the tensor called `name`, which must have `shape`.
+    /// Takes the tensor called `name`, which must have `shape`, as `f32`.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.take_as(name, shape, DType::F32)
+    }
+
+    /// Takes the tensor called `name`, which must have `shape`, as `dtype`.
+    pub(crate) fn take_as(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let Some(tensor) = self.tensors.remove(name) else {
             return Err(Error::MissingTensor { path: self.path.clone(), name: name.into() });
         };
         if tensor.dims() != shape {
             return Err(Error::Shape { name: name.into(), found: tensor.dims().to_vec(), expected: shape.to_vec() });
         }
-        Ok(tensor)
+        Ok(tensor.to_dtype(dtype)?)
     }
 
     /// Drops tensors that carry no weights (masks and tables that old exports contain).

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{StepSize, UpdateRule, in_range};
+use super::{Rule, State, StepSize, UpdateRule, in_range};
 use crate::Result;
 use crate::ops::{tensor, values, vectorized};
 
@@ -29,14 +29,6 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    pub(super) fn checked(self) -> Result<Self> {
-        in_range("beta1", self.beta1, 0.0..1.0)?;
-        in_range("beta2", self.beta2, 0.0..1.0)?;
-        in_range("eps", self.eps, 0.0..1.0)?;
-        in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
-        Ok(self)
-    }
-
     fn factors(&self, size: StepSize) -> Factors {
         let step = i32::try_from(size.step).unwrap_or(i32::MAX);
         let correction1 = 1.0 - self.beta1.powi(step);
@@ -73,21 +65,37 @@ vectorized! {
     }
 }
 
+impl Rule for AdamW {
+    const NAME: &'static str = "adamw";
+
+    fn checked(self) -> Result<Self> {
+        in_range("beta1", self.beta1, 0.0..1.0)?;
+        in_range("beta2", self.beta2, 0.0..1.0)?;
+        in_range("eps", self.eps, 0.0..1.0)?;
+        in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
+        Ok(self)
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn with_weight_decay(self, weight_decay: f64) -> Self {
+        Self { weight_decay, ..self }
+    }
+}
+
 impl UpdateRule for AdamW {
-    fn name(&self) -> &'static str {
-        "adamw"
+    fn initial_state(&self, value: &Tensor) -> Result<State> {
+        Ok(State::zeros(&["exp_avg", "exp_avg_sq"], value)?)
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
-    }
-
-    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut State, size: StepSize) -> Result<Tensor> {
         #[cfg(kernels)]
         if crate::ops::cuda::is_gpu(value) {
             return super::update_alone(self, value, gradient, state, size);
         }
-        let [first, second] = state else { unreachable!("AdamW has two moments") };
+        let [first, second] = state.tensors_mut()?;
         let factors = self.factors(size);
         let g = values(gradient)?;
         let (mut w, mut m, mut v) = (values(value)?.to_vec(), values(first)?.to_vec(), values(second)?.to_vec());
@@ -105,7 +113,7 @@ impl UpdateRule for AdamW {
     }
 
     #[cfg(kernels)]
-    fn update_together(&self, updates: &[super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
+    fn update_together(&self, updates: &mut [super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
         Ok(crate::ops::cuda::adamw(updates, self.factors(size))?)
     }
 }

@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Orthogonalizer, StepSize, UpdateRule, in_range, orthogonalize};
+use super::{Orthogonalizer, Rule, State, StepSize, UpdateRule, in_range, matrix_dims, orthogonalize};
+use crate::Result;
 use crate::ops::scaled_add;
-use crate::{Error, Result};
 
 /// How the learning rate is scaled with a matrix's shape `outputs x inputs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ impl MuonScale {
 
 /// b <- momentum b + (1 - momentum) g, w <- (1 - lr decay) w - lr scale O(u), where O is the orthogonaliser and u is b, or (1 - momentum) g + momentum b with Nesterov.
 ///
-/// For matrices inside the blocks only; the policy gives embeddings, heads and vectors to AdamW.
+/// For matrices inside the blocks only.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Muon {
@@ -59,32 +59,41 @@ impl Default for Muon {
     }
 }
 
-impl Muon {
-    pub(super) fn checked(self) -> Result<Self> {
+impl Rule for Muon {
+    const NAME: &'static str = "muon";
+
+    fn checked(self) -> Result<Self> {
         in_range("momentum", self.momentum, 0.0..1.0)?;
         in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
         Ok(self)
     }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn with_weight_decay(self, weight_decay: f64) -> Self {
+        Self { weight_decay, ..self }
+    }
 }
 
 impl UpdateRule for Muon {
-    fn name(&self) -> &'static str {
-        "muon"
+    fn matrices_only(&self) -> bool {
+        true
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &["momentum_buffer"]
+    fn initial_state(&self, value: &Tensor) -> Result<State> {
+        matrix_dims(Self::NAME, value)?;
+        Ok(State::zeros(&["momentum_buffer"], value)?)
     }
 
-    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut State, size: StepSize) -> Result<Tensor> {
         #[cfg(kernels)]
         if crate::ops::cuda::is_gpu(value) {
             return super::update_alone(self, value, gradient, state, size);
         }
-        let [buffer] = state else { unreachable!("Muon has one momentum buffer") };
-        let &[outputs, inputs] = value.dims() else {
-            return Err(Error::config("muon", format!("a tensor {:?}", value.dims()), "a matrix"));
-        };
+        let [buffer] = state.tensors_mut()?;
+        let (outputs, inputs) = matrix_dims(Self::NAME, value)?;
         let momentum = self.momentum as f32;
         *buffer = scaled_add(buffer, momentum, gradient, 1.0 - momentum)?;
         let ahead = match self.nesterov {
@@ -98,9 +107,9 @@ impl UpdateRule for Muon {
     }
 
     #[cfg(kernels)]
-    fn update_together(&self, updates: &[super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
-        if let Some(other) = updates.iter().find(|update| update.value.rank() != 2) {
-            return Err(Error::config("muon", format!("a tensor {:?}", other.value.dims()), "a matrix"));
+    fn update_together(&self, updates: &mut [super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
+        for update in updates.iter() {
+            matrix_dims(Self::NAME, update.value)?;
         }
         Ok(crate::ops::cuda::muon(updates, self, size)?)
     }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{StepSize, UpdateRule, in_range};
+use super::{Rule, State, StepSize, UpdateRule, in_range};
 use crate::Result;
 use crate::ops::scaled_add;
 
@@ -26,29 +26,35 @@ impl Default for Sgd {
     }
 }
 
-impl Sgd {
-    pub(super) fn checked(self) -> Result<Self> {
+impl Rule for Sgd {
+    const NAME: &'static str = "sgd";
+
+    fn checked(self) -> Result<Self> {
         in_range("momentum", self.momentum, 0.0..1.0)?;
         in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
         Ok(self)
     }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn with_weight_decay(self, weight_decay: f64) -> Self {
+        Self { weight_decay, ..self }
+    }
 }
 
 impl UpdateRule for Sgd {
-    fn name(&self) -> &'static str {
-        "sgd"
+    fn initial_state(&self, value: &Tensor) -> Result<State> {
+        Ok(State::zeros(&["momentum_buffer"], value)?)
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &["momentum_buffer"]
-    }
-
-    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut [Tensor], size: StepSize) -> Result<Tensor> {
+    fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut State, size: StepSize) -> Result<Tensor> {
         #[cfg(kernels)]
         if crate::ops::cuda::is_gpu(value) {
             return super::update_alone(self, value, gradient, state, size);
         }
-        let [buffer] = state else { unreachable!("SGD has one momentum buffer") };
+        let [buffer] = state.tensors_mut()?;
         let decayed = scaled_add(gradient, 1.0, value, self.weight_decay as f32)?;
         *buffer = scaled_add(buffer, self.momentum as f32, &decayed, 1.0)?;
         let rate = size.learning_rate as f32;
@@ -60,7 +66,7 @@ impl UpdateRule for Sgd {
     }
 
     #[cfg(kernels)]
-    fn update_together(&self, updates: &[super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
+    fn update_together(&self, updates: &mut [super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
         Ok(crate::ops::cuda::sgd(updates, self, size)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use models::lora::LoraConfig;
 use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
-use models::{ModelConfig, Precision, Transformer, train_step};
+use models::{ModelConfig, Precision, Role, Transformer, train_step};
 
 use crate::support::{floats, random_batch};
 
@@ -10,7 +10,7 @@ use crate::support::{floats, random_batch};
 fn train(config: &ModelConfig, policy: &Policy, precision: Precision, seed: u64) -> (Vec<u64>, Vec<u32>) {
     let mut model = Transformer::new(config, seed).unwrap();
     model.parameters_mut().set_precision(precision);
-    if policy.scope == Scope::Adapters {
+    if policy.groups.iter().any(|group| group.takes.contains(&Role::LoraA)) {
         model.add_lora(&LoraConfig::all(4), seed).unwrap();
     }
     let mut optimizer = Optimizer::new(model.parameters_mut(), policy).unwrap();
@@ -31,14 +31,14 @@ fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 fn training_gives_the_same_bits_with_any_number_of_threads() {
     let gpt2 = ModelConfig::gpt2(531, 70, 2, 96, 4);
     let llama = ModelConfig::llama(531, 70, 2, 120, 6, 2);
-    let adamw = Policy::uniform(RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() }), 1e-3);
-    let muon =
-        |orthogonalizer| Policy { hidden: RuleConfig::Muon(Muon { orthogonalizer, ..Muon::default() }), ..adamw };
+    let adamw = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
+    let policy = |scope, hidden| Policy::hidden_and_rest(scope, hidden, 1e-3, adamw, 1e-3, 1e-3);
+    let muon = |orthogonalizer| policy(Scope::All, RuleConfig::Muon(Muon { orthogonalizer, ..Muon::default() }));
     let runs = [
-        (&gpt2, adamw),
+        (&gpt2, policy(Scope::All, adamw)),
         (&gpt2, muon(Orthogonalizer::NewtonSchulz)),
         (&llama, muon(Orthogonalizer::PolarExpress)),
-        (&llama, Policy { scope: Scope::Adapters, ..adamw }),
+        (&llama, policy(Scope::Adapters, adamw)),
     ];
     for (config, policy) in runs {
         for precision in [Precision::F32, Precision::Bf16] {

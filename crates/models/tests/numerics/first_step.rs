@@ -49,7 +49,7 @@ fn every_parameter_moves_at_the_first_step_of_every_optimizer() {
         for (hidden, rest) in [(adamw, adamw), (muon, adamw), (muon, sgd), (sgd, sgd)] {
             let mut model = Transformer::new(&config, 1).unwrap();
             let before = model.clone();
-            let policy = Policy { hidden, ..Policy::uniform(rest, 0.1) };
+            let policy = Policy::hidden_and_rest(Scope::All, hidden, 0.1, rest, 0.1, 0.1);
             let mut optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
             train_step(&mut model, &mut optimizer, &batch, None, 1.0).unwrap();
             for (id, parameter) in before.parameters().iter() {
@@ -68,7 +68,8 @@ fn adapters_start_with_b_and_follow_with_a_while_the_model_is_frozen() {
     for (what, config) in architectures(12) {
         let mut model = Transformer::new(&config, 1).unwrap();
         model.add_lora(&LoraConfig::all(3), 2).unwrap();
-        let policy = Policy { scope: Scope::Adapters, ..Policy::uniform(RuleConfig::AdamW(AdamW::default()), 1e-2) };
+        let rule = RuleConfig::AdamW(AdamW::default());
+        let policy = Policy::hidden_and_rest(Scope::Adapters, rule, 1e-2, rule, 1e-2, 1e-2);
         let mut optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
         let batch = random_batch(8, 12, config.vocabulary, 4);
         for step in 0..2 {
@@ -100,8 +101,8 @@ fn a_scope_moves_its_own_parameters_and_no_other() {
         let mut model = Transformer::new(&config, 1).unwrap();
         let before = model.clone();
         let rule = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
-        let mut optimizer =
-            Optimizer::new(model.parameters_mut(), &Policy { scope, ..Policy::uniform(rule, 1e-2) }).unwrap();
+        let policy = Policy::hidden_and_rest(scope, rule, 1e-2, rule, 1e-2, 1e-2);
+        let mut optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
         train_step(&mut model, &mut optimizer, &batch, None, 1.0).unwrap();
         for (id, parameter) in before.parameters().iter() {
             let hidden = matches!(parameter.role, Role::HiddenMatrix(_));

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use models::lora::LoraConfig;
 use models::ops::{self, AttentionShape, emulate};
 use models::optim::{AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope, Sgd};
-use models::{Batch, ModelConfig, Precision, Transformer, generate, train_step};
+use models::{Batch, ModelConfig, Precision, Role, Transformer, generate, train_step};
 
 use crate::support::{Random, architectures, assert_close, floats, random_batch, random_model, relative_distance};
 
@@ -104,7 +104,7 @@ fn networks_have_the_loss_and_gradients_of_the_cpu_in_every_precision() {
 fn train(policy: &Policy, precision: Precision, steps: usize) -> (Vec<f64>, Vec<f32>) {
     let config = ModelConfig { tied: false, ..ModelConfig::gpt2(101, 24, 2, 48, 3) };
     let mut model = Transformer::new(&config, 1).unwrap();
-    if policy.scope == Scope::Adapters {
+    if policy.groups.iter().any(|group| group.takes.contains(&Role::LoraA)) {
         model.add_lora(&LoraConfig::all(4), 2).unwrap();
     }
     model.parameters_mut().set_precision(precision);
@@ -117,15 +117,15 @@ fn train(policy: &Policy, precision: Precision, steps: usize) -> (Vec<f64>, Vec<
 
 fn policies() -> Vec<(&'static str, Policy)> {
     let adamw = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
-    let base = Policy::uniform(adamw, 3e-3);
+    let policy = |scope, hidden| Policy::hidden_and_rest(scope, hidden, 3e-3, adamw, 3e-3, 3e-3);
     let muon = |orthogonalizer, nesterov, scale| {
         let muon = Muon { orthogonalizer, nesterov, scale, weight_decay: 0.1, ..Muon::default() };
-        Policy { hidden: RuleConfig::Muon(muon), ..base }
+        policy(Scope::All, RuleConfig::Muon(muon))
     };
     let sgd = |nesterov| RuleConfig::Sgd(Sgd { nesterov, weight_decay: 0.1, ..Sgd::default() });
     vec![
-        ("adamw", base),
-        ("adamw on adapters", Policy { scope: Scope::Adapters, ..base }),
+        ("adamw", policy(Scope::All, adamw)),
+        ("adamw on adapters", policy(Scope::Adapters, adamw)),
         ("muon", muon(Orthogonalizer::NewtonSchulz, true, MuonScale::MatchRms)),
         ("muon without Nesterov", muon(Orthogonalizer::PolarExpress, false, MuonScale::Original)),
         ("exact muon", muon(Orthogonalizer::Exact, true, MuonScale::MatchRms)),
@@ -162,10 +162,10 @@ fn training_in_bf16_follows_the_losses_of_f32() {
 
 #[test]
 fn the_kernels_give_the_same_bits_again() {
-    let policy = policies()[2].1;
+    let policy = &policies()[2].1;
     for precision in [Precision::F32, Precision::Bf16] {
         emulate(true);
-        let runs = [train(&policy, precision, 3), train(&policy, precision, 3)];
+        let runs = [train(policy, precision, 3), train(policy, precision, 3)];
         emulate(false);
         assert_eq!(runs[0], runs[1]);
     }

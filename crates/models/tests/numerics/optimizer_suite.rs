@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use models::optim::{
-    AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Sgd, Split, StepSize, UpdateRule,
+    AdamW, Muon, MuonScale, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope, Sgd, Split, StepSize,
 };
 use models::{Batch, ModelConfig, Part, Precision, Role, Transformer, train_step};
 
@@ -29,23 +29,14 @@ fn rules() -> Vec<(RuleConfig, f64, f64)> {
 }
 
 /// The same rule with decay.
-fn with_decay(mut rule: RuleConfig) -> RuleConfig {
-    match &mut rule {
-        RuleConfig::AdamW(rule) => rule.weight_decay = DECAY,
-        RuleConfig::Muon(rule) => rule.weight_decay = DECAY,
-        RuleConfig::Sgd(rule) => rule.weight_decay = DECAY,
-    }
-    rule
-}
-
-fn fresh_state(rule: &dyn UpdateRule, value: &Tensor) -> Vec<Tensor> {
-    vec![value.zeros_like().unwrap(); rule.state_names().len()]
+fn with_decay(rule: RuleConfig) -> RuleConfig {
+    rule.with_weight_decay(DECAY)
 }
 
 /// Minimises from `start` by `steps` steps whose learning rate falls on a straight line to zero.
 fn minimise(rule: RuleConfig, start: Tensor, peak: f64, steps: u64, gradient: impl Fn(&[f32]) -> Vec<f32>) -> Vec<f32> {
     let rule = rule.rule().unwrap();
-    let (mut value, mut state) = (start.clone(), fresh_state(&*rule, &start));
+    let (mut value, mut state) = (start.clone(), rule.initial_state(&start).unwrap());
     for step in 1..=steps {
         let size = StepSize {
             step,
@@ -104,7 +95,7 @@ fn a_zero_gradient_leaves_the_weights_alone_but_for_their_decay() {
         let size = StepSize { step: 1, learning_rate: 0.3, precision: Precision::F32 };
         let update = |rule: RuleConfig| {
             let rule = rule.rule().unwrap();
-            let mut state = fresh_state(&*rule, &weights);
+            let mut state = rule.initial_state(&weights).unwrap();
             floats(&rule.update(&weights, &zero, &mut state, size).unwrap())
         };
         assert_eq!(update(rule), floats(&weights), "{rule:?}");
@@ -126,14 +117,14 @@ fn gradients_of_any_size_and_rank_leave_finite_weights_and_state() {
         let sequence =
             [zero.clone(), ordinary.clone(), zero.clone(), zero, rank_one, scaled(1e-30), scaled(1e12), scaled(1e-8)];
         let rule = with_decay(rule).rule().unwrap();
-        let (mut value, mut state) = (weights.clone(), fresh_state(&*rule, &weights));
+        let (mut value, mut state) = (weights.clone(), rule.initial_state(&weights).unwrap());
         for (step, gradient) in sequence.iter().enumerate() {
             let size = StepSize { step: step as u64 + 1, learning_rate: 0.01, precision: Precision::F32 };
             value = rule.update(&value, gradient, &mut state, size).unwrap();
-            for tensor in state.iter().chain([&value]) {
+            for tensor in state.iter().map(|(_, tensor)| tensor).chain([&value]) {
                 assert!(floats(tensor).iter().all(|x| x.is_finite()), "{rule:?} after gradient {step}: {tensor}");
-                assert_eq!((tensor.dims(), tensor.dtype()), (&[6, 4][..], DType::F32), "{rule:?}");
             }
+            assert_eq!((value.dims(), value.dtype()), (&[6, 4][..], DType::F32), "{rule:?}");
         }
     }
 }
@@ -143,28 +134,16 @@ fn a_gradient_of_another_shape_is_refused() {
     for (rule, _, _) in rules() {
         let rule = rule.rule().unwrap();
         let weights = Random::new(4).tensor(&[6, 4]);
-        let mut state = fresh_state(&*rule, &weights);
+        let mut state = rule.initial_state(&weights).unwrap();
         let size = StepSize { step: 1, learning_rate: 0.01, precision: Precision::F32 };
         assert!(rule.update(&weights, &Random::new(4).tensor(&[6, 5]), &mut state, size).is_err(), "{rule:?}");
     }
 }
 
-#[test]
-fn muon_refuses_what_is_no_matrix() {
-    let muon = RuleConfig::Muon(Muon::default());
-    let rule = muon.rule().unwrap();
-    let vector = Random::new(5).tensor(&[6]);
-    let size = StepSize { step: 1, learning_rate: 0.01, precision: Precision::F32 };
-    assert!(rule.update(&vector, &vector, &mut fresh_state(&*rule, &vector), size).is_err());
-    let mut model = Transformer::new(&ModelConfig::gpt2(11, 8, 1, 8, 2), 0).unwrap();
-    let message = Optimizer::new(model.parameters_mut(), &Policy::uniform(muon, 0.1)).unwrap_err().to_string();
-    assert!(message.starts_with("rest:"), "{message}");
-}
-
 /// The rule on the blocks' matrices, AdamW or the rule itself on the rest, at one learning rate.
 fn policy(rule: RuleConfig, rate: f64) -> Policy {
-    let rest = if matches!(rule, RuleConfig::Muon(_)) { RuleConfig::AdamW(AdamW::default()) } else { rule };
-    Policy { hidden: rule, ..Policy::uniform(rest, rate) }
+    let rest = if rule.matrices_only() { RuleConfig::AdamW(AdamW::default()) } else { rule };
+    Policy::hidden_and_rest(Scope::All, rule, rate, rest, rate, rate)
 }
 
 fn small_model(policy: &Policy) -> (Transformer, Optimizer) {
@@ -258,14 +237,11 @@ fn every_group_steps_with_its_own_rule_rate_and_decay() {
     let splits = [None, Some(Part::Attention), Some(Part::Mlp)].map(|only| only.map(|only| Split { only, other_rate }));
     let cases = rules().into_iter().flat_map(|(hidden, _, _)| splits.map(|split| (with_decay(hidden), split)));
     for (hidden, split) in cases {
-        let rates = (0.01, 0.02, 0.04);
-        let policy = Policy {
-            split,
-            hidden,
-            hidden_rate: rates.0,
-            embedding_rate: rates.1,
-            vector_rate: rates.2,
-            ..Policy::uniform(sgd, 1.0)
+        let rates = [0.01, 0.02, 0.04];
+        let (scope, [hidden_rate, embedding_rate, vector_rate]) = (Scope::All, rates);
+        let policy = match split {
+            None => Policy::hidden_and_rest(scope, hidden, hidden_rate, sgd, embedding_rate, vector_rate),
+            Some(split) => Policy::with_split(scope, hidden, hidden_rate, sgd, embedding_rate, vector_rate, split),
         };
         let (mut model, mut optimizer) = small_model(&policy);
         let before = model.clone();
@@ -274,14 +250,14 @@ fn every_group_steps_with_its_own_rule_rate_and_decay() {
         optimizer.step(model.parameters_mut(), &gradients, 0.5).unwrap();
         for (id, parameter) in before.parameters().iter() {
             let (rule, rate) = match parameter.role {
-                Role::HiddenMatrix(part) if split.is_none_or(|split| split.only == part) => (hidden, rates.0),
+                Role::HiddenMatrix(part) if split.is_none_or(|split| split.only == part) => (hidden, hidden_rate),
                 Role::HiddenMatrix(_) => (sgd, other_rate),
-                Role::TokenEmbedding | Role::Head => (sgd, rates.1),
-                _ => (sgd.without_decay(), rates.2),
+                Role::TokenEmbedding | Role::Head => (sgd, embedding_rate),
+                _ => (sgd.without_decay(), vector_rate),
             };
             let rule = rule.rule().unwrap();
             let size = StepSize { step: 1, learning_rate: rate * 0.5, precision: Precision::F32 };
-            let mut state = fresh_state(&*rule, &parameter.value);
+            let mut state = rule.initial_state(&parameter.value).unwrap();
             let expected = rule.update(&parameter.value, gradients.get(id).unwrap(), &mut state, size).unwrap();
             assert_eq!(
                 floats(model.parameters().value(id)),

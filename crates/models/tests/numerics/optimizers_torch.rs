@@ -24,7 +24,7 @@ fn worst_errors(run: &str, names: &[&str], rule: RuleConfig, peak: f64) -> (f64,
     for name in names {
         let start = stored.get(&format!("start.{name}")).clone();
         let (gradients, path) = (stored.get(&format!("grad.{name}")), stored.get(&format!("{run}.{name}")));
-        let mut state = vec![start.zeros_like().unwrap(); rule.state_names().len()];
+        let mut state = rule.initial_state(&start).unwrap();
         let (mut value, mut before) = (start.clone(), start.clone());
         for (t, factor) in factors.iter().enumerate() {
             let size =

@@ -20,7 +20,8 @@ fn adapted(stored: &Vectors) -> (Transformer, Optimizer) {
         let a = model.parameters().find(&format!("{name}.lora_A.weight")).unwrap();
         model.parameters_mut().set(a, stored.get(&format!("A0.{name}")).clone()).unwrap();
     }
-    let policy = Policy { scope: Scope::Adapters, ..Policy::uniform(RuleConfig::AdamW(AdamW::default()), 5e-3) };
+    let rule = RuleConfig::AdamW(AdamW::default());
+    let policy = Policy::hidden_and_rest(Scope::Adapters, rule, 5e-3, rule, 5e-3, 5e-3);
     let optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
     (model, optimizer)
 }

@@ -1,6 +1,6 @@
 //! What products in bf16 do to a network: gradients stay near those of f32, and training ends where it ends in f32.
 
-use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig};
+use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
 use models::{ModelConfig, Precision, Transformer, train_step};
 
 use crate::support::{architectures, floats, random_batch, random_model, relative_distance};
@@ -54,7 +54,8 @@ fn tf32_on_a_cpu_is_f32_to_the_bit() {
 fn trained(hidden: RuleConfig, precision: Precision) -> f64 {
     let mut model = Transformer::new(&ModelConfig::llama(53, 24, 2, 48, 4, 2), 1).unwrap();
     model.parameters_mut().set_precision(precision);
-    let policy = Policy { hidden, ..Policy::uniform(RuleConfig::AdamW(AdamW::default()), 5e-3) };
+    let adamw = RuleConfig::AdamW(AdamW::default());
+    let policy = Policy::hidden_and_rest(Scope::All, hidden, 5e-3, adamw, 5e-3, 5e-3);
     let mut optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
     let batch = [random_batch(6, 24, 53, 2)];
     (0..20).map(|_| train_step(&mut model, &mut optimizer, &batch, Some(1.0), 1.0).unwrap().loss).last().unwrap()

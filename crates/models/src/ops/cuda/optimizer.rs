@@ -16,7 +16,7 @@ const BATCH: usize = 1 << 27;
 
 fn check(update: &Updated<'_>) -> Result<()> {
     let shape = update.value.dims();
-    match update.gradient.dims() == shape && update.state.iter().all(|state| state.dims() == shape) {
+    match update.gradient.dims() == shape && update.state.iter().all(|(_, state)| state.dims() == shape) {
         true => Ok(()),
         false => Err(Error::Msg(format!("gradient: found shape {:?}, expected {shape:?}", update.gradient.dims()))),
     }
@@ -69,7 +69,7 @@ pub(crate) fn adamw(updates: &[Updated<'_>], f: AdamWFactors) -> Result<Vec<Tens
     let mut values = Vec::with_capacity(updates.len());
     for update in updates {
         check(update)?;
-        let [first, second] = update.state else { unreachable!("AdamW has two moments") };
+        let [first, second] = update.state.tensors()?;
         let (value, target) = uninitialised(DType::F32, update.value.shape(), device)?;
         let (w, g) = (table.source(update.value)?, table.source(update.gradient)?);
         table.push(&[target.0, w, Target::of(first)?.0, Target::of(second)?.0, g], value.elem_count());
@@ -88,7 +88,7 @@ pub(crate) fn sgd(updates: &[Updated<'_>], rule: &Sgd, step: StepSize) -> Result
     let mut values = Vec::with_capacity(updates.len());
     for update in updates {
         check(update)?;
-        let [buffer] = update.state else { unreachable!("SGD has one momentum buffer") };
+        let [buffer] = update.state.tensors()?;
         let (value, target) = uninitialised(DType::F32, update.value.shape(), device)?;
         let (w, g) = (table.source(update.value)?, table.source(update.gradient)?);
         table.push(&[target.0, w, Target::of(buffer)?.0, g], value.elem_count());
@@ -125,7 +125,7 @@ fn muon_batch(updates: &[&Updated<'_>], rule: &Muon, step: StepSize) -> Result<V
     let mut table = Table::default();
     for (i, update) in updates.iter().enumerate() {
         check(update)?;
-        let [buffer] = update.state else { unreachable!("Muon has one momentum buffer") };
+        let [buffer] = update.state.tensors()?;
         let direction = directions_target.0 + (i * elements * DType::F32.size_in_bytes()) as u64;
         let gradient = table.source(update.gradient)?;
         table.push(&[direction, Target::of(buffer)?.0, gradient], elements);

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Document;
-use super::error::CorpusError;
-use super::filter::{is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence};
-use super::markdown::paragraphs;
-use super::packages::Package;
-use super::rust_source::divide;
-use super::select::{Seen, cap_packages};
+use crate::Document;
+use crate::error::CorpusError;
+use crate::filter::{is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence};
+use crate::markdown::paragraphs;
+use crate::packages::Package;
+use crate::rust_source::divide;
+use crate::select::{Seen, cap_packages};
 
 /// Largest share of any one package in the prose and in the code.
 const PACKAGE_SHARE: f64 = 0.08;

@@ -1,10 +1,10 @@
 //! The corpus of a few made-up packages, and the real one.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::packages::Package;
-use super::*;
+use crate::packages::Package;
+use crate::*;
 
 const PROSE: &str = "This is the documentation of a function that does the work which nobody else \
                      would do, and it is written in the English of every day, with no table in it. \
@@ -102,7 +102,7 @@ fn a_missing_package_folder_is_named() {
 /// What every experiment stands on: enough text, of the kinds promised, the same each time.
 #[test]
 fn the_pinned_packages_give_enough_prose_and_code() {
-    let corpus = Corpus::pinned().unwrap();
+    let corpus = Corpus::pinned(|fetching| println!("{fetching}")).unwrap();
     println!("{}", corpus.summary());
     let summary = corpus.summary();
     assert!(summary.prose_bytes >= 3_000_000, "{summary}");
@@ -117,7 +117,7 @@ fn the_pinned_packages_give_enough_prose_and_code() {
         }
         let largest = by_name.values().max().unwrap();
         assert!(*largest as f64 <= 0.081 * bytes(documents) as f64, "{by_name:?}");
-        assert!(!by_name.contains_key("experiments"));
+        assert!(!by_name.contains_key("corpus-packages"));
     }
-    assert_eq!(corpus, Corpus::pinned().unwrap());
+    assert_eq!(corpus, Corpus::pinned(|fetching| println!("{fetching}")).unwrap());
 }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use super::Document;
-use super::filter::SHORT_LINE;
+use crate::Document;
+use crate::filter::SHORT_LINE;
 
 /// Remembers what it has seen; only membership is ever asked, so that its order matters nowhere.
 #[derive(Default)]

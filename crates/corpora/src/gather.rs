@@ -3,16 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::Document;
 use crate::error::CorpusError;
-use crate::filter::{is_english, is_licence, is_written_code, plain_signs, to_ascii, without_licence};
+use crate::filter::{is_english, is_licence, is_note, is_written_code, plain_signs, to_ascii, without_licence};
 use crate::markdown::paragraphs;
 use crate::packages::Package;
 use crate::rust_source::divide;
-use crate::select::{Seen, cap_packages};
+use crate::select::{CodeFile, Paragraph, Seen, cap_packages};
 
-/// Largest share of any one package in the prose and in the code.
-const PACKAGE_SHARE: f64 = 0.08;
+/// Largest share of any one package in the prose.
+const PROSE_SHARE: f64 = 0.08;
+/// Largest share of any one package in the code. It is small, since there is far more code than is trained on: what is
+/// kept is of many packages.
+const CODE_SHARE: f64 = 0.0075;
 /// Files larger than this are generated; they are not even read.
 const FILE_BYTES: u64 = 1 << 20;
 /// Fewest bytes of prose that make a document.
@@ -32,44 +37,74 @@ const NOT_PROSE: [&str; 10] = [
     "code_of_conduct",
 ];
 
-/// Folders whose Rust files are data, or call the same functions over and over.
-const NOT_CODE: [&str; 6] = ["tests", "benches", "testdata", "data", "fixtures", "tables"];
+/// Folders whose files are data, or call the same functions over and over. Of their Rust files the comments are kept.
+const DATA: [&str; 6] = ["tests", "benches", "testdata", "data", "fixtures", "tables"];
 
 /// Starts of the names of packages whose code is declarations of a system's interface.
 const BINDINGS: [&str; 4] = ["libc", "linux-raw-sys", "winapi", "windows"];
 
 /// Prose and code of the packages, each sorted by package and path.
-pub(super) fn gather(packages: &[Package]) -> Result<(Vec<Document>, Vec<Document>), CorpusError> {
+///
+/// Files are read and divided in parallel; what is there twice is dropped after that, in the packages' order.
+pub(crate) fn gather(packages: &[Package]) -> Result<(Vec<Document>, Vec<Document>), CorpusError> {
+    let listed: Vec<Vec<String>> =
+        packages.par_iter().map(|package| files(&package.folder)).collect::<Result<_, _>>()?;
+    let all: Vec<(&Package, &String)> = packages
+        .iter()
+        .zip(&listed)
+        .flat_map(|(package, paths)| paths.iter().map(move |path| (package, path)))
+        .collect();
+    let parts: Vec<Parts> =
+        all.par_iter().map(|(package, path)| Parts::read(package, path)).collect::<Result<_, _>>()?;
+
     let (mut prose, mut code) = (Vec::new(), Vec::new());
-    let (mut seen_paragraphs, mut seen_code) = (Seen::default(), Seen::default());
-    for package in packages {
-        let is_bindings = BINDINGS.iter().any(|start| package.name.starts_with(start));
-        for path in files(&package.folder)? {
-            let Some(kind) = Kind::of(&path) else {
-                continue;
-            };
-            let Some(source) = read(&package.folder.join(&path))? else {
-                continue;
-            };
-            let markdown = match kind {
-                Kind::Markdown => vec![source],
-                Kind::Rust { is_code } => {
-                    let divided = divide(&source);
-                    if let Some(text) = (is_code && !is_bindings).then(|| written_code(&divided.code)).flatten()
-                        && seen_code.is_new_code(&text)
-                    {
-                        code.push(document(package, &path, text));
-                    }
-                    divided.docs
-                }
-            };
-            let text = prose_of(&markdown, &mut seen_paragraphs);
-            if text.len() >= PROSE_BYTES {
-                prose.push(document(package, &path, text));
-            }
+    let mut seen = Seen::default();
+    for ((package, path), parts) in all.into_iter().zip(parts) {
+        if let Some(file) = parts.code
+            && seen.is_new_code(&file)
+        {
+            code.push(document(package, path, file.text));
+        }
+        let mut text = String::new();
+        for paragraph in parts.paragraphs.iter().filter(|paragraph| seen.is_new_paragraph(paragraph)) {
+            text.push_str(&paragraph.text);
+            text.push('\n');
+        }
+        if text.len() >= PROSE_BYTES {
+            prose.push(document(package, path, text));
         }
     }
-    Ok((cap_packages(prose, PACKAGE_SHARE), cap_packages(code, PACKAGE_SHARE)))
+    Ok((cap_packages(prose, PROSE_SHARE), cap_packages(code, CODE_SHARE)))
+}
+
+/// What a file holds, whatever is in other files.
+#[derive(Default)]
+struct Parts {
+    /// English paragraphs.
+    paragraphs: Vec<Paragraph>,
+    /// Its code, if somebody wrote it by hand.
+    code: Option<CodeFile>,
+}
+
+impl Parts {
+    /// Of the file at a path within a package.
+    fn read(package: &Package, path: &str) -> Result<Self, CorpusError> {
+        let Some(kind) = Kind::of(path) else {
+            return Ok(Self::default());
+        };
+        let Some(source) = read(&package.folder.join(path))? else {
+            return Ok(Self::default());
+        };
+        let is_bindings = BINDINGS.iter().any(|start| package.name.starts_with(start));
+        Ok(match kind {
+            Kind::Markdown => Self { paragraphs: english(&[source]), code: None },
+            Kind::Rust { is_code } => {
+                let divided = divide(&source);
+                let code = (is_code && !is_bindings).then(|| written_code(&divided.code)).flatten();
+                Self { paragraphs: english(&divided.docs), code: code.map(CodeFile::new) }
+            }
+        })
+    }
 }
 
 enum Kind {
@@ -81,29 +116,21 @@ impl Kind {
     /// Of a path within a package; none for a file of no use.
     fn of(path: &str) -> Option<Self> {
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let name = name.to_lowercase();
+        let name = name.to_lowercase().replace('-', "_");
+        let is_data = folders.split('/').any(|folder| DATA.contains(&folder));
         if name.ends_with(".md") {
-            let is_prose = !NOT_PROSE.iter().any(|start| name.starts_with(start));
+            let is_prose = !is_data && !NOT_PROSE.iter().any(|start| name.starts_with(start));
             return is_prose.then_some(Self::Markdown);
         }
-        let is_code = !folders.split('/').any(|folder| NOT_CODE.contains(&folder));
-        name.ends_with(".rs").then_some(Self::Rust { is_code })
+        name.ends_with(".rs").then_some(Self::Rust { is_code: !is_data })
     }
 }
 
-/// The new English paragraphs, one a line.
-fn prose_of(markdown: &[String], seen: &mut Seen) -> String {
-    let mut text = String::new();
-    for paragraph in markdown.iter().flat_map(|part| paragraphs(part)) {
-        let Some(paragraph) = to_ascii(&paragraph) else {
-            continue;
-        };
-        if is_english(&paragraph) && !is_licence(&paragraph) && seen.is_new_paragraph(&paragraph) {
-            text.push_str(&paragraph);
-            text.push('\n');
-        }
-    }
-    text
+/// The English paragraphs.
+fn english(markdown: &[String]) -> Vec<Paragraph> {
+    let all = markdown.iter().flat_map(|part| paragraphs(part));
+    let plain = all.filter_map(|paragraph| to_ascii(&paragraph));
+    plain.filter(|text| is_english(text) && !is_licence(text) && !is_note(text)).map(Paragraph::new).collect()
 }
 
 /// Code in ASCII; none if it was not written by hand.

@@ -33,7 +33,10 @@ fn prose_and_code_are_gathered_and_shared_text_is_kept_once() {
     let folder = tempfile::tempdir().unwrap();
     let source = format!("//! {PROSE}\n{}", code("alpha"));
     let copy = format!("//! {PROSE}\r\n{}", code("alpha")).replace('\n', "\r\n");
-    let readme = format!("# Beta\n\n{PROSE}\n\nBut {PROSE}\n");
+    let other = "Beta is made of other parts, which are described here at some length for all who want to know them, and \
+                 there is nothing that has been said before. It can be used by itself, or with what is above it, and \
+                 each of these ways has its own place in the text.";
+    let readme = format!("# Beta\n\n{PROSE}\n\n{other}\n");
     let packages = [
         package(
             folder.path(),
@@ -45,7 +48,7 @@ fn prose_and_code_are_gathered_and_shared_text_is_kept_once() {
     let (prose, code_documents) = gather::gather(&packages).unwrap();
     assert_eq!(paths(&prose), ["alpha 1.0.0:src/lib.rs", "beta 1.0.0:README.md"]);
     assert_eq!(prose[0].text, format!("{PROSE}\n"));
-    assert_eq!(prose[1].text, format!("But {PROSE}\n"));
+    assert_eq!(prose[1].text, format!("{other}\n"));
     assert_eq!(paths(&code_documents), ["alpha 1.0.0:src/lib.rs"]);
     assert_eq!(code_documents[0].text, code("alpha"));
 }

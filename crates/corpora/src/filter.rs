@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 /// Text in ASCII: typographic signs and accented letters become their plain forms. Other characters
 /// stay as they are.
-pub(super) fn plain_signs(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain_signs(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
@@ -48,7 +48,7 @@ pub(super) fn plain_signs(text: &str) -> Cow<'_, str> {
 const FOREIGN_SHARE: f64 = 0.02;
 
 /// The text in ASCII alone; none if too much of it is something else.
-pub(super) fn to_ascii(text: &str) -> Option<String> {
+pub(crate) fn to_ascii(text: &str) -> Option<String> {
     let text = plain_signs(text);
     if text.is_ascii() {
         return Some(text.into_owned());
@@ -78,7 +78,7 @@ const STOP_WORD_SHARE: f64 = 0.16;
 
 /// Whether a paragraph (in ASCII, on one line) is English prose, and not a table, a formula, a list of
 /// names or another language.
-pub(super) fn is_english(paragraph: &str) -> bool {
+pub(crate) fn is_english(paragraph: &str) -> bool {
     let simple = |c: &char| c.is_ascii_alphabetic() || " .,;:'-()".contains(*c);
     let simple_count = paragraph.chars().filter(simple).count();
     if (simple_count as f64) < LETTER_SHARE * paragraph.len() as f64 {
@@ -108,10 +108,10 @@ const DISTINCT_LINES: f64 = 0.6;
 /// Largest share of lines that declare constants or types.
 const DECLARATIONS: f64 = 0.3;
 /// Lines shorter than this (braces, `else`) may repeat.
-pub(super) const SHORT_LINE: usize = 12;
+pub(crate) const SHORT_LINE: usize = 12;
 
 /// Whether a file (in ASCII) is code that was written by hand, and not a table or bindings.
-pub(super) fn is_written_code(code: &str) -> bool {
+pub(crate) fn is_written_code(code: &str) -> bool {
     if !CODE_BYTES.contains(&code.len()) || code.lines().any(|line| line.len() > LINE_BYTES) {
         return false;
     }
@@ -134,7 +134,7 @@ pub(super) fn is_written_code(code: &str) -> bool {
 }
 
 /// Code without the licence at its head: a comment that speaks of copyright or a licence.
-pub(super) fn without_licence(code: &str) -> &str {
+pub(crate) fn without_licence(code: &str) -> &str {
     let mut head = 0;
     for line in code.split_inclusive('\n') {
         let is_comment = line.starts_with("//") || line.starts_with(" *") || line.starts_with("/*");
@@ -147,9 +147,15 @@ pub(super) fn without_licence(code: &str) -> &str {
 }
 
 /// Whether a text speaks of copyright or a licence.
-pub(super) fn is_licence(text: &str) -> bool {
+pub(crate) fn is_licence(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["copyright", "licence", "license"].iter().any(|word| text.contains(word))
+}
+
+/// Whether a paragraph is its author's note of what is left to do.
+pub(crate) fn is_note(paragraph: &str) -> bool {
+    let text = paragraph.trim_start_matches(['-', ' ', '@', '(', '[']);
+    ["TODO", "FIXME", "XXX", "HACK"].iter().any(|mark| text.starts_with(mark))
 }
 
 #[cfg(test)]
@@ -210,6 +216,12 @@ mod tests {
         assert_eq!(without_licence(licence), "use std::fmt;\n");
         let comment = "// Tables of sines\nuse std::fmt;\n";
         assert_eq!(without_licence(comment), comment);
+    }
+
+    #[test]
+    fn notes_of_what_is_left_to_do_are_told_by_their_mark() {
+        assert!(is_note("TODO: this should be done in another way.") && is_note("- FIXME(ann): remove the old one."));
+        assert!(!is_note("The TODO in the list is done."));
     }
 
     proptest! {

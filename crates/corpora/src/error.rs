@@ -21,18 +21,10 @@ pub enum CorpusError {
         lock_file.display()
     )]
     ProjectMoved {
-        /// Where `Cargo.lock` was expected.
+        /// Where the corpus's `Cargo.lock` was expected.
         lock_file: PathBuf,
     },
-    /// `cargo` could not list the packages.
-    #[error("cannot list the pinned packages: '{command}' {problem}")]
-    Cargo {
-        /// The command line.
-        command: String,
-        /// Its exit status and the first line of its complaint, or why it could not be started.
-        problem: String,
-    },
-    /// `Cargo.lock` is not what cargo writes.
+    /// A lock file is not what cargo writes.
     #[error("{}: found {found}, expected the lock file that cargo wrote", path.display())]
     LockFile {
         /// The lock file.
@@ -40,10 +32,24 @@ pub enum CorpusError {
         /// What is wrong with it.
         found: String,
     },
-    /// A pinned package's sources are not on this machine.
+    /// Packages are not on this machine and cargo cannot fetch them.
     #[error(
-        "found no sources of package {package} in {}/registry/src; run 'cargo fetch' in the \
-         project's folder", cargo_home.display()
+        "the sources of {packages} packages are not on this machine and cannot be fetched ({problem}); run \
+         'cargo fetch --locked --manifest-path {manifest}' in the project's folder on a machine with a network and copy \
+         the folder 'registry' of its cargo home to this one's"
+    )]
+    Fetch {
+        /// How many are missing.
+        packages: usize,
+        /// The manifest that names them.
+        manifest: String,
+        /// The command line, its exit status and the first line of its complaint, or why it could not be started.
+        problem: String,
+    },
+    /// A pinned package's sources are not where cargo keeps or says that it keeps them.
+    #[error(
+        "found no sources of package {package} in {}/registry/src after 'cargo fetch --locked', expected them there",
+        cargo_home.display()
     )]
     NoSources {
         /// Name and version.

@@ -1,11 +1,11 @@
 //! Turns Markdown into plain paragraphs.
 //!
 //! Kept is what a reader would read aloud: paragraphs, headings and list items, each on one line, the
-//! text of links and of inline code. Code blocks, tables, images, HTML, footnotes, addresses and
-//! link definitions go.
+//! text of links and of inline code. Code blocks, tables, images, HTML, footnotes, sentences with a bare address
+//! (`See https://...`) and link definitions go.
 
 /// The paragraphs of a Markdown text, in order, without line ends and repeated spaces.
-pub(super) fn paragraphs(markdown: &str) -> Vec<String> {
+pub(crate) fn paragraphs(markdown: &str) -> Vec<String> {
     let mut reader = Reader::default();
     for line in markdown.lines() {
         reader.line(line);
@@ -126,12 +126,26 @@ fn is_not_prose(line: &str) -> bool {
     rule || definition || line.starts_with('|') || line.starts_with("[!")
 }
 
-/// Text without inline markup.
+/// Stands for an address, until its sentence is dropped; never in the text itself.
+const ADDRESS: char = '\0';
+
+/// Text without inline markup and without the sentences that name an address.
 fn plain(markdown: &str) -> String {
     let mut text = String::with_capacity(markdown.len());
     inline(markdown, &mut text);
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ")
+    without_addresses(words.join(" "))
+}
+
+fn without_addresses(mut text: String) -> String {
+    const ENDS: [&str; 3] = [". ", "! ", "? "];
+    while let Some(at) = text.find(ADDRESS) {
+        let start = ENDS.iter().filter_map(|end| text[..at].rfind(end)).max().map_or(0, |end| end + 2);
+        let length = ENDS.iter().filter_map(|end| text[at..].find(end)).min().map_or(text.len() - at, |end| end + 2);
+        text.replace_range(start..at + length, "");
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 fn inline(markdown: &str, out: &mut String) {
@@ -142,11 +156,12 @@ fn inline(markdown: &str, out: &mut String) {
             '`' => code_span(rest, out),
             '!' if rest.starts_with("![") => link(&rest[1..], &mut String::new()).map(|n| n + 1),
             '[' => link(rest, out),
-            '<' => tag_length(rest),
+            '<' => tag(rest, out),
             '\\' => escaped(rest, out),
             '&' => entity(rest, out),
             '*' | '_' => emphasis(rest, before),
-            'h' if !before.is_some_and(char::is_alphanumeric) => address_length(rest),
+            'h' if !before.is_some_and(char::is_alphanumeric) => address(rest, out),
+            ADDRESS => Some(first.len_utf8()),
             _ => None,
         };
         let length = length.unwrap_or_else(|| {
@@ -200,14 +215,21 @@ fn closing(rest: &str, open: char, close: char) -> Option<usize> {
     None
 }
 
-/// An HTML tag or an address in angle brackets.
-fn tag_length(rest: &str) -> Option<usize> {
+/// An HTML tag, or an address in angle brackets.
+fn tag(rest: &str, out: &mut String) -> Option<usize> {
     let inner = rest[1..].trim_start_matches('/');
     if !inner.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
     let end = rest.find('>')?;
-    (!rest[1..end].contains('<')).then_some(end + 1)
+    let inside = &rest[1..end];
+    if inside.contains('<') {
+        return None;
+    }
+    if inside.starts_with("http://") || inside.starts_with("https://") {
+        out.push(ADDRESS);
+    }
+    Some(end + 1)
 }
 
 fn escaped(rest: &str, out: &mut String) -> Option<usize> {
@@ -235,10 +257,11 @@ fn emphasis(rest: &str, before: Option<char>) -> Option<usize> {
     (run <= 3 && (opens || closes)).then_some(run)
 }
 
-fn address_length(rest: &str) -> Option<usize> {
+fn address(rest: &str, out: &mut String) -> Option<usize> {
     if !rest.starts_with("http://") && !rest.starts_with("https://") {
         return None;
     }
+    out.push(ADDRESS);
     let length = rest.find(|c: char| c.is_whitespace() || c == ')').unwrap_or(rest.len());
     Some(rest[..length].trim_end_matches(['.', ',', ';', ':']).len())
 }
@@ -254,11 +277,25 @@ mod tests {
             ("See [`Vec::push`](https://doc/x_(y)) now.", "See Vec::push now."),
             ("A [crate][1] and [this] one[^note].", "A crate and this one."),
             ("![badge](a.svg) [![b](c)](d) text", "text"),
-            ("at <https://x.org> or https://y.org/a, fine", "at or , fine"),
         ];
         for (markdown, expected) in cases {
             assert_eq!(paragraphs(markdown), [expected]);
         }
+    }
+
+    #[test]
+    fn a_sentence_with_a_bare_address_goes_and_its_neighbours_stay() {
+        let cases = [
+            ("One. At <https://x.org> or https://y.org/a, fine. Two? Three.", "One. Two? Three."),
+            ("One. See https://x.org/a.b?c=d", "One."),
+            ("From https://x.org. Two.", "Two."),
+            ("`https://x.org` in code stays.", "https://x.org in code stays."),
+        ];
+        for (markdown, expected) in cases {
+            assert_eq!(paragraphs(markdown), [expected]);
+        }
+        assert!(paragraphs("see <https://x.org>").is_empty());
+        assert!(paragraphs("\0").is_empty());
     }
 
     #[test]
@@ -304,7 +341,7 @@ mod tests {
         ) {
             for paragraph in paragraphs(&text) {
                 prop_assert!(!paragraph.is_empty() && paragraph == paragraph.trim());
-                prop_assert!(!paragraph.contains('\n') && !paragraph.contains("  "));
+                prop_assert!(!paragraph.contains(['\n', ADDRESS]) && !paragraph.contains("  "));
             }
         }
     }

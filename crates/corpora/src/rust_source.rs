@@ -2,16 +2,16 @@
 
 /// A Rust file in two parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RustSource {
+pub(crate) struct RustSource {
     /// Markdown, in order: of each group of documentation comments that no code interrupts, and of each
     /// ordinary comment of two or more lines.
-    pub(super) docs: Vec<String>,
+    pub(crate) docs: Vec<String>,
     /// The rest, with ordinary comments of one line.
-    pub(super) code: String,
+    pub(crate) code: String,
 }
 
 /// Divides a file. Whatever the input, this ends; what is not Rust gives arbitrary parts.
-pub(super) fn divide(source: &str) -> RustSource {
+pub(crate) fn divide(source: &str) -> RustSource {
     let mut divided = RustSource::default();
     let mut group = String::new();
     let mut rest = source;

@@ -4,8 +4,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::Document;
-use super::error::CorpusError;
+use crate::Document;
+use crate::error::CorpusError;
 
 /// Documents in two parts that share none.
 #[derive(Clone, Debug, PartialEq)]

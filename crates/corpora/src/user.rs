@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Document;
-use super::error::CorpusError;
+use crate::Document;
+use crate::error::CorpusError;
 
 /// What a user's file holds.
 #[derive(Clone, Debug, PartialEq)]

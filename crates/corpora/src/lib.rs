@@ -1,10 +1,17 @@
-//! Text to train on, with nothing to download.
+//! Text to train on: the documentation and the code of pinned packages, or a user's own files.
 //!
-//! The default corpus is the sources of the very packages that `Cargo.lock` pins and that a plain
-//! build of this project has therefore put on the machine: their documentation, Markdown files and
-//! comments of several lines are English prose, for pretraining; the rest of their Rust code is one of
-//! the tasks. It depends on the lock file and the platform alone, and has a
-//! [fingerprint](Corpus::fingerprint).
+//! The default corpus is the sources of the packages that a manifest and a lock file of its own name
+//! (`crates/corpora/packages`): their documentation, Markdown files and comments of several lines are English prose, for
+//! pretraining; the rest of their Rust code is one of the tasks. Cargo fetches the packages the first time, and after that
+//! they are read offline. The text depends on that lock file alone: it is the same on every platform and whatever the
+//! workspace depends on, and its [fingerprint](Corpus::fingerprint) says so.
+//!
+//! The way from packages to text, one file a step:
+//! - `packages`: the lock file's list and where the sources lie;
+//! - `rust_source` divides a Rust file into documentation and code, `markdown` turns documentation into plain paragraphs;
+//! - `filter` says which paragraphs are English prose and which files are code that somebody wrote;
+//! - `select` drops what is there twice and caps the largest packages, `gather` puts it all together;
+//! - [`split()`] holds out text for validation.
 //!
 //! Kept is what a person wrote once: paragraphs that are not English, code blocks in documentation,
 //! tables, generated code, bindings, licences and change logs are left out; paragraphs and files that
@@ -12,17 +19,19 @@
 //! of the code. All text is ASCII with `\n` line ends.
 //!
 //! ```no_run
-//! use experiments::corpus::{self, Corpus};
+//! use corpora::{Corpus, split};
 //!
-//! # fn main() -> Result<(), corpus::CorpusError> {
-//! let corpus = Corpus::pinned()?;
+//! # fn main() -> Result<(), corpora::CorpusError> {
+//! let corpus = Corpus::pinned(|fetching| eprintln!("{fetching}"))?;
 //! println!("{}", corpus.summary());
-//! let prose = corpus::split(&corpus.prose, 0.05, 0)?;
+//! let prose = split(&corpus.prose, 0.05, 0)?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! A user's own text is read by [`read_user_corpus`].
+
+#![forbid(unsafe_code)]
 
 mod error;
 mod filter;
@@ -35,11 +44,11 @@ mod split;
 mod user;
 
 use std::fmt;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 pub use error::CorpusError;
+pub use packages::{Fetching, Package, packages_of, pinned_packages};
 pub use split::{Split, split};
 pub use user::{UserCorpus, read_user_corpus};
 
@@ -54,7 +63,7 @@ pub struct Document {
     pub text: String,
 }
 
-/// Prose and code of the pinned packages.
+/// Prose and code of packages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Corpus {
     /// English documentation and comments, sorted by package and path.
@@ -68,24 +77,28 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Reads the corpus of the packages that this project's `Cargo.lock` pins.
+    /// The default corpus: the text of the [`pinned_packages`].
+    ///
+    /// What is missing on this machine is fetched by cargo, once; `tell` is called before that.
     ///
     /// # Errors
-    /// [`CorpusError`] if the project was moved since it was built, cargo cannot list the packages, or
-    /// sources are missing or cannot be read.
-    pub fn pinned() -> Result<Self, CorpusError> {
-        Self::of_workspace(&packages::workspace_root()?)
+    /// [`CorpusError`] if the project was moved since it was built, or sources are missing and cannot be fetched or read.
+    pub fn pinned(tell: impl FnOnce(Fetching)) -> Result<Self, CorpusError> {
+        Self::of_packages(&pinned_packages(tell)?)
     }
 
-    fn of_workspace(root: &Path) -> Result<Self, CorpusError> {
-        let packages = packages::pinned(root)?;
-        let (prose, code) = gather::gather(&packages)?;
+    /// The text of some packages.
+    ///
+    /// # Errors
+    /// [`CorpusError::Read`] if a folder or file cannot be read.
+    pub fn of_packages(packages: &[Package]) -> Result<Self, CorpusError> {
+        let (prose, code) = gather::gather(packages)?;
         let fingerprint = fingerprint(&[("prose", &prose), ("code", &code)]);
         Ok(Self { prose, code, packages: packages.len(), fingerprint })
     }
 
-    /// The corpus with about so many bytes of prose and of code, from files drawn at random; `None`, or more than there is, keeps
-    /// all. The fingerprint becomes that of what is kept.
+    /// The corpus with about so many bytes of prose and of code, from files drawn at random; `None`, or
+    /// more than there is, keeps all. The fingerprint becomes that of what is kept.
     ///
     /// # Errors
     /// [`CorpusError::TooLittle`] for zero bytes.
@@ -163,7 +176,7 @@ pub fn fingerprint(kinds: &[(&str, &[Document])]) -> String {
             }
         }
     }
-    crate::hash::hex(&hasher.finalize())
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

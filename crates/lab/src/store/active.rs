@@ -3,28 +3,29 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::done::{CONFIG, DONE, DoneRecord, DoneStage, METRICS, read_record};
+use super::claims::Held;
+use super::done::{CONFIG, DONE, DoneRecord, DoneStage, METRICS};
 use super::durable;
 use super::error::{IoContext, StoreError};
 use super::files::{FilesWriter, Manifest, StoredFiles, to_json};
 use super::key::{StageId, StageKey};
-use super::{StageLock, StageState};
 
 /// The record of a snapshot, written last into its folder.
-const SNAPSHOT: &str = "snapshot.json";
-const SNAPSHOT_PREFIX: &str = "snapshot-";
+pub(super) const SNAPSHOT: &str = "snapshot.json";
+pub(super) const SNAPSHOT_PREFIX: &str = "snapshot-";
 /// A snapshot being written.
 const SNAPSHOT_UNFINISHED: &str = "snapshot.partial";
 
 #[derive(Serialize, Deserialize)]
-struct SnapshotRecord {
-    step: u64,
+pub(super) struct SnapshotRecord {
+    pub(super) step: u64,
     /// Length of the metrics file when the snapshot was taken.
-    metrics_bytes: u64,
-    files: Manifest,
+    pub(super) metrics_bytes: u64,
+    pub(super) files: Manifest,
 }
 
 /// The newest whole snapshot of a stage that was cut off.
@@ -36,7 +37,11 @@ pub struct Snapshot {
     pub files: StoredFiles,
 }
 
-/// A stage that this process has taken on. Dropping it leaves the newest snapshot for a later run.
+/// A stage that this process has taken on. Dropping it leaves the newest snapshot for a later run, and gives the stage
+/// back: others can take it on at once.
+///
+/// Every method that writes files fails with [`StoreError::ClaimLost`] after this process did not run for longer than
+/// the lease (paused, asleep, cut off from the disk) and another one took the stage over; nothing is changed then.
 #[derive(Debug)]
 pub struct ActiveStage {
     key: StageKey,
@@ -46,10 +51,24 @@ pub struct ActiveStage {
     metrics: MetricsLog,
     /// Number in the name of the newest snapshot folder.
     newest_snapshot: Option<u64>,
-    lock: StageLock,
+    pub(super) claim: Arc<Held>,
 }
 
 impl ActiveStage {
+    /// A stage in the folder `partial`, with a snapshot of that number or none, and metrics cut to so many bytes.
+    pub(super) fn new(
+        key: StageKey,
+        target: PathBuf,
+        partial: PathBuf,
+        claim: Arc<Held>,
+        newest_snapshot: Option<u64>,
+        metrics_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let metrics = MetricsLog::open(partial.join(METRICS), metrics_bytes)?;
+        let files = FilesWriter::new(partial, claim.clone());
+        Ok(Self { key, target, files, metrics, newest_snapshot, claim })
+    }
+
     /// The directory name.
     pub fn id(&self) -> &StageId {
         self.key.id()
@@ -64,7 +83,7 @@ impl ActiveStage {
     /// from [`finish`](Self::finish).
     ///
     /// # Errors
-    /// [`StoreError::Serialise`], [`StoreError::Io`].
+    /// [`StoreError::Serialise`], [`StoreError::Io`]. The loss of the claim is noticed at the next snapshot.
     pub fn append_metrics<T: Serialize>(&mut self, record: &T) -> Result<(), StoreError> {
         self.metrics.append(record)
     }
@@ -74,27 +93,31 @@ impl ActiveStage {
     ///
     /// # Errors
     /// The error of `fill`, [`StoreError::Io`]. The snapshot before it is then still there.
+    /// [`StoreError::ClaimLost`] if the stage was taken over.
     pub fn save_snapshot(
         &mut self,
         step: u64,
         fill: impl FnOnce(&mut FilesWriter) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let metrics_bytes = self.metrics.sync()?;
-        let unfinished = self.files.folder().join(SNAPSHOT_UNFINISHED);
-        let written = self.write_snapshot(&unfinished, step, metrics_bytes, fill);
-        if written.is_err() {
-            // Best effort, to give space back; the first error is the one to report.
-            let _ = durable::remove_any(&unfinished);
-            return written;
-        }
-        let previous = self.newest_snapshot;
-        let number = previous.map_or(0, |number| number + 1);
-        durable::rename(&unfinished, &self.snapshot_folder(number))?;
-        self.newest_snapshot = Some(number);
-        match previous {
-            Some(number) => durable::remove_any(&self.snapshot_folder(number)),
-            None => Ok(()),
-        }
+        let claim = self.claim.clone();
+        claim.guard(|| {
+            let metrics_bytes = self.metrics.sync()?;
+            let unfinished = self.files.folder().join(SNAPSHOT_UNFINISHED);
+            let written = self.write_snapshot(&unfinished, step, metrics_bytes, fill);
+            if written.is_err() {
+                // Best effort, to give space back; the first error is the one to report.
+                let _ = durable::remove_any(&unfinished);
+                return written;
+            }
+            let previous = self.newest_snapshot;
+            let number = previous.map_or(0, |number| number + 1);
+            durable::rename(&unfinished, &self.snapshot_folder(number))?;
+            self.newest_snapshot = Some(number);
+            match previous {
+                Some(number) => durable::remove_any(&self.snapshot_folder(number)),
+                None => Ok(()),
+            }
+        })
     }
 
     fn write_snapshot(
@@ -105,13 +128,15 @@ impl ActiveStage {
         fill: impl FnOnce(&mut FilesWriter) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         durable::remove_any(folder)?;
-        durable::create_dir_all(folder)?;
-        let mut files = FilesWriter::new(folder.to_path_buf());
+        durable::create_dir(folder)?;
+        let mut files = FilesWriter::new(folder.to_path_buf(), self.claim.clone());
         fill(&mut files)?;
         let record = SnapshotRecord { step, metrics_bytes, files: files.manifest().clone() };
         let path = folder.join(SNAPSHOT);
         durable::write_file(&path, to_json(&path, &record)?.as_bytes())?;
-        durable::sync_dir(folder)
+        durable::sync_dir(folder)?;
+        // Filling it may have taken long.
+        self.claim.check()
     }
 
     fn snapshot_folder(&self, number: u64) -> PathBuf {
@@ -124,11 +149,20 @@ impl ActiveStage {
         &mut self.files
     }
 
-    /// Makes the stage finished: records the checksums, syncs, removes the snapshots, renames.
+    /// Makes the stage finished: records the checksums, syncs, removes the snapshots, renames. If another process
+    /// finished it meanwhile, its result, which is the same, stays.
     ///
     /// # Errors
     /// [`StoreError::Io`]; the stage is then still to be finished from its newest snapshot.
+    /// [`StoreError::ClaimLost`] if the stage was taken over.
     pub fn finish(mut self) -> Result<DoneStage, StoreError> {
+        let claim = self.claim.clone();
+        let done = claim.guard(|| self.make_done())?;
+        claim.release()?;
+        Ok(done)
+    }
+
+    fn make_done(&mut self) -> Result<DoneStage, StoreError> {
         if self.metrics.sync()? > 0 {
             self.files.record_written(METRICS)?;
         }
@@ -142,93 +176,27 @@ impl ActiveStage {
         };
         let partial = self.files.folder().to_path_buf();
         let path = partial.join(DONE);
+        // The checksums may have taken long.
+        self.claim.check()?;
         durable::write_atomic(&path, to_json(&path, &record)?.as_bytes())?;
         publish(&partial, &self.target, &record.files)?;
-        let done = DoneStage::open(self.target)?;
-        self.lock.release()?;
-        Ok(done)
+        DoneStage::open(self.target.clone())
     }
 }
 
-/// Gives a folder whose `done` is written its final name, without what is not part of the result.
-fn publish(partial: &Path, target: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+/// Gives a folder whose `done` is written its final name, without what is not part of the result. If there is a
+/// finished stage of that name, it stays.
+pub(super) fn publish(partial: &Path, target: &Path, manifest: &Manifest) -> Result<(), StoreError> {
     for entry in durable::entries(partial)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();
         if name != DONE && !manifest.contains_key(name.as_ref()) {
             durable::remove_any(&entry)?;
         }
     }
-    durable::rename(partial, target)
-}
-
-/// Takes on a stage that is not done: looks at what an earlier run left, and cleans it up.
-pub(super) fn take_on(target: PathBuf, key: &StageKey, lock: StageLock) -> Result<StageState, StoreError> {
-    let partial = target.with_extension("partial");
-    durable::create_dir_all(&partial)?;
-    if let Some(manifest) = finished_but_not_renamed(&partial, key) {
-        publish(&partial, &target, &manifest)?;
-        lock.release()?;
-        return DoneStage::open(target).map(StageState::Done);
+    match durable::rename(partial, target) {
+        Err(_) if partial.is_dir() && target.join(DONE).is_file() => durable::remove_any(partial),
+        renamed => renamed,
     }
-    let kept = newest_snapshot(&partial)?;
-    let kept_name = kept.as_ref().map(|(number, ..)| format!("{SNAPSHOT_PREFIX}{number}"));
-    for entry in durable::entries(&partial)? {
-        let name = entry.file_name().unwrap_or_default().to_string_lossy();
-        if name != METRICS && Some(name.as_ref()) != kept_name.as_deref() {
-            durable::remove_any(&entry)?;
-        }
-    }
-    durable::write_file(&partial.join(CONFIG), key.to_toml()?.as_bytes())?;
-    let metrics_bytes = kept.as_ref().map_or(0, |(_, _, metrics_bytes)| *metrics_bytes);
-    let stage = ActiveStage {
-        key: key.clone(),
-        target,
-        metrics: MetricsLog::open(partial.join(METRICS), metrics_bytes)?,
-        files: FilesWriter::new(partial),
-        newest_snapshot: kept.as_ref().map(|(number, ..)| *number),
-        lock,
-    };
-    Ok(match kept {
-        Some((_, snapshot, _)) => StageState::Started(stage, snapshot),
-        None => StageState::Fresh(stage),
-    })
-}
-
-/// The manifest of a stage that was cut off between writing `done` and the last renaming, if
-/// everything in it is right; otherwise the stage is resumed as if `done` were not there.
-fn finished_but_not_renamed(partial: &Path, key: &StageKey) -> Option<Manifest> {
-    let (record, found) = read_record(partial, partial).ok()?;
-    if &found != key {
-        return None;
-    }
-    let folder = partial.to_path_buf();
-    let files = StoredFiles::open(folder.clone(), folder, record.files.clone()).ok()?;
-    files.verify().ok()?;
-    Some(record.files)
-}
-
-/// The newest snapshot that is whole, with its number and the metrics' length.
-fn newest_snapshot(partial: &Path) -> Result<Option<(u64, Snapshot, u64)>, StoreError> {
-    let mut numbers: Vec<u64> = durable::entries(partial)?
-        .iter()
-        .filter_map(|entry| entry.file_name()?.to_str()?.strip_prefix(SNAPSHOT_PREFIX)?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    let metrics_length = std::fs::metadata(partial.join(METRICS)).map_or(0, |data| data.len());
-    let newest = numbers.into_iter().rev().find_map(|number| {
-        let folder = partial.join(format!("{SNAPSHOT_PREFIX}{number}"));
-        let (snapshot, metrics_bytes) = read_snapshot(folder, partial)?;
-        (metrics_bytes <= metrics_length).then_some((number, snapshot, metrics_bytes))
-    });
-    Ok(newest)
-}
-
-fn read_snapshot(folder: PathBuf, partial: &Path) -> Option<(Snapshot, u64)> {
-    let text = std::fs::read(folder.join(SNAPSHOT)).ok()?;
-    let record: SnapshotRecord = serde_json::from_slice(&text).ok()?;
-    let files = StoredFiles::open(folder, partial.to_path_buf(), record.files).ok()?;
-    files.verify().ok()?;
-    Some((Snapshot { step: record.step, files }, record.metrics_bytes))
 }
 
 /// `metrics.jsonl` while it grows. Lines are gathered in memory and reach the file in pieces.

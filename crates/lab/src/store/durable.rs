@@ -4,7 +4,7 @@
 //! the program off before, or in the middle of, any of them (see [`fault`]).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +43,36 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     file.sync_all().context("sync", path)
 }
 
+/// Creates a file that must not be there yet; false if it is. Not synced: a claim need not outlive the machine.
+pub(super) fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+    fault::point().context("create", path)?;
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        file => file.context("create", path)?,
+    };
+    let written = append(&mut file, bytes).context("write", path);
+    if written.is_err() {
+        // Best effort: the first error is the one to report.
+        let _ = remove_file(path);
+    }
+    written.map(|()| true)
+}
+
+/// Writes over the beginning of a file that is there, if `change` of its content says so; false if not. The file that
+/// is written is the one that was read, whatever its name stands for by then. Not synced.
+pub(super) fn update(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<bool> {
+    fault::point()?;
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    let Some(bytes) = change(&content) else {
+        return Ok(false);
+    };
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&bytes)?;
+    Ok(true)
+}
+
 /// Writes at the end of an open file; not synced.
 pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     if let Err(error) = fault::point() {
@@ -60,7 +90,7 @@ pub(super) fn open_truncated(path: &Path, bytes: u64) -> Result<File, StoreError
     fault::point().context("open", path)?;
     let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path).context("open", path)?;
     file.set_len(bytes).context("truncate", path)?;
-    io::Seek::seek(&mut file, io::SeekFrom::End(0)).context("open", path)?;
+    file.seek(SeekFrom::End(0)).context("open", path)?;
     Ok(file)
 }
 
@@ -77,6 +107,20 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fault::point().context("rename", to)?;
     fs::rename(from, to).context("rename", to)?;
     sync_dir(&parent_of(to))
+}
+
+/// [`rename`], or false if there is nothing of that name.
+pub(super) fn rename_if_there(from: &Path, to: &Path) -> Result<bool, StoreError> {
+    match rename(from, to) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        renamed => renamed.map(|()| true),
+    }
+}
+
+/// Creates a folder in one that must be there: a folder that was renamed is not made anew by who does not know.
+pub(super) fn create_dir(path: &Path) -> Result<(), StoreError> {
+    fault::point().context("create folder", path)?;
+    fs::create_dir(path).context("create folder", path)
 }
 
 /// Creates a folder with its parents; one that is there is fine.
@@ -100,16 +144,23 @@ pub(super) fn remove_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes a file, or a folder with all that is in it.
+/// Removes a file, or a folder with all that is in it; nothing there is fine.
 pub(super) fn remove_any(path: &Path) -> Result<(), StoreError> {
     if !path.is_dir() || path.is_symlink() {
         return remove_file(path);
     }
-    for entry in entries(path)? {
+    let inside = match entries(path) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        inside => inside?,
+    };
+    for entry in inside {
         remove_any(&entry)?;
     }
     fault::point().context("remove folder", path)?;
-    fs::remove_dir(path).context("remove folder", path)
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove folder", path),
+        _ => Ok(()),
+    }
 }
 
 /// What a folder holds, sorted by name.
@@ -150,7 +201,7 @@ mod fault {
 /// Cuts the program off at a chosen file operation of this thread.
 #[cfg(test)]
 pub(super) mod fault {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::io;
 
     /// How the chosen operation fails.
@@ -163,8 +214,24 @@ pub(super) mod fault {
     }
 
     thread_local! {
+        static PAUSE: RefCell<Option<Pause>> = const { RefCell::new(None) };
         static COUNTED: Cell<usize> = const { Cell::new(0) };
         static PLAN: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
+    }
+
+    /// The operation before which a process is paused, and what others do meanwhile.
+    type Pause = (usize, Box<dyn FnOnce()>);
+
+    /// Runs `work`, and `meanwhile` just before its `at`-th operation (from 0); false if it has fewer.
+    pub(in crate::store) fn paused<T>(
+        at: usize,
+        meanwhile: impl FnOnce() + 'static,
+        work: impl FnOnce() -> T,
+    ) -> (T, bool) {
+        COUNTED.set(0);
+        PAUSE.set(Some((at, Box::new(meanwhile))));
+        let result = work();
+        (result, PAUSE.take().is_none())
     }
 
     /// Runs `work` with a fault at its `at`-th operation (from 0); returns the operations counted.
@@ -178,6 +245,9 @@ pub(super) mod fault {
 
     pub(super) fn point() -> io::Result<()> {
         let count = COUNTED.get();
+        if let Some((_, meanwhile)) = PAUSE.with_borrow_mut(|pause| pause.take_if(|(at, _)| *at == count)) {
+            meanwhile();
+        }
         COUNTED.set(count + 1);
         match PLAN.get() {
             Some((at, Fault::Crash)) if count >= at => Err(io::Error::other("killed")),

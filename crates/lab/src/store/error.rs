@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::claims::Claim;
+
 /// An error of the run store. Its message is one line that names the path concerned.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -16,9 +18,23 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
-    /// Another process (or another thread) is working on this stage now.
-    #[error("stage {stage} of {} is in use by another process: wait for it, or choose another output folder", root.display())]
-    Locked {
+    /// A stage that another process (or another thread) works on cannot be removed.
+    #[error("stage {stage} of {} is in use by {holder}: wait until it ends", root.display())]
+    InUse {
+        /// Directory name of the stage.
+        stage: String,
+        /// Root folder of the store.
+        root: PathBuf,
+        /// Who works on it.
+        holder: Claim,
+    },
+    /// This process was paused for so long that its stage was given to another one, or its claim was deleted.
+    #[error(
+        "this process no longer holds stage {stage} of {}: it did not run for a while (paused, asleep, or cut off from \
+         the disk) and another took the stage over; what is stored is whole, run again",
+        root.display()
+    )]
+    ClaimLost {
         /// Directory name of the stage.
         stage: String,
         /// Root folder of the store.
@@ -49,12 +65,12 @@ pub enum StoreError {
         /// The names there are.
         present: Vec<String>,
     },
-    /// A stage kind or a file name that cannot be used in a path.
+    /// A stage kind, a stage or a file name that cannot be used in a path.
     #[error("'{name}' cannot be the name of a {what}: expected {expected}")]
     InvalidName {
         /// The refused name.
         name: String,
-        /// "stage kind" or "stored file".
+        /// "stage kind", "stage" or "stored file".
         what: &'static str,
         /// The rule it breaks.
         expected: &'static str,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::claims::Held;
 use super::durable;
 use super::error::{IoContext, StoreError};
 use crate::hash::{hex, sha256_hex};
@@ -53,21 +55,22 @@ pub(super) type Manifest = BTreeMap<String, FileRecord>;
 pub struct FilesWriter {
     folder: PathBuf,
     manifest: Manifest,
+    claim: Arc<Held>,
 }
 
 impl FilesWriter {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, manifest: Manifest::new() }
+    pub(super) fn new(folder: PathBuf, claim: Arc<Held>) -> Self {
+        Self { folder, manifest: Manifest::new(), claim }
     }
 
     /// Stores `bytes` under `name`, replacing an earlier file of that name.
     ///
     /// # Errors
     /// [`StoreError::Io`]; [`StoreError::InvalidName`] for a name with anything but letters, digits,
-    /// `-`, `_` and `.`, or one that the store uses itself.
+    /// `-`, `_` and `.`, or one that the store uses itself; [`StoreError::ClaimLost`] if the stage was taken over.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check_name(name)?;
-        durable::write_file(&self.folder.join(name), bytes)?;
+        self.claim.guard(|| durable::write_file(&self.folder.join(name), bytes))?;
         self.manifest.insert(name.to_string(), FileRecord::of_bytes(bytes));
         Ok(())
     }
@@ -92,8 +95,10 @@ impl FilesWriter {
     {
         check_name(name)?;
         let path = self.folder.join(name);
-        save(&path).map_err(|error| StoreError::Payload { path: path.clone(), source: error.into() })?;
-        durable::sync_file(&path)?;
+        self.claim.guard(|| {
+            save(&path).map_err(|error| StoreError::Payload { path: path.clone(), source: error.into() })?;
+            durable::sync_file(&path)
+        })?;
         self.record_written(name)
     }
 

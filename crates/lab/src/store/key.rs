@@ -1,6 +1,7 @@
 //! What names a stage: its kind, configuration, inputs and the version of its semantics.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +18,11 @@ impl StageId {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The kind of stage, e.g. `finetune`.
+    pub fn kind(&self) -> &str {
+        self.0.rsplit_once('-').map_or(&self.0, |(kind, _)| kind)
     }
 }
 
@@ -39,6 +45,30 @@ pub struct StageKey {
     inputs: Vec<StageId>,
 }
 
+impl FromStr for StageId {
+    type Err = StoreError;
+
+    /// Reads a directory name; [`StoreError::InvalidName`] for one that no stage can have.
+    fn from_str(name: &str) -> Result<Self, StoreError> {
+        let is_digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
+        match name.rsplit_once('-') {
+            Some((kind, digits)) if is_kind(kind) && digits.len() == 16 && digits.chars().all(is_digit) => {
+                Ok(Self(name.to_string()))
+            }
+            _ => Err(StoreError::InvalidName {
+                name: name.to_string(),
+                what: "stage",
+                expected: "a kind, '-' and 16 hexadecimal digits",
+            }),
+        }
+    }
+}
+
+/// Whether a kind of stage may have this name.
+fn is_kind(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
 impl StageKey {
     /// Names a stage.
     ///
@@ -52,8 +82,7 @@ impl StageKey {
     /// [`StoreError::InvalidName`] for a bad kind, [`StoreError::Serialise`] for a configuration that
     /// JSON cannot hold (e.g. a map whose keys are not text).
     pub fn new<C: Serialize>(kind: &str, semantics: u32, config: &C, inputs: &[StageId]) -> Result<Self, StoreError> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if kind.is_empty() || !kind.chars().all(allowed) {
+        if !is_kind(kind) {
             return Err(StoreError::InvalidName {
                 name: kind.to_string(),
                 what: "stage kind",
@@ -203,6 +232,19 @@ mod tests {
         for kind in ["", "a/b", "Pre", "..", "a b"] {
             let error = StageKey::new(kind, 1, &(), &[]).unwrap_err();
             assert!(matches!(error, StoreError::InvalidName { .. }), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_back_and_other_names_are_refused() {
+        let id = StageKey::new("fine-tune", 1, &(), &[]).unwrap().id().clone();
+        assert_eq!(id.as_str().parse::<StageId>().unwrap(), id);
+        assert_eq!(id.kind(), "fine-tune");
+        for name in
+            ["", "..", "fine-tune", "../fine-tune-0123456789abcdef", "a-0123456789ABCDEF", "a-0123456789abcdef.x"]
+        {
+            let error = name.parse::<StageId>().unwrap_err();
+            assert!(matches!(error, StoreError::InvalidName { .. }), "{name}: {error}");
         }
     }
 

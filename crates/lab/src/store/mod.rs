@@ -4,20 +4,20 @@
 //! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people and for [`watch`]), `metrics.jsonl` (if any), the
 //! files that the stage stored, and `done`: a JSON file with length and SHA-256 of each of them.
 //!
-//! While a stage is worked on, its folder is called `KIND-HASH.partial` and keeps the newest
-//! *snapshot*. [`Store::enter`] tells which of three states a stage is in:
+//! While a stage is worked on, its folder is called `KIND-HASH.NONCE.partial` and keeps the newest
+//! *snapshot*. [`Store::enter`] tells which state a stage is in and does not wait; [`Store::wait`] does:
 //!
 //! ```
-//! use experiments::store::{StageKey, StageState, Store};
+//! use experiments::store::{ReadyStage, StageKey, Store};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let root = tempfile::tempdir()?;
 //! let store = Store::open(root.path())?;
 //! let key = StageKey::new("count", 1, &serde_json::json!({ "to": 3 }), &[])?;
-//! let (mut stage, mut number) = match store.enter(&key)? {
-//!     StageState::Done(_) => return Ok(()),
-//!     StageState::Fresh(stage) => (stage, 0),
-//!     StageState::Started(stage, snapshot) => (stage, snapshot.files.read_json("number.json")?),
+//! let (mut stage, mut number) = match store.wait(&key, |holder| println!("waiting for {holder}"))? {
+//!     ReadyStage::Done(_) => return Ok(()),
+//!     ReadyStage::Fresh(stage) => (stage, 0),
+//!     ReadyStage::Started(stage, snapshot) => (stage, snapshot.files.read_json("number.json")?),
 //! };
 //! while number < 3 {
 //!     number += 1;
@@ -38,39 +38,69 @@
 //! Metrics written after the snapshot are cut off on resuming, so that a stage that was cut off
 //! any number of times ends with the same files as one that was not.
 //!
-//! **Two processes.** A stage being worked on holds an advisory file lock in `ROOT/locks`; the system
-//! drops it when the process ends, however it ends.
+//! **Many processes** may work on one store, on one machine or on several that share a file system. Who works on a
+//! stage holds a claim: a file in `ROOT/claims`, created exclusively, with a heartbeat. Another one that asks for the
+//! stage gets [`StageState::Claimed`] and goes on with something else. The claim of a process that died is taken over, at
+//! once on the same machine and after a lease ([`StoreOptions`]) otherwise. The rules, and why they hold, are told in
+//! `claims.rs`.
 
 mod active;
+mod adopt;
+mod claims;
 mod done;
 mod durable;
 mod error;
 mod files;
+mod heartbeat;
+mod housekeeping;
 mod key;
+mod process;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub use active::{ActiveStage, Snapshot};
+pub use claims::Claim;
 pub use done::DoneStage;
 pub use durable::{create_dir_all, write_atomic};
 pub use error::StoreError;
 pub use files::{FilesWriter, StoredFiles};
+pub use housekeeping::{Progress, StageEntry};
 pub use key::{StageId, StageKey};
 pub use watch::{Watched, watch};
 
-use error::IoContext;
+use claims::{Acquired, Claims};
+use housekeeping::PROBE;
+use process::Process;
 
 /// The folder of the stages, inside the store's.
 const RUNS: &str = "runs";
 
-/// A folder with finished and unfinished stages.
+/// How processes that share a store tell who is alive. They may differ from process to process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Time between two signs of life of a claim, taken as at least 1 ms and at most an hour. Default: 5 s.
+    pub heartbeat: Duration,
+    /// A stage is taken over from a process on another machine after so long without a sign of life, as far as this
+    /// process has watched; at least three heartbeats of that process. Default: 60 s.
+    pub lease: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(5), lease: Duration::from_secs(60) }
+    }
+}
+
+/// A folder with finished and unfinished stages. Clones share what they have seen of other processes' claims.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    claims: Arc<Claims>,
 }
 
 /// What there is of a stage.
@@ -82,20 +112,50 @@ pub enum StageState {
     Started(ActiveStage, Snapshot),
     /// To be done from its beginning.
     Fresh(ActiveStage),
+    /// Another process or thread works on it: ask again later, or [`wait`](Store::wait).
+    Claimed(Claim),
+}
+
+/// A stage that can be read or worked on.
+#[derive(Debug)]
+pub enum ReadyStage {
+    /// Finished: only to be read.
+    Done(DoneStage),
+    /// Cut off earlier: to be resumed from its newest snapshot.
+    Started(ActiveStage, Snapshot),
+    /// To be done from its beginning.
+    Fresh(ActiveStage),
 }
 
 impl Store {
-    /// Opens the store in `root`, creating the folder if there is none.
+    /// First pause of [`wait`](Self::wait); each is twice the one before.
+    const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+    /// Opens the store in `root`, creating the folder if there is none, with the default options.
     ///
     /// # Errors
     /// [`StoreError::Io`] if `root` cannot be created or written.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let store = Self { root: root.as_ref().to_path_buf() };
+        Self::open_with(root, StoreOptions::default())
+    }
+
+    /// Opens the store in `root`, creating the folder if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(root: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
+        Self::open_as(root.as_ref(), options, Process::current())
+    }
+
+    fn open_as(root: &Path, options: StoreOptions, process: Process) -> Result<Self, StoreError> {
+        let store = Self { root: root.to_path_buf(), claims: Arc::new(Claims::new(root, options, process)) };
         durable::create_dir_all(&store.runs())?;
-        durable::create_dir_all(&store.locks())?;
-        let probe = store.root.join(format!(".writable-{}", std::process::id()));
+        durable::create_dir_all(store.claims.folder())?;
+        let probe = store.root.join(format!("{PROBE}{}", claims::nonce()));
         durable::write_file(&probe, b"")?;
         durable::remove_file(&probe)?;
+        store.sweep();
         Ok(store)
     }
 
@@ -104,28 +164,58 @@ impl Store {
         &self.root
     }
 
-    /// Looks a stage up, and takes it on (with its lock) unless it is done.
+    /// Looks a stage up, and takes it on unless it is done or somebody who is alive works on it. Does not wait.
+    ///
+    /// A claim whose process has died is taken over: at once on this machine, after the lease otherwise, counted from
+    /// the first time that this `Store` or a clone of it met the claim without a new sign of life. So a caller that
+    /// asks again now and then gets the stage in the end.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process or thread has taken it on; [`StoreError::Corrupt`] if
-    /// a finished stage lacks a file or has one of another length; [`StoreError::Io`].
+    /// [`StoreError::Corrupt`] if a finished stage lacks a file or has one of another length;
+    /// [`StoreError::ClaimLost`] if this process was paused meanwhile; [`StoreError::Io`].
     pub fn enter(&self, key: &StageKey) -> Result<StageState, StoreError> {
         if let Some(done) = self.find(key)? {
+            self.claims.forget(key.id());
             return Ok(StageState::Done(done));
         }
-        let lock = self.lock(key)?;
-        // Somebody may have finished it while the lock was being taken.
+        let claim = match self.claims.acquire(key.id())? {
+            Acquired::Mine(claim) => claim,
+            Acquired::Other(holder) => return Ok(StageState::Claimed(holder)),
+        };
+        // Somebody may have finished it while it was being claimed.
         if let Some(done) = self.find(key)? {
-            lock.release()?;
+            claim.release()?;
             return Ok(StageState::Done(done));
         }
-        active::take_on(self.folder(key.id()), key, lock)
+        adopt::take_on(&self.runs(), key, claim)
+    }
+
+    /// As [`enter`](Self::enter), but waits as long as another process or thread works on the stage, with pauses from
+    /// 50 ms to 2 s. `claimed` is called before each pause.
+    ///
+    /// A caller that holds a stage may only wait for those that it is made from: two that wait for each other's stages
+    /// wait for ever.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn wait(&self, key: &StageKey, mut claimed: impl FnMut(&Claim)) -> Result<ReadyStage, StoreError> {
+        let mut pause = Self::FIRST_PAUSE;
+        loop {
+            match self.enter(key)? {
+                StageState::Done(done) => return Ok(ReadyStage::Done(done)),
+                StageState::Started(stage, snapshot) => return Ok(ReadyStage::Started(stage, snapshot)),
+                StageState::Fresh(stage) => return Ok(ReadyStage::Fresh(stage)),
+                StageState::Claimed(holder) => claimed(&holder),
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(Self::LONGEST_PAUSE);
+        }
     }
 
     /// The stage if it is done, without taking it on otherwise.
     ///
     /// # Errors
-    /// As [`enter`](Self::enter), but for the lock.
+    /// [`StoreError::Corrupt`] if it lacks a file or has one of another length; [`StoreError::Io`].
     pub fn find(&self, key: &StageKey) -> Result<Option<DoneStage>, StoreError> {
         let folder = self.folder(key.id());
         if !folder.is_dir() {
@@ -141,9 +231,8 @@ impl Store {
     pub fn finished(&self, kind: &str) -> Result<Vec<DoneStage>, StoreError> {
         let mut stages = Vec::new();
         for folder in durable::entries(&self.runs())? {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let of_kind = name.rsplit_once('-').is_some_and(|(found, _)| found == kind);
-            if of_kind && folder.extension().is_none() && folder.is_dir() {
+            let id = folder.file_name().and_then(|name| name.to_str()?.parse::<StageId>().ok());
+            if id.is_some_and(|id| id.kind() == kind) && folder.is_dir() {
                 stages.push(DoneStage::open(folder)?);
             }
         }
@@ -154,49 +243,7 @@ impl Store {
         self.root.join(RUNS)
     }
 
-    fn locks(&self) -> PathBuf {
-        self.root.join("locks")
-    }
-
     fn folder(&self, id: &StageId) -> PathBuf {
         self.runs().join(id.as_str())
-    }
-
-    fn lock(&self, key: &StageKey) -> Result<StageLock, StoreError> {
-        let path = self.locks().join(format!("{}.lock", key.id()));
-        let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path).context("open", &path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(StageLock { file, path }),
-            Err(TryLockError::WouldBlock) => {
-                Err(StoreError::Locked { stage: key.id().to_string(), root: self.root.clone() })
-            }
-            Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
-        }
-    }
-}
-
-/// Held as long as a stage is worked on; the system gives it back when the process ends.
-#[derive(Debug)]
-struct StageLock {
-    file: File,
-    path: PathBuf,
-}
-
-impl Drop for StageLock {
-    /// Not left to the closing of the file: a process that this one is just starting shares its open files until it runs its own program, and would keep the lock so long.
-    fn drop(&mut self) {
-        // Where it fails, closing is all that can be done.
-        let _ = self.file.unlock();
-    }
-}
-
-impl StageLock {
-    /// For a stage that is done. Whoever holds or makes another lock file of this name afterwards
-    /// finds the stage done, so that removing the file is safe.
-    fn release(self) -> Result<(), StoreError> {
-        // Closed first: some systems do not remove open files.
-        let path = self.path.clone();
-        drop(self);
-        durable::remove_file(&path)
     }
 }

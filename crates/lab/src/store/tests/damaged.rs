@@ -67,7 +67,7 @@ fn a_damaged_snapshot_is_not_resumed_from() {
         // Cut off in the middle: operation 30 comes after the second snapshot.
         let (cut, _) = fault::with(30, Fault::Crash, || run_quietly(&store));
         cut.unwrap_err();
-        let partial = root.path().join(format!("runs/{}.partial", key().id()));
+        let partial = partial(root.path(), &key());
         for entry in durable::entries(&partial).unwrap() {
             if entry.join(name).exists() {
                 fs::write(entry.join(name), "altered").unwrap();

@@ -7,10 +7,25 @@ use super::*;
 
 #[test]
 fn a_crash_at_any_file_operation_loses_no_snapshot_and_changes_no_result() {
+    assert_any_crash_is_recovered(impatient, |_| {});
+}
+
+#[test]
+fn a_crash_on_another_machine_at_any_file_operation_is_recovered_after_the_lease() {
+    let open = |root: &Path| {
+        let options = StoreOptions { heartbeat: Duration::from_millis(1), lease: Duration::ZERO };
+        Store::open_as(root, options, elsewhere(1)).unwrap()
+    };
+    // A claim of a stage that is done is in nobody's way, and removed after a day.
+    assert_any_crash_is_recovered(open, |root| claim_files(root).iter().for_each(|path| housekeeping::make_old(path)));
+}
+
+/// Crashes a stage at each of its operations and finishes it in another process; `later` passes before a last look.
+fn assert_any_crash_is_recovered(open: impl Fn(&Path) -> Store, later: impl Fn(&Path)) {
     let reference = undisturbed();
     for at in 0.. {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path()).unwrap();
+        let store = open(root.path());
         let saved = Cell::new(0);
         let mut on_state = |state: &str, step| {
             if state == "saved" {
@@ -26,9 +41,14 @@ fn a_crash_at_any_file_operation_loses_no_snapshot_and_changes_no_result() {
         let mut on_state = |_: &str, step| {
             resumed_at.get_or_insert(step);
         };
+        let store = impatient(root.path());
         run_stage(&store, &key(), &mut on_state, Duration::ZERO).unwrap();
         assert!(resumed_at >= Some(saved.get()), "crash {at}: {resumed_at:?} < {}", saved.get());
         assert_eq!(content(root.path()), reference, "crash at operation {at}");
+        later(root.path());
+        impatient(root.path());
+        let left = (claim_files(root.path()), durable::entries(root.path()).unwrap().len());
+        assert_eq!(left, (vec![], 2), "crash at operation {at}");
     }
 }
 
@@ -38,7 +58,7 @@ fn a_crash_during_the_recovery_from_a_crash_is_recovered_too() {
     for first in (5..60).step_by(11) {
         for second in (0..12).step_by(2) {
             let root = tempfile::tempdir().unwrap();
-            let store = Store::open(root.path()).unwrap();
+            let store = impatient(root.path());
             let (_, _) = fault::with(first, Fault::Crash, || run_quietly(&store));
             let (_, _) = fault::with(second, Fault::Crash, || run_quietly(&store));
             run_quietly(&store).unwrap();
@@ -115,13 +135,12 @@ fn a_killed_process_is_resumed_to_the_same_files() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let partial = root.path().join(format!("runs/{}.partial", key().id()));
-        while !partial.join(format!("snapshot-{newest}")).exists() {
+        while !is_saved(root.path(), &key(), newest) {
             assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
             std::thread::sleep(Duration::from_millis(1));
         }
-        let locked = store.enter(&key()).map(|_| ()).unwrap_err();
-        assert!(matches!(locked, StoreError::Locked { .. }), "{locked}");
+        let StageState::Claimed(holder) = store.enter(&key()).unwrap() else { panic!() };
+        assert_eq!(holder.pid, child.id());
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -1,7 +1,10 @@
 //! A stage with metrics, snapshots and files, and what the store makes of it undisturbed.
 
+mod claimed;
 mod damaged;
+mod housekeeping;
 mod interrupted;
+mod processes;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,38 +30,81 @@ fn run_stage(
     on_state: &mut dyn FnMut(&str, u64),
     pause: Duration,
 ) -> Result<DoneStage, StoreError> {
-    let (mut stage, mut step, mut state) = match store.enter(key)? {
-        StageState::Done(done) => {
-            on_state("done", STEPS);
-            return Ok(done);
-        }
-        StageState::Fresh(stage) => {
-            on_state("fresh", 0);
-            (stage, 0, 1u64)
-        }
-        StageState::Started(stage, snapshot) => {
-            on_state("started", snapshot.step);
-            let state = snapshot.files.read_json("optimizer.json")?;
-            assert_eq!(snapshot.files.read("model.bin")?, model_bytes(state));
-            (stage, snapshot.step, state)
+    let mut work = loop {
+        match store.enter(key)? {
+            StageState::Claimed(_) => std::thread::sleep(Duration::from_millis(1)),
+            StageState::Done(done) => {
+                on_state("done", STEPS);
+                return Ok(done);
+            }
+            StageState::Fresh(stage) => {
+                on_state("fresh", 0);
+                break Work::fresh(stage);
+            }
+            StageState::Started(stage, snapshot) => {
+                on_state("started", snapshot.step);
+                break Work::started(stage, &snapshot)?;
+            }
         }
     };
-    while step < STEPS {
-        step += 1;
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(step);
-        stage.append_metrics(&json!({"step": step, "loss": state as f64 / 3.0}))?;
+    while work.step < STEPS {
+        work.one_step()?;
         std::thread::sleep(pause);
-        if step % SNAPSHOT_EVERY == 0 {
-            stage.save_snapshot(step, |files| {
-                files.write("model.bin", &model_bytes(state))?;
-                files.write_json("optimizer.json", &state)
-            })?;
-            on_state("saved", step);
+        if work.step % SNAPSHOT_EVERY == 0 {
+            work.save()?;
+            on_state("saved", work.step);
         }
     }
-    stage.files().write_with("model.bin", |path| fs::write(path, model_bytes(state)))?;
-    stage.files().write_json("result.json", &state)?;
-    stage.finish()
+    work.finish()
+}
+
+/// The stage's work, step by step.
+struct Work {
+    stage: ActiveStage,
+    step: u64,
+    state: u64,
+}
+
+impl Work {
+    fn fresh(stage: ActiveStage) -> Self {
+        Self { stage, step: 0, state: 1 }
+    }
+
+    fn started(stage: ActiveStage, snapshot: &Snapshot) -> Result<Self, StoreError> {
+        let state = snapshot.files.read_json("optimizer.json")?;
+        assert_eq!(snapshot.files.read("model.bin")?, model_bytes(state));
+        Ok(Self { stage, step: snapshot.step, state })
+    }
+
+    fn one_step(&mut self) -> Result<(), StoreError> {
+        self.step += 1;
+        self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(self.step);
+        self.stage.append_metrics(&json!({"step": self.step, "loss": self.state as f64 / 3.0}))
+    }
+
+    fn save(&mut self) -> Result<(), StoreError> {
+        let state = self.state;
+        self.stage.save_snapshot(self.step, |files| {
+            files.write("model.bin", &model_bytes(state))?;
+            files.write_json("optimizer.json", &state)
+        })
+    }
+
+    /// All that is left to do, with a snapshot after every step.
+    fn save_all(mut self) -> Result<DoneStage, StoreError> {
+        while self.step < STEPS {
+            self.one_step()?;
+            self.save()?;
+        }
+        self.finish()
+    }
+
+    fn finish(mut self) -> Result<DoneStage, StoreError> {
+        let state = self.state;
+        self.stage.files().write_with("model.bin", |path| fs::write(path, model_bytes(state)))?;
+        self.stage.files().write_json("result.json", &state)?;
+        self.stage.finish()
+    }
 }
 
 fn run_quietly(store: &Store) -> Result<DoneStage, StoreError> {
@@ -69,7 +115,36 @@ fn model_bytes(state: u64) -> Vec<u8> {
     (0..100).flat_map(|index: u64| (state ^ index).to_le_bytes()).collect()
 }
 
-/// Every file of the stages with a line on its content. (A crash may also leave an empty lock file.)
+/// A store in which a claim counts as dead after some milliseconds.
+fn impatient(root: &Path) -> Store {
+    let (heartbeat, lease) = (Duration::from_millis(1), Duration::from_millis(10));
+    Store::open_with(root, StoreOptions { heartbeat, lease }).unwrap()
+}
+
+/// A process on another machine.
+fn elsewhere(pid: u32) -> Process {
+    Process { host: "elsewhere".into(), pid, machine: Some("another".into()), started: Some(1) }
+}
+
+/// The folder of a stage that is not done.
+fn partial(root: &Path, key: &StageKey) -> PathBuf {
+    let folders = adopt::partials(&root.join(RUNS), key.id()).unwrap();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    folders[0].clone()
+}
+
+/// Whether a stage that is not done has a snapshot of that number.
+fn is_saved(root: &Path, key: &StageKey, number: u64) -> bool {
+    let folders = adopt::partials(&root.join(RUNS), key.id()).unwrap();
+    folders.iter().any(|partial| partial.join(format!("snapshot-{number}")).exists())
+}
+
+/// Names in the folder of claims.
+fn claim_files(root: &Path) -> Vec<PathBuf> {
+    durable::entries(&root.join("claims")).unwrap()
+}
+
+/// Every file of the stages with a line on its content.
 fn content(root: &Path) -> BTreeMap<String, String> {
     let root = root.join("runs");
     let mut found = BTreeMap::new();
@@ -118,22 +193,13 @@ fn a_stage_is_taken_on_once_at_a_time() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::open(root.path()).unwrap();
     let StageState::Fresh(stage) = store.enter(&key()).unwrap() else { panic!() };
-    let error = Store::open(root.path()).unwrap().enter(&key()).unwrap_err();
-    assert!(matches!(&error, StoreError::Locked { stage, .. } if *stage == key().id().to_string()));
+    let StageState::Claimed(holder) = Store::open(root.path()).unwrap().enter(&key()).unwrap() else { panic!() };
+    assert_eq!(holder.pid, std::process::id());
+    assert!(holder.since.elapsed().unwrap() < Duration::from_secs(60), "{holder:?}");
     assert!(store.enter(&StageKey::new("other", 1, &(), &[]).unwrap()).is_ok());
     drop(stage);
+    assert!(claim_files(root.path()).is_empty());
     assert!(matches!(store.enter(&key()), Ok(StageState::Fresh(_))));
-}
-
-#[test]
-fn a_stage_given_back_is_free_though_a_process_being_started_still_shares_its_files() {
-    let root = tempfile::tempdir().unwrap();
-    let store = Store::open(root.path()).unwrap();
-    let lock = store.lock(&key()).unwrap();
-    let shared = lock.file.try_clone().unwrap();
-    drop(lock);
-    assert!(matches!(store.enter(&key()), Ok(StageState::Fresh(_))));
-    drop(shared);
 }
 
 #[test]

@@ -1,0 +1,388 @@
+//! Who works on a stage: claims that many processes respect, on one machine or on many that share a file system.
+//!
+//! A claim is a file `ROOT/claims/STAGE.N`: who holds it, a random *nonce*, and a counter that the holder's heartbeat
+//! raises. The holder of a stage is who made the claim with the highest N. Nothing else is asked of the file system but
+//! that creating a file exclusively succeeds for one process only, and that renaming is atomic.
+//!
+//! - **Taking on.** Without a claim, `STAGE.1` is created exclusively; if the highest claim N is dead, `STAGE.N+1` is.
+//!   Only one process can succeed. It then looks again: its claim must be the highest, and the dead one still there
+//!   without another beat; otherwise it withdraws. Only then it holds the stage, and removes the older claims.
+//! - **Dead** is a claim whose process has ended, as seen on the same machine (number and start of the process); or one
+//!   whose content an observer has seen unchanged for the lease by its own clock. Clocks are not compared.
+//! - **Giving back** removes the file. A crash leaves it to be taken over.
+//! - **Fencing.** A holder that did not run for longer than the lease may find its stage taken over. Before each write
+//!   it looks whether its claim is still there, still its own, and without a successor; if not, it stops with
+//!   [`StoreError::ClaimLost`].
+//!
+//! **Why two processes never both hold a stage, up to such a pause.** Say P holds N, and Q came to hold M later, M not
+//! being a successor of N. Q saw its claim as the highest while P's was there, so M > N. So M was made as the successor
+//! of M-1, of which Q saw that it was still there after M had been made. Either M-1 is N, and Q judged P's claim dead:
+//! that is the pause. Or M-1 > N was not there when P looked, so it was made later, as the successor of M-2, and so on
+//! down to N: somebody judged P's claim dead. A process that judged a claim long ago, and wakes up after that claim was
+//! given back, finds it gone or a higher one there, and withdraws.
+//!
+//! **What remains possible.** Between a look and the operation after it a process can be paused for longer than the
+//! lease. A stage's data is safe even then: each claim works in a folder named by its nonce, only its holder changes
+//! anything inside, and others take such a folder only as a whole, by renaming it. The process that wakes up finds its
+//! folder gone. At worst one of the two ends with an error and the work since the newest snapshot is done again. A claim
+//! withdrawn a moment after it was made, or one removed by a holder that was paused between looking and removing, has the
+//! same effect. If both finish, the results are the same, and the first stays.
+//!
+//! There is no lock of the operating system: where those work, the rules above already find a dead process at once, and
+//! where they fail (they succeed for everybody, hang or are refused, as on many cluster file systems) they would be
+//! wrong or in the way.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::fs;
+use std::hash::BuildHasher;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreOptions;
+use super::durable;
+use super::error::{IoContext, StoreError};
+use super::heartbeat::{self, Beating};
+use super::key::StageId;
+use super::process::Process;
+
+/// Who works on a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Name of the machine, `unknown` if the claim cannot be read (it may be written just now).
+    pub host: String,
+    /// Number of the process on that machine, 0 if the claim cannot be read.
+    pub pid: u32,
+    /// Since when, by that machine's clock; the time of asking if the claim cannot be read.
+    pub since: SystemTime,
+}
+
+impl Claim {
+    fn unknown() -> Self {
+        Self { host: "unknown".into(), pid: 0, since: SystemTime::now() }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on {}", self.pid, self.host)
+    }
+}
+
+/// Content of a claim file: always as long as when it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) process: Process,
+    pub(super) nonce: String,
+    since_ms: u64,
+    heartbeat_ms: u64,
+    /// Of 20 digits.
+    beat: String,
+}
+
+impl Record {
+    pub(super) fn new(process: &Process, nonce: String, heartbeat: Duration) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (since_ms, heartbeat_ms) = (milliseconds(since), milliseconds(heartbeat));
+        Self { process: process.clone(), nonce, since_ms, heartbeat_ms, beat: format!("{:020}", 0) }
+    }
+
+    pub(super) fn parse(content: &[u8]) -> Option<Self> {
+        serde_json::from_slice(content).ok()
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Text and numbers can always be serialised.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(super) fn after_a_beat(self) -> Self {
+        let beats: u64 = self.beat.parse().unwrap_or_default();
+        Self { beat: format!("{:020}", beats.wrapping_add(1)), ..self }
+    }
+
+    fn holder(&self) -> Claim {
+        Claim {
+            host: self.process.host.clone(),
+            pid: self.process.pid,
+            since: UNIX_EPOCH.checked_add(Duration::from_millis(self.since_ms)).unwrap_or(UNIX_EPOCH),
+        }
+    }
+}
+
+/// A claim file as it was read.
+#[derive(Debug)]
+pub(super) struct Found {
+    number: u32,
+    pub(super) path: PathBuf,
+    content: Vec<u8>,
+    record: Option<Record>,
+}
+
+impl Found {
+    pub(super) fn holder(&self) -> Claim {
+        self.record.as_ref().map_or_else(Claim::unknown, Record::holder)
+    }
+}
+
+/// Content of a claim file when this process saw it for the first time.
+#[derive(Debug)]
+struct Seen {
+    path: PathBuf,
+    content: Vec<u8>,
+    at: Instant,
+}
+
+/// What asking for a stage gave.
+#[derive(Debug)]
+pub(super) enum Acquired {
+    Mine(Arc<Held>),
+    Other(Claim),
+}
+
+/// The claims of a store.
+#[derive(Debug)]
+pub(super) struct Claims {
+    root: PathBuf,
+    folder: PathBuf,
+    options: StoreOptions,
+    process: Process,
+    seen: Mutex<HashMap<StageId, Seen>>,
+}
+
+impl Claims {
+    /// Rounds of taking on before it counts as claimed; each but the last was lost to another process.
+    const ATTEMPTS: usize = 16;
+    /// A claim of another process is alive for at least so many of its heartbeats.
+    const LEASE_BEATS: u32 = 3;
+    const MIN_HEARTBEAT: Duration = Duration::from_millis(1);
+    const MAX_HEARTBEAT: Duration = Duration::from_secs(3600);
+
+    pub(super) fn new(root: &Path, options: StoreOptions, process: Process) -> Self {
+        let heartbeat = options.heartbeat.clamp(Self::MIN_HEARTBEAT, Self::MAX_HEARTBEAT);
+        Self {
+            root: root.to_path_buf(),
+            folder: root.join("claims"),
+            options: StoreOptions { heartbeat, ..options },
+            process,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Claims the stage, unless somebody who lives has.
+    pub(super) fn acquire(&self, id: &StageId) -> Result<Acquired, StoreError> {
+        for _ in 0..Self::ATTEMPTS {
+            let newest = self.newest(id)?;
+            if let Some(found) = newest.as_ref().filter(|found| !self.is_dead(id, found)) {
+                return Ok(Acquired::Other(found.holder()));
+            }
+            let number = newest.as_ref().map_or(1, |found| found.number.saturating_add(1));
+            let held = self.prepare(id, number);
+            if !durable::create_new(&held.file.path, &held.content)? {
+                continue;
+            }
+            // See the module's text: what was judged dead may have beaten, or be gone, by now.
+            let numbers = self.numbers(id)?;
+            let is_highest = numbers.last() == Some(&number);
+            let unchanged = match &newest {
+                Some(dead) => read(&dead.path)?.as_ref() == Some(&dead.content),
+                None => true,
+            };
+            if !(is_highest && unchanged) {
+                held.release()?;
+                continue;
+            }
+            heartbeat::start(&held.file)?;
+            self.forget(id);
+            for older in numbers.into_iter().filter(|&older| older < number) {
+                durable::remove_file(&self.path(id, older))?;
+            }
+            return Ok(Acquired::Mine(Arc::new(held)));
+        }
+        Ok(Acquired::Other(Claim::unknown()))
+    }
+
+    /// Who works on the stage, if it is not known to be dead.
+    pub(super) fn holder(&self, id: &StageId) -> Result<Option<Claim>, StoreError> {
+        let newest = self.newest(id)?;
+        Ok(newest.filter(|found| !self.is_dead(id, found)).map(|found| found.holder()))
+    }
+
+    /// The claim with the highest number.
+    pub(super) fn newest(&self, id: &StageId) -> Result<Option<Found>, StoreError> {
+        // A claim given back between listing and reading leaves the one below it, or none.
+        for number in self.numbers(id)?.into_iter().rev() {
+            let path = self.path(id, number);
+            if let Some(content) = read(&path)? {
+                let record = Record::parse(&content);
+                return Ok(Some(Found { number, path, content, record }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stages with claims, dead or alive, each once.
+    pub(super) fn stages(&self) -> Result<Vec<StageId>, StoreError> {
+        let mut stages: Vec<StageId> = durable::entries(&self.folder)?
+            .iter()
+            .filter_map(|path| path.file_name()?.to_str()?.split_once('.')?.0.parse().ok())
+            .collect();
+        stages.dedup();
+        Ok(stages)
+    }
+
+    /// Drops what was remembered of the claims of a stage.
+    pub(super) fn forget(&self, id: &StageId) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Whether the process that made a claim has ended.
+    pub(super) fn has_ended(&self, found: &Found) -> bool {
+        let Some(record) = &found.record else {
+            return false;
+        };
+        let ours = record.process == self.process && record.process.is_near(&self.process);
+        if ours { !heartbeat::holds(&record.nonce) } else { record.process.has_ended(&self.process) }
+    }
+
+    fn is_dead(&self, id: &StageId, found: &Found) -> bool {
+        if self.has_ended(found) {
+            return true;
+        }
+        let beats = found.record.as_ref().map_or(0, |record| record.heartbeat_ms);
+        let lease = self.options.lease.max(Duration::from_millis(beats).saturating_mul(Self::LEASE_BEATS));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get(id) {
+            Some(seen) if seen.path == found.path && seen.content == found.content => seen.at.elapsed() >= lease,
+            _ => {
+                let (path, content) = (found.path.clone(), found.content.clone());
+                seen.insert(id.clone(), Seen { path, content, at: Instant::now() });
+                false
+            }
+        }
+    }
+
+    /// Numbers of a stage's claims, sorted.
+    fn numbers(&self, id: &StageId) -> Result<Vec<u32>, StoreError> {
+        let mut numbers: Vec<u32> = durable::entries(&self.folder)?
+            .iter()
+            .filter_map(|path| path.file_name()?.to_str()?.strip_prefix(id.as_str())?.strip_prefix('.')?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn path(&self, id: &StageId, number: u32) -> PathBuf {
+        self.folder.join(format!("{id}.{number}"))
+    }
+
+    /// A claim that is still to be written.
+    fn prepare(&self, id: &StageId, number: u32) -> Held {
+        let nonce = nonce();
+        heartbeat::hold(&nonce);
+        let record = Record::new(&self.process, nonce.clone(), self.options.heartbeat);
+        let file = Beating {
+            path: self.path(id, number),
+            successor: self.path(id, number.saturating_add(1)),
+            nonce,
+            every: self.options.heartbeat,
+            lost: AtomicBool::new(false),
+        };
+        Held {
+            file: Arc::new(file),
+            content: record.to_bytes(),
+            stage: id.clone(),
+            root: self.root.clone(),
+            released: AtomicBool::new(false),
+        }
+    }
+}
+
+/// A claim of this process. Dropping it gives the stage back.
+#[derive(Debug)]
+pub(super) struct Held {
+    file: Arc<Beating>,
+    /// The claim as it was made.
+    content: Vec<u8>,
+    stage: StageId,
+    root: PathBuf,
+    released: AtomicBool,
+}
+
+impl Held {
+    /// The random name of this claim.
+    pub(super) fn nonce(&self) -> &str {
+        &self.file.nonce
+    }
+
+    /// [`StoreError::ClaimLost`] if the stage was given to another process.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        // In this order: a successor that was itself taken over removed this claim before it was removed.
+        if self.file.lost.load(Ordering::Relaxed) || self.file.successor.exists() || !self.is_there()? {
+            return Err(StoreError::ClaimLost { stage: self.stage.to_string(), root: self.root.clone() });
+        }
+        Ok(())
+    }
+
+    /// Does `work` if the claim still holds; an error of `work` that comes from the loss of the claim says so.
+    pub(super) fn guard<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.check()?;
+        work().map_err(|error| match self.check() {
+            Err(lost @ StoreError::ClaimLost { .. }) => lost,
+            _ => error,
+        })
+    }
+
+    /// Gives the stage back.
+    pub(super) fn release(&self) -> Result<(), StoreError> {
+        if self.released.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let removed = match self.is_there() {
+            Ok(true) => durable::remove_file(&self.file.path),
+            other => other.map(|_| ()),
+        };
+        heartbeat::stop(&self.file.nonce);
+        removed
+    }
+
+    fn is_there(&self) -> Result<bool, StoreError> {
+        let record = read(&self.file.path)?.as_deref().and_then(Record::parse);
+        Ok(record.is_some_and(|record| record.nonce == self.file.nonce))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A claim that cannot be removed is one of a process that ended, or is taken over after the lease.
+        let _ = self.release();
+    }
+}
+
+/// A file's content, if it is there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        content => content.map(Some).context("read", path),
+    }
+}
+
+/// 32 hexadecimal digits that nobody else has.
+pub(super) fn nonce() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    // The standard library's hasher is seeded by the system.
+    let digits = || RandomState::new().hash_one((count, std::process::id(), SystemTime::now()));
+    format!("{:016x}{:016x}", digits(), digits())
+}

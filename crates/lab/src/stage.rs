@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::store::{
-    ActiveStage, DoneStage, FilesWriter, Snapshot, StageId, StageKey, StageState, Store, StoreError,
+    ActiveStage, Claim, DoneStage, FilesWriter, ReadyStage, Snapshot, StageId, StageKey, StageState, Store,
+    StoreError,
 };
 
 /// The file of a stage's output.
@@ -183,11 +184,6 @@ pub(crate) struct Setting<'a> {
     pub(crate) pool: &'a rayon::ThreadPool,
 }
 
-/// Reads the output of a finished stage.
-pub(crate) fn output_of<S: Stage>(done: &DoneStage) -> Result<S::Output, StoreError> {
-    done.files().read_json(RESULT)
-}
-
 /// Runs a stage unless it is done or another process is at it.
 pub(crate) fn run<S: Stage>(
     stage: &S,
@@ -195,15 +191,47 @@ pub(crate) fn run<S: Stage>(
     setting: &Setting<'_>,
     meter: &dyn Meter,
 ) -> Result<Ran<S::Output>, Failure> {
-    let (active, snapshot) = match setting.store.enter(key)? {
-        StageState::Done(done) => {
-            meter.skip(stage.cost());
-            return Ok(Ran::Done(output_of::<S>(&done)?));
+    match setting.store.enter(key)? {
+        StageState::Claimed(_) => Ok(Ran::Elsewhere),
+        StageState::Done(done) => read(stage, &done, meter),
+        StageState::Fresh(active) => compute(stage, (active, None), setting, meter),
+        StageState::Started(active, snapshot) => compute(stage, (active, Some(snapshot)), setting, meter),
+    }
+}
+
+/// Runs a stage unless it is done; waits for another process that is at it, of which `claimed` is told.
+pub(crate) fn run_or_wait<S: Stage>(
+    stage: &S,
+    key: &StageKey,
+    setting: &Setting<'_>,
+    meter: &dyn Meter,
+    mut claimed: impl FnMut(&Claim),
+) -> Result<S::Output, Failure> {
+    loop {
+        let ran = match setting.store.wait(key, &mut claimed)? {
+            ReadyStage::Done(done) => read(stage, &done, meter),
+            ReadyStage::Fresh(active) => compute(stage, (active, None), setting, meter),
+            ReadyStage::Started(active, snapshot) => compute(stage, (active, Some(snapshot)), setting, meter),
+        };
+        if let Ran::Done(output) = ran? {
+            return Ok(output);
         }
-        StageState::Claimed(_) => return Ok(Ran::Elsewhere),
-        StageState::Fresh(active) => (active, None),
-        StageState::Started(active, snapshot) => (active, Some(snapshot)),
-    };
+    }
+}
+
+/// Reads the output of a finished stage.
+fn read<S: Stage>(stage: &S, done: &DoneStage, meter: &dyn Meter) -> Result<Ran<S::Output>, Failure> {
+    meter.skip(stage.cost());
+    Ok(Ran::Done(done.files().read_json(RESULT)?))
+}
+
+/// Computes a stage that this process has claimed.
+fn compute<S: Stage>(
+    stage: &S,
+    (active, snapshot): (ActiveStage, Option<Snapshot>),
+    setting: &Setting<'_>,
+    meter: &dyn Meter,
+) -> Result<Ran<S::Output>, Failure> {
     let Setting { store, snapshot_every, pool } = *setting;
     let mut work =
         Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), lost: false };

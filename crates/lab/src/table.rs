@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_table_has_a_header_and_missing_values_are_empty() {
         let row = Row { name: "a, \"b\"".into(), seed: 7, loss: 1e-5, share: None };
-        assert_eq!(write([row]).unwrap(), "name,seed,loss,share\n\"a, \"\"b\"\"\",7,1e-5,\n");
+        assert_eq!(write([row]).unwrap(), "name,seed,loss,share\n\"a, \"\"b\"\"\",7,0.00001,\n");
     }
 
     #[test]

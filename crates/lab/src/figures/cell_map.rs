@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::{Anchor, Canvas, DrawError, Text};
 use super::output::Figure;
-use super::theme::{self, INK, MUTED, size};
+use super::theme::{INK, MUTED, size};
 use crate::statistics::MeanInterval;
 
 const HEAD: f64 = 64.0;
@@ -117,7 +117,7 @@ impl Figure for CellMap {
         }
         canvas.text((14.0, (HEAD + self.bottom()) / 2.0), Text::new(&self.y, size::LABEL).upwards())?;
         let mut x = LEFT;
-        for (label, name) in &self.signs {
+        for (label, color) in &self.signs {
             let y = self.bottom() + 50.0;
             canvas.rectangle((x, y - 6.0), (x + 16.0, y + 6.0), *color, 0.65)?;
             let text = Text::new(label, size::TICK).anchored(Anchor::Left);
@@ -132,6 +132,7 @@ impl Figure for CellMap {
 mod tests {
     use super::*;
     use crate::figures::save;
+    use crate::figures::theme::{BLUE, VERMILLION};
 
     #[test]
     fn empty_maps_and_missing_effects_are_drawn() {
@@ -146,7 +147,7 @@ mod tests {
                 columns,
                 rows: vec!["0".into()],
                 panels: vec![CellPanel { title: "panel".into(), effects }],
-                signs: [("more".into(), "muon".into()), ("less".into(), "adamw".into())],
+                signs: [("more".into(), BLUE), ("less".into(), VERMILLION)],
             };
             save(&map, folder.path()).unwrap();
         }

@@ -115,13 +115,15 @@ impl Figure for IntervalRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::{save, theme};
+    use crate::figures::save;
+    use crate::figures::theme::{BLUE, Marker};
 
     #[test]
     fn no_rows_and_missing_intervals_are_drawn() {
         let folder = tempfile::tempdir().unwrap();
         let interval = (f64::NEG_INFINITY, f64::INFINITY);
-        let mark = IntervalMark { label: "a".into(), style: theme::style("sgd"), mean: 1.0, interval };
+        let style = Style { color: BLUE, marker: Marker::Circle, dashed: false };
+        let mark = IntervalMark { label: "a".into(), style, mean: 1.0, interval };
         for rows in [vec![], vec![IntervalRow { label: "one\ntwo".into(), marks: vec![mark] }]] {
             let (name, title, x) = ("rows".into(), "title".into(), "x".into());
             save(&IntervalRows { name, title, x, rows, reference: 1.0 }, folder.path()).unwrap();

@@ -14,7 +14,7 @@ const HEAD: f64 = 34.0;
 const LEAST_WIDTH: f64 = 620.0;
 
 /// x, y and the ends of the interval of y.
-pub(crate) type Point = (f64, f64, Option<(f64, f64)>);
+pub type Point = (f64, f64, Option<(f64, f64)>);
 
 /// A named series of points, in ascending x, each with an interval or none.
 #[derive(Clone, Debug)]
@@ -142,12 +142,13 @@ impl Figure for LinePanels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::{save, theme};
+    use crate::figures::save;
+    use crate::figures::theme::{BLUE, Marker, Style};
 
     #[test]
     fn empty_and_non_finite_data_are_drawn() {
         let folder = tempfile::tempdir().unwrap();
-        let series = |points| Series { label: "muon".into(), style: theme::style("muon"), points };
+        let series = |points| Series { label: "muon".into(), style: Style { color: BLUE, marker: Marker::Circle, dashed: false }, points };
         let panel = |series| LinePanel { title: "t".into(), y: "y".into(), series, reference: Some(1.0) };
         for panels in [
             vec![],

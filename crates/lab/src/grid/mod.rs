@@ -271,15 +271,15 @@ impl Grid {
     pub fn now<S: Stage>(&mut self, stage: &S) -> Result<(S::Output, DoneStage), Failure> {
         let key = stage::key_of(stage)?;
         let pool = pool(self.options.jobs)?;
-        let setting = Setting { store: &self.store, snapshot_every: self.options.snapshot_every, pool: &pool };
         self.prepared.push(key.id().clone());
-        loop {
-            if let Ran::Done(output) = stage::run(stage, &key, &setting, &Unmeasured)? {
-                return Ok((output, self.store.open_done(key.id())?));
+        let setting = Setting { store: &self.store, snapshot_every: self.options.snapshot_every, pool: &pool };
+        let mut said = false;
+        let output = stage::run_or_wait(stage, &key, &setting, &Unmeasured, |holder| {
+            if !std::mem::replace(&mut said, true) {
+                self.say(&format!("{}: waiting for {holder}", stage.label()));
             }
-            self.say(&format!("{}: another process is at it, waiting", stage.label()));
-            self.store.wait(&key)?;
-        }
+        })?;
+        Ok((output, self.store.open_done(key.id())?))
     }
 
     /// Adds a stage, to be run after `after` and left out if one of those leads nowhere. A stage that is there already is that one.

@@ -55,6 +55,14 @@ pub enum StoreError {
         /// The stage's folder; deleting it makes the stage be computed again.
         folder: PathBuf,
     },
+    /// A stage that another starts from is not there.
+    #[error("{}: found no finished stage {stage}, which another starts from; run again", root.display())]
+    NoSuchStage {
+        /// Directory name of the stage.
+        stage: String,
+        /// Root folder of the store.
+        root: PathBuf,
+    },
     /// A stage has no file of that name.
     #[error("{} holds no file '{name}' (it holds: {})", folder.display(), present.join(", "))]
     NoSuchFile {

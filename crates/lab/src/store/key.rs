@@ -36,13 +36,22 @@ impl fmt::Display for StageId {
 ///
 /// Two keys are the same stage exactly when their [`StageId`]s agree; the id is made of the first 64
 /// bits of the SHA-256 of the key's canonical JSON (object keys sorted, no white space).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct StageKey {
     id: StageId,
     kind: String,
     semantics: u32,
     config: Value,
     inputs: Vec<StageId>,
+    /// For people; no part of the id.
+    label: String,
+}
+
+impl PartialEq for StageKey {
+    /// Whether two keys are the same stage, whatever their labels.
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
 }
 
 impl FromStr for StageId {
@@ -98,7 +107,18 @@ impl StageKey {
         });
         let digest = sha256_hex(canonical_json(&whole).as_bytes());
         let id = StageId(format!("{kind}-{}", &digest[..16]));
-        Ok(Self { id, kind: kind.to_string(), semantics, config, inputs: inputs.to_vec() })
+        Ok(Self { id, kind: kind.to_string(), semantics, config, inputs: inputs.to_vec(), label: String::new() })
+    }
+
+    /// The same stage with a label for people, which stands in its `config.toml`.
+    #[must_use]
+    pub fn labelled(self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// The label; the id where none was given.
+    pub fn label(&self) -> &str {
+        if self.label.is_empty() { self.id.as_str() } else { &self.label }
     }
 
     /// The directory name.
@@ -130,6 +150,7 @@ impl StageKey {
     pub(super) fn to_toml(&self) -> Result<String, StoreError> {
         let mut table = toml::Table::new();
         table.insert("kind".into(), self.kind.clone().into());
+        table.insert("label".into(), self.label().into());
         table.insert("semantics".into(), i64::from(self.semantics).into());
         let inputs: Vec<_> = self.inputs.iter().map(|id| id.as_str().into()).collect();
         table.insert("inputs".into(), toml::Value::Array(inputs));

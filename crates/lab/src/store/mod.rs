@@ -8,7 +8,7 @@
 //! *snapshot*. [`Store::enter`] tells which state a stage is in and does not wait; [`Store::wait`] does:
 //!
 //! ```
-//! use experiments::store::{ReadyStage, StageKey, Store};
+//! use lab::store::{ReadyStage, StageKey, Store};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let root = tempfile::tempdir()?;
@@ -224,7 +224,19 @@ impl Store {
         DoneStage::open(folder).map(Some)
     }
 
-    /// All finished stages of a kind, sorted by id: what figures read.
+    /// A finished stage by its id: what others start from.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchStage`] if it is not done; as [`find`](Self::find).
+    pub fn open_done(&self, id: &StageId) -> Result<DoneStage, StoreError> {
+        let folder = self.folder(id);
+        match folder.is_dir() {
+            true => DoneStage::open(folder),
+            false => Err(StoreError::NoSuchStage { stage: id.to_string(), root: self.root.clone() }),
+        }
+    }
+
+    /// All finished stages of a kind, sorted by id.
     ///
     /// # Errors
     /// As [`find`](Self::find).

@@ -21,8 +21,8 @@ pub struct Watched {
     pub config: String,
     /// Its `metrics.jsonl`; the last line of a stage under way may be torn.
     pub metrics: String,
-    /// Its `result.json`, if it is done and has one.
-    pub result: Option<String>,
+    /// Its `curves.json`, if it is done and has one.
+    pub curves: Option<String>,
 }
 
 /// All stages in the run store of `root` that write metrics, sorted by id. One that another process changes in just
@@ -40,17 +40,16 @@ pub fn watch(root: &Path) -> Result<Vec<Watched>, StoreError> {
         };
         let (config, metrics) = (read(&folder.join(CONFIG))?, read(&folder.join(METRICS))?);
         if let (Some(config), Some(metrics)) = (config, metrics) {
-            let result = if done { read(&folder.join("result.json"))? } else { None };
-            stages.push(Watched { id, folder, config, metrics, result });
+            let curves = if done { read(&folder.join("curves.json"))? } else { None };
+            stages.push((done, Watched { id, folder, config, metrics, curves }));
         }
     }
     // A stage that is just taken over has several folders: the one that is done or knows most counts.
-    stages.sort_by(|a, b| {
-        let extent = |stage: &Watched| Reverse((stage.result.is_some(), stage.metrics.len()));
-        (&a.id, extent(a)).cmp(&(&b.id, extent(b)))
+    stages.sort_by(|(a_done, a), (b_done, b)| {
+        (&a.id, Reverse((a_done, a.metrics.len()))).cmp(&(&b.id, Reverse((b_done, b.metrics.len()))))
     });
-    stages.dedup_by(|a, b| a.id == b.id);
-    Ok(stages)
+    stages.dedup_by(|(_, a), (_, b)| a.id == b.id);
+    Ok(stages.into_iter().map(|(_, stage)| stage).collect())
 }
 
 /// A file's text, if it is there.

@@ -116,7 +116,7 @@ mod tests {
         let expected = "0f000000000000006d532b091a0d627261696e2e4576656e743a32fc9851293a000000000000001295eae2090000000000c0724010ac02\
                         2a2c0a140a0d6c6f73732f747261696e696e6715000020400a140a0d6772616469656e74206e6f726d150000003eb301c757";
         let mut file = EventFile::new();
-        file.add(300, &[("loss/training", 2.5), ("gradient norm", 0.125)]);
+        file.add(300, &[("loss/training".to_string(), 2.5), ("gradient norm".to_string(), 0.125)]);
         let found: String = file.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, expected);
     }

@@ -10,10 +10,21 @@
 //! before it has too, and cut to the largest share of one package.
 
 use std::path::Path;
+use std::process::ExitCode;
 
-use corpora::{Corpus, Document, Package, packages_of, pinned_packages};
+use corpora::{Corpus, CorpusError, Document, Package, packages_of, pinned_packages};
 
-fn main() -> Result<(), corpora::CorpusError> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), CorpusError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let tell = |fetching| eprintln!("{fetching}");
     let packages = match arguments.first() {

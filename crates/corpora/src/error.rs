@@ -35,8 +35,8 @@ pub enum CorpusError {
     /// Packages are not on this machine and cargo cannot fetch them.
     #[error(
         "the sources of {packages} packages are not on this machine and cannot be fetched ({problem}); run \
-         'cargo fetch --locked --manifest-path {manifest}' in the project's folder on a machine with a network and copy \
-         the folder 'registry' of its cargo home to this one's"
+         'cargo fetch --locked --manifest-path {manifest}' in the project's folder on a machine with a network and \
+         copy the folder 'registry' of its cargo home to this one's"
     )]
     Fetch {
         /// How many are missing.

@@ -69,6 +69,8 @@ const STOP_WORDS: [&str; 64] = [
     "would", "you", "your",
 ];
 
+/// Bytes of the longest of [`STOP_WORDS`].
+const LONGEST_STOP_WORD: usize = 7;
 /// Fewest words of a paragraph: shorter ones are captions.
 const FEWEST_WORDS: usize = 5;
 /// Least share of letters, spaces and simple punctuation among the characters.
@@ -79,8 +81,9 @@ const STOP_WORD_SHARE: f64 = 0.16;
 /// Whether a paragraph (in ASCII, on one line) is English prose, and not a table, a formula, a list of
 /// names or another language.
 pub(crate) fn is_english(paragraph: &str) -> bool {
-    let simple = |c: &char| c.is_ascii_alphabetic() || " .,;:'-()".contains(*c);
-    let simple_count = paragraph.chars().filter(simple).count();
+    let simple =
+        |c: &u8| c.is_ascii_alphabetic() || matches!(c, b' ' | b'.' | b',' | b';' | b':' | b'\'' | b'-' | b'(' | b')');
+    let simple_count = paragraph.bytes().filter(simple).count();
     if (simple_count as f64) < LETTER_SHARE * paragraph.len() as f64 {
         return false;
     }
@@ -90,8 +93,10 @@ pub(crate) fn is_english(paragraph: &str) -> bool {
             continue;
         }
         words += 1;
-        let lower = word.to_ascii_lowercase();
-        stop_words += usize::from(STOP_WORDS.binary_search(&lower.as_str()).is_ok());
+        if word.len() <= LONGEST_STOP_WORD {
+            let lower = word.to_ascii_lowercase();
+            stop_words += usize::from(STOP_WORDS.binary_search(&lower.as_str()).is_ok());
+        }
     }
     words >= FEWEST_WORDS && stop_words as f64 >= STOP_WORD_SHARE * words as f64
 }
@@ -166,6 +171,7 @@ mod tests {
     #[test]
     fn the_stop_words_are_sorted_for_the_search() {
         assert!(STOP_WORDS.is_sorted());
+        assert_eq!(STOP_WORDS.iter().map(|word| word.len()).max(), Some(LONGEST_STOP_WORD));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::select::{CodeFile, Paragraph, Seen, cap_packages};
 const PROSE_SHARE: f64 = 0.08;
 /// Largest share of any one package in the code. It is small, since there is far more code than is trained on: what is
 /// kept is of many packages.
-const CODE_SHARE: f64 = 0.0075;
+const CODE_SHARE: f64 = 0.007;
 /// Files larger than this are generated; they are not even read.
 const FILE_BYTES: u64 = 1 << 20;
 /// Fewest bytes of prose that make a document.

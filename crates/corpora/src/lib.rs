@@ -1,22 +1,24 @@
 //! Text to train on: the documentation and the code of pinned packages, or a user's own files.
 //!
 //! The default corpus is the sources of the packages that a manifest and a lock file of its own name
-//! (`crates/corpora/packages`): their documentation, Markdown files and comments of several lines are English prose, for
-//! pretraining; the rest of their Rust code is one of the tasks. Cargo fetches the packages the first time, and after that
-//! they are read offline. The text depends on that lock file alone: it is the same on every platform and whatever the
-//! workspace depends on, and its [fingerprint](Corpus::fingerprint) says so.
+//! (`crates/corpora/packages`): their documentation, Markdown files and comments of several lines are English prose,
+//! for pretraining; the rest of their Rust code is one of the tasks. Cargo fetches the packages the first time, and
+//! after that they are read offline. The text depends on that lock file alone: it is the same on every platform and
+//! whatever the workspace depends on, and its [fingerprint](Corpus::fingerprint) says so.
 //!
 //! The way from packages to text, one file a step:
 //! - `packages`: the lock file's list and where the sources lie;
-//! - `rust_source` divides a Rust file into documentation and code, `markdown` turns documentation into plain paragraphs;
+//! - `rust_source` divides a Rust file into documentation and code;
+//! - `markdown` turns documentation into plain paragraphs;
 //! - `filter` says which paragraphs are English prose and which files are code that somebody wrote;
-//! - `select` drops what is there twice and caps the largest packages, `gather` puts it all together;
+//! - `select` drops what is there twice and caps the largest packages;
+//! - `gather` puts these together, over all files in parallel;
 //! - [`split()`] holds out text for validation.
 //!
 //! Kept is what a person wrote once: paragraphs that are not English, code blocks in documentation,
 //! tables, generated code, bindings, licences and change logs are left out; paragraphs and files that
-//! several packages share are kept once; and no package makes up more than 8 % of the prose or
-//! of the code. All text is ASCII with `\n` line ends.
+//! several packages share are kept once; and no package makes up more than 8 % of the prose or 0.7 % of
+//! the code. All text is ASCII with `\n` line ends. What is in it, and how to change it: `docs/corpus.md`.
 //!
 //! ```no_run
 //! use corpora::{Corpus, split};
@@ -82,7 +84,8 @@ impl Corpus {
     /// What is missing on this machine is fetched by cargo, once; `tell` is called before that.
     ///
     /// # Errors
-    /// [`CorpusError`] if the project was moved since it was built, or sources are missing and cannot be fetched or read.
+    /// [`CorpusError`] if the project was moved since it was built, or sources are missing and cannot be fetched or
+    /// read.
     pub fn pinned(tell: impl FnOnce(Fetching)) -> Result<Self, CorpusError> {
         Self::of_packages(&pinned_packages(tell)?)
     }

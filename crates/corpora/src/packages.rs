@@ -1,8 +1,8 @@
 //! The packages that a lock file pins, and where their sources lie.
 //!
-//! The list comes from the lock file alone: every package of a registry that it names, whatever this machine's platform is
-//! and whatever the program itself was built from. The sources are where cargo keeps them; cargo is run only if some are
-//! not there.
+//! The list comes from the lock file alone: every package of a registry that it names, whatever this machine's platform
+//! is and whatever the program itself was built from. The sources are where cargo keeps them; cargo is run only if some
+//! are not there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -220,16 +220,22 @@ impl Cargo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest, Sha256};
 
     const NOBODY_TOLD: fn(Fetching) = |fetching| panic!("{fetching}");
 
     #[test]
     fn only_packages_of_a_registry_are_listed() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packages");
-        let names = registry_packages(&folder.join("Cargo.lock")).unwrap();
+        let lock_file = folder.join("Cargo.lock");
+        let names = registry_packages(&lock_file).unwrap();
         assert!(names.iter().any(|(name, _)| name == "serde"));
         assert!(!names.iter().any(|(name, _)| name == "corpus-packages"));
         assert!(names.is_sorted());
+        // They come from crates.io, however the machine that wrote the file reached it.
+        let text = fs::read_to_string(&lock_file).unwrap();
+        let mut sources = text.lines().filter(|line| line.starts_with("source = "));
+        assert!(sources.all(|line| line == "source = \"registry+https://github.com/rust-lang/crates.io-index\""));
     }
 
     #[test]
@@ -239,6 +245,121 @@ mod tests {
         let message = packages_of(folder.path(), NOBODY_TOLD).unwrap_err().to_string();
         assert!(message.contains("Cargo.lock: found "), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
+    }
+
+    #[test]
+    fn what_the_workspace_depends_on_changes_nothing() {
+        let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = crate_folder.ancestors().nth(2).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let folder = copy.path().join(FOLDER);
+        fs::create_dir_all(folder.join("src")).unwrap();
+        for file in ["Cargo.toml", "Cargo.lock", "src/lib.rs"] {
+            fs::copy(crate_folder.join("packages").join(file), folder.join(file)).unwrap();
+        }
+        let (manifest, lock) = (copy.path().join("Cargo.toml"), copy.path().join("Cargo.lock"));
+        fs::copy(root.join("Cargo.toml"), &manifest).unwrap();
+        fs::copy(root.join("Cargo.lock"), &lock).unwrap();
+        let pinned = pinned_packages(|_| ()).unwrap();
+        assert_eq!(packages_of(&folder, NOBODY_TOLD).unwrap(), pinned);
+
+        let added = "[[package]]\nname = \"added\"\nversion = \"1.0.0\"\n\
+                     source = \"registry+https://github.com/rust-lang/crates.io-index\"\n";
+        fs::write(&lock, fs::read_to_string(&lock).unwrap() + added).unwrap();
+        fs::write(&manifest, fs::read_to_string(&manifest).unwrap() + "[dependencies]\nadded = \"1\"\n").unwrap();
+        assert_eq!(packages_of(&folder, NOBODY_TOLD).unwrap(), pinned);
+        // Nor does cargo, where it has to be asked, look at the project around the folder.
+        fs::write(&manifest, "no manifest").unwrap();
+        Cargo::of_environment().run(&folder, &["tree", "--offline", "--locked", "--depth", "0"]).unwrap();
+        assert_eq!(packages_of(&folder, NOBODY_TOLD).unwrap(), pinned);
+    }
+
+    /// A manifest that pins one package, and a registry of files that has it.
+    fn project_with_registry(folder: &Path) {
+        let write = |path: &str, content: &str| {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        write(
+            "tiny-text/Cargo.toml",
+            "[workspace]\n[package]\nname = \"tiny-text\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+        );
+        write("tiny-text/src/lib.rs", "");
+        let cargo = Cargo::of_environment();
+        let arguments = ["package", "--offline", "--no-verify", "--allow-dirty", "--target-dir", "../built"];
+        cargo.run(&folder.join("tiny-text"), &arguments).unwrap();
+        fs::create_dir(folder.join("registry")).unwrap();
+        let archive = "tiny-text-1.0.0.crate";
+        fs::copy(folder.join("built/package").join(archive), folder.join("registry").join(archive)).unwrap();
+        let digest = Sha256::digest(fs::read(folder.join("registry").join(archive)).unwrap());
+        let checksum: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        write(
+            "registry/index/ti/ny/tiny-text",
+            &format!(
+                "{{\"name\":\"tiny-text\",\"vers\":\"1.0.0\",\"deps\":[],\"features\":{{}},\"yanked\":false,\
+                 \"cksum\":\"{checksum}\"}}\n"
+            ),
+        );
+        write(
+            "pins/Cargo.toml",
+            "[workspace]\n[package]\nname = \"pins\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+             [dependencies]\ntiny-text = \"=1.0.0\"\n",
+        );
+        write("pins/src/lib.rs", "");
+        write(
+            "pins/Cargo.lock",
+            &format!(
+                "version = 4\n\n[[package]]\nname = \"pins\"\nversion = \"0.0.0\"\ndependencies = [\n \"tiny-text\",\n]\n\n\
+                 [[package]]\nname = \"tiny-text\"\nversion = \"1.0.0\"\n\
+                 source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{checksum}\"\n"
+            ),
+        );
+        write(
+            "pins/.cargo/config.toml",
+            "[source.crates-io]\nreplace-with = \"files\"\n[source.files]\nlocal-registry = \"../registry\"\n",
+        );
+    }
+
+    #[test]
+    fn packages_that_cargo_has_as_archives_are_unpacked_without_a_fetch() {
+        let folder = tempfile::tempdir().unwrap();
+        project_with_registry(folder.path());
+        let cargo = Cargo { home: folder.path().join("home"), ..Cargo::of_environment() };
+        let read = || located(&folder.path().join("pins"), "pins", &cargo, NOBODY_TOLD).unwrap();
+        let first = read();
+        assert_eq!(first, read());
+        let unpacked = first[0].folder.join("src/lib.rs");
+        assert!(unpacked.is_file());
+        // As if unpacking had been cut off.
+        fs::remove_file(&unpacked).unwrap();
+        fs::remove_file(first[0].folder.join(".cargo-ok")).unwrap();
+        assert_eq!(first, read());
+        assert!(unpacked.is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn missing_packages_are_fetched_once() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let lock =
+            |name: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\n");
+        fs::write(folder.path().join("Cargo.lock"), lock("a") + &lock("b")).unwrap();
+        let program = folder.path().join("cargo");
+        let script = "#!/bin/sh\ntest \"$1\" = fetch || exit 1\nfor name in a b; do\n\
+                      folder=\"$CARGO_HOME/registry/src/index/$name-1.0.0\"\n\
+                      mkdir -p \"$folder\" && touch \"$folder/.cargo-ok\"\ndone\n";
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let cargo = Cargo { program, home: folder.path().join("home") };
+        let mut told = Vec::new();
+        let mut read = || located(folder.path(), "here", &cargo, |fetching| told.push(fetching)).unwrap();
+        let first = read();
+        assert_eq!(first, read());
+        assert_eq!(first.iter().map(|package| package.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(told, [Fetching { packages: 2 }]);
     }
 
     #[test]

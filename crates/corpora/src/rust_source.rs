@@ -215,7 +215,10 @@ fn without_blank_runs(code: &str) -> String {
             continue;
         }
         blank = line.is_empty();
-        tidy.push_str(&line.replace('\t', "    "));
+        for (index, piece) in line.split('\t').enumerate() {
+            tidy.push_str(if index > 0 { "    " } else { "" });
+            tidy.push_str(piece);
+        }
         tidy.push('\n');
     }
     let kept = tidy.trim_end().len();

@@ -128,7 +128,7 @@ pub(crate) fn cap_packages(documents: Vec<Document>, share: f64) -> Vec<Document
         .into_iter()
         .map(|document| (Sha256::digest(format!("{} {}", document.package, document.path)), document))
         .collect();
-    by_hash.sort_by(|(a, _), (b, _)| a.cmp(b));
+    by_hash.sort_by_key(|(hash, _)| *hash);
     let mut kept_bytes: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept: Vec<Document> = by_hash
         .into_iter()

@@ -1,12 +1,13 @@
 //! Who works on a stage: claims that many processes respect, on one machine or on many that share a file system.
 //!
 //! A claim is a file `ROOT/claims/STAGE.N`: who holds it, a random *nonce*, and a counter that the holder's heartbeat
-//! raises. The holder of a stage is who made the claim with the highest N. Nothing else is asked of the file system but
-//! that creating a file exclusively succeeds for one process only, and that renaming is atomic.
+//! raises. Nothing else is asked of the file system but that creating a file exclusively succeeds for one process only,
+//! that a folder's list shows what is in it all the time, and that renaming is atomic.
 //!
-//! - **Taking on.** Without a claim, `STAGE.1` is created exclusively; if the highest claim N is dead, `STAGE.N+1` is.
-//!   Only one process can succeed. It then looks again: its claim must be the highest, and the dead one still there
-//!   without another beat; otherwise it withdraws. Only then it holds the stage, and removes the older claims.
+//! - **Taking on.** A process reads all claims of the stage. If one is alive, the stage is taken. If all are dead, or
+//!   there is none, it creates the claim with the next number exclusively: of several that saw the same, one succeeds.
+//!   It then reads the claims again: they must be those dead ones, without another beat, and its own; otherwise it
+//!   withdraws. Only then it holds the stage, and removes the dead ones.
 //! - **Dead** is a claim whose process has ended, as seen on the same machine (number and start of the process); or one
 //!   whose content an observer has seen unchanged for the lease by its own clock. Clocks are not compared.
 //! - **Giving back** removes the file. A crash leaves it to be taken over.
@@ -14,12 +15,10 @@
 //!   it looks whether its claim is still there, still its own, and without a successor; if not, it stops with
 //!   [`StoreError::ClaimLost`].
 //!
-//! **Why two processes never both hold a stage, up to such a pause.** Say P holds N, and Q came to hold M later, M not
-//! being a successor of N. Q saw its claim as the highest while P's was there, so M > N. So M was made as the successor
-//! of M-1, of which Q saw that it was still there after M had been made. Either M-1 is N, and Q judged P's claim dead:
-//! that is the pause. Or M-1 > N was not there when P looked, so it was made later, as the successor of M-2, and so on
-//! down to N: somebody judged P's claim dead. A process that judged a claim long ago, and wakes up after that claim was
-//! given back, finds it gone or a higher one there, and withdraws.
+//! **Why two processes never both hold a stage, up to such a pause.** Both created their claims before they looked for
+//! the second time. Say Q looked last. The claim of the other, P, was there by then, because only P removes it, or a
+//! process that judged it dead. So it was among those that Q had found dead at its first look, and had not beaten since:
+//! P had ended, or did not run for the lease.
 //!
 //! **What remains possible.** Between a look and the operation after it a process can be paused for longer than the
 //! lease. A stage's data is safe even then: each claim works in a folder named by its nonce, only its holder changes
@@ -118,7 +117,7 @@ impl Record {
 }
 
 /// A claim file as it was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     number: u32,
     pub(super) path: PathBuf,
@@ -127,16 +126,19 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn holder(&self) -> Claim {
+    fn holder(&self) -> Claim {
         self.record.as_ref().map_or_else(Claim::unknown, Record::holder)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.number, &self.content) == (other.number, &other.content)
     }
 }
 
-/// Content of a claim file when this process saw it for the first time.
+/// A claim file and when this process saw it with that content for the first time.
 #[derive(Debug)]
 struct Seen {
-    path: PathBuf,
-    content: Vec<u8>,
+    found: Found,
     at: Instant,
 }
 
@@ -154,7 +156,7 @@ pub(super) struct Claims {
     folder: PathBuf,
     options: StoreOptions,
     process: Process,
-    seen: Mutex<HashMap<StageId, Seen>>,
+    seen: Mutex<HashMap<StageId, Vec<Seen>>>,
 }
 
 impl Claims {
@@ -183,30 +185,27 @@ impl Claims {
     /// Claims the stage, unless somebody who lives has.
     pub(super) fn acquire(&self, id: &StageId) -> Result<Acquired, StoreError> {
         for _ in 0..Self::ATTEMPTS {
-            let newest = self.newest(id)?;
-            if let Some(found) = newest.as_ref().filter(|found| !self.is_dead(id, found)) {
-                return Ok(Acquired::Other(found.holder()));
+            let dead = self.all_of(id)?;
+            if let Some(holder) = self.living(id, &dead) {
+                return Ok(Acquired::Other(holder));
             }
-            let number = newest.as_ref().map_or(1, |found| found.number.saturating_add(1));
+            let number = dead.last().map_or(1, |found| found.number.saturating_add(1));
             let held = self.prepare(id, number);
             if !durable::create_new(&held.file.path, &held.content)? {
                 continue;
             }
-            // See the module's text: what was judged dead may have beaten, or be gone, by now.
-            let numbers = self.numbers(id)?;
-            let is_highest = numbers.last() == Some(&number);
-            let unchanged = match &newest {
-                Some(dead) => read(&dead.path)?.as_ref() == Some(&dead.content),
-                None => true,
-            };
-            if !(is_highest && unchanged) {
+            // See the module's text: what was dead may have beaten, or be gone, by now.
+            let mut again = self.all_of(id)?;
+            let own = again.iter().position(|found| found.number == number).map(|index| again.remove(index));
+            let unchanged = again.len() == dead.len() && again.iter().zip(&dead).all(|(a, b)| a.is_same(b));
+            if own.is_none() || !unchanged {
                 held.release()?;
                 continue;
             }
             heartbeat::start(&held.file)?;
             self.forget(id);
-            for older in numbers.into_iter().filter(|&older| older < number) {
-                durable::remove_file(&self.path(id, older))?;
+            for found in dead {
+                durable::remove_file(&found.path)?;
             }
             return Ok(Acquired::Mine(Arc::new(held)));
         }
@@ -215,21 +214,24 @@ impl Claims {
 
     /// Who works on the stage, if it is not known to be dead.
     pub(super) fn holder(&self, id: &StageId) -> Result<Option<Claim>, StoreError> {
-        let newest = self.newest(id)?;
-        Ok(newest.filter(|found| !self.is_dead(id, found)).map(|found| found.holder()))
+        Ok(self.living(id, &self.all_of(id)?))
     }
 
-    /// The claim with the highest number.
-    pub(super) fn newest(&self, id: &StageId) -> Result<Option<Found>, StoreError> {
-        // A claim given back between listing and reading leaves the one below it, or none.
-        for number in self.numbers(id)?.into_iter().rev() {
-            let path = self.path(id, number);
+    /// The claims of a stage, dead or alive, by number. One that is given back meanwhile is left out.
+    pub(super) fn all_of(&self, id: &StageId) -> Result<Vec<Found>, StoreError> {
+        let mut all = Vec::new();
+        for path in durable::entries(&self.folder)? {
+            let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix(id.as_str())?.strip_prefix('.'));
+            let Some(number) = number.and_then(|number| number.parse().ok()) else {
+                continue;
+            };
             if let Some(content) = read(&path)? {
                 let record = Record::parse(&content);
-                return Ok(Some(Found { number, path, content, record }));
+                all.push(Found { number, path, content, record });
             }
         }
-        Ok(None)
+        all.sort_by_key(|found| found.number);
+        Ok(all)
     }
 
     /// Stages with claims, dead or alive, each once.
@@ -256,31 +258,31 @@ impl Claims {
         if ours { !heartbeat::holds(&record.nonce) } else { record.process.has_ended(&self.process) }
     }
 
-    fn is_dead(&self, id: &StageId, found: &Found) -> bool {
-        if self.has_ended(found) {
-            return true;
-        }
-        let beats = found.record.as_ref().map_or(0, |record| record.heartbeat_ms);
-        let lease = self.options.lease.max(Duration::from_millis(beats).saturating_mul(Self::LEASE_BEATS));
+    /// The holder of one that is not known to be dead. Remembers what it was shown.
+    fn living(&self, id: &StageId, all: &[Found]) -> Option<Claim> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.get(id) {
-            Some(seen) if seen.path == found.path && seen.content == found.content => seen.at.elapsed() >= lease,
-            _ => {
-                let (path, content) = (found.path.clone(), found.content.clone());
-                seen.insert(id.clone(), Seen { path, content, at: Instant::now() });
-                false
+        let before = seen.remove(id).unwrap_or_default();
+        let mut living = None;
+        let mut now = Vec::new();
+        for found in all {
+            let first = before.iter().find(|seen| seen.found.is_same(found));
+            let at = first.map_or_else(Instant::now, |seen| seen.at);
+            if at.elapsed() < self.lease(found) && !self.has_ended(found) {
+                living = Some(found.holder());
             }
+            now.push(Seen { found: found.clone(), at });
         }
+        if !now.is_empty() {
+            seen.insert(id.clone(), now);
+        }
+        living
     }
 
-    /// Numbers of a stage's claims, sorted.
-    fn numbers(&self, id: &StageId) -> Result<Vec<u32>, StoreError> {
-        let mut numbers: Vec<u32> = durable::entries(&self.folder)?
-            .iter()
-            .filter_map(|path| path.file_name()?.to_str()?.strip_prefix(id.as_str())?.strip_prefix('.')?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
+    /// How long a claim lives without a beat.
+    fn lease(&self, found: &Found) -> Duration {
+        let milliseconds = found.record.as_ref().map(|record| Duration::from_millis(record.heartbeat_ms));
+        let heartbeat = milliseconds.unwrap_or(self.options.heartbeat);
+        self.options.lease.max(heartbeat.saturating_mul(Self::LEASE_BEATS))
     }
 
     fn path(&self, id: &StageId, number: u32) -> PathBuf {

@@ -123,9 +123,9 @@ impl Store {
             }
         }
         for id in self.claims.stages().unwrap_or_default().iter().filter(|id| is_done(id)) {
-            if let Ok(Some(claim)) = self.claims.newest(id)
-                && (self.claims.has_ended(&claim) || is_old(&claim.path))
-            {
+            let mut claims = self.claims.all_of(id).unwrap_or_default();
+            claims.retain(|claim| self.claims.has_ended(claim) || is_old(&claim.path));
+            for claim in claims {
                 let _ = durable::remove_file(&claim.path);
             }
         }

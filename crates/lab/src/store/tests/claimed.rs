@@ -109,12 +109,12 @@ fn clones_of_a_store_share_what_they_saw_and_other_handles_do_not() {
 fn a_claim_that_beats_is_not_taken_over_however_long_the_work() {
     let root = tempfile::tempdir().unwrap();
     let heartbeat = Duration::from_millis(10);
-    let lease = Duration::from_millis(400);
+    let lease = Duration::from_secs(1);
     let holder = Store::open_as(root.path(), StoreOptions { heartbeat, lease }, elsewhere(1)).unwrap();
     let StageState::Fresh(stage) = holder.enter(&key()).unwrap() else { panic!() };
     let observer = with_lease(root.path(), lease);
     let start = Instant::now();
-    while start.elapsed() < 4 * lease {
+    while start.elapsed() < 3 * lease {
         assert!(is_claimed(&observer));
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -145,6 +145,21 @@ fn ended_process() -> Process {
     let pid = child.id();
     child.wait().unwrap();
     Process { pid, started: Some(1), ..Process::current() }
+}
+
+/// What a process leaves that ends between creating a claim and finding that it came too late.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dead_claim_above_one_that_lives_gives_nobody_the_stage() {
+    let root = tempfile::tempdir().unwrap();
+    let store = with_lease(root.path(), HOUR);
+    let state = store.enter(&key()).unwrap();
+    assert!(claim_files(root.path())[0].ends_with(format!("{}.1", key().id())));
+    claim_of(root.path(), &ended_process(), HOUR);
+    assert!(is_claimed(&store));
+    drop(state);
+    assert!(!is_claimed(&store));
+    assert!(claim_files(root.path()).is_empty());
 }
 
 #[test]

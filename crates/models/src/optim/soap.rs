@@ -153,11 +153,11 @@ impl UpdateRule for Soap {
             *factor = scaled_add(factor, keep, &product, (1.0 - self.shampoo_beta) as f32)?;
             if taken == 0 {
                 *basis = like(basis, &eigenvectors(host(factor)?))?;
-            } else if taken % self.precondition_frequency == 0 {
-                if let Some((order, refreshed)) = refreshed(&host(factor)?, &host(basis)?) {
-                    *basis = like(basis, &refreshed)?;
-                    *second = second.index_select(&Tensor::new(order, second.device())?, side)?;
-                }
+            } else if taken.is_multiple_of(self.precondition_frequency)
+                && let Some((order, refreshed)) = refreshed(&host(factor)?, &host(basis)?)
+            {
+                *basis = like(basis, &refreshed)?;
+                *second = second.index_select(&Tensor::new(order, second.device())?, side)?;
             }
         }
         Ok(updated)

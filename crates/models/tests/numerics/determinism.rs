@@ -4,7 +4,7 @@ use models::lora::LoraConfig;
 use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
 use models::{ModelConfig, Precision, Role, Transformer, train_step};
 
-use crate::support::{floats, random_batch};
+use crate::support::{floats, random_batch, with_threads};
 
 /// The losses of three steps and all weights after them, as bits.
 fn train(config: &ModelConfig, policy: &Policy, precision: Precision, seed: u64) -> (Vec<u64>, Vec<u32>) {
@@ -21,10 +21,6 @@ fn train(config: &ModelConfig, policy: &Policy, precision: Precision, seed: u64)
     }
     let weights = model.parameters().iter().flat_map(|(_, p)| floats(&p.value)).map(f32::to_bits).collect();
     (losses, weights)
-}
-
-fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! theory are zero, and what is frozen has none.
 
 use models::lora::LoraConfig;
-use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig, Scope, Sgd};
+use models::optim::{AdamW, Hyperparameters, Optimizer, Policy, RuleConfig, RuleName, Scope};
 use models::{Parameter, Positions, Role, Transformer, train_step};
 
 use crate::support::{architectures, floats, random_batch};
@@ -39,19 +39,22 @@ fn every_parameter_has_a_finite_gradient_that_is_zero_only_by_theory() {
     }
 }
 
+/// At the first step, but for SOAP's matrices: its first step only looks at the gradient, its second moves.
 #[test]
 fn every_parameter_moves_at_the_first_step_of_every_optimizer() {
-    let adamw = RuleConfig::AdamW(AdamW::default());
-    let muon = RuleConfig::Muon(Muon::default());
-    let sgd = RuleConfig::Sgd(Sgd::default());
-    for (what, config) in architectures(12) {
-        let batch = [random_batch(8, 12, config.vocabulary, 3)];
-        for (hidden, rest) in [(adamw, adamw), (muon, adamw), (muon, sgd), (sgd, sgd)] {
+    let defaults = Hyperparameters::default();
+    let with_sgd = (defaults.rule(RuleName::Muon, 0.0), defaults.rule(RuleName::Sgd, 0.0));
+    let pairs = RuleName::ALL.iter().map(|&name| (defaults.rule(name, 0.0), defaults.rest(name, 0.0)));
+    for (hidden, rest) in pairs.chain([with_sgd]) {
+        for (what, config) in architectures(12) {
+            let batch = [random_batch(8, 12, config.vocabulary, 3)];
             let mut model = Transformer::new(&config, 1).unwrap();
             let before = model.clone();
             let policy = Policy::hidden_and_rest(Scope::All, hidden, 0.1, rest, 0.1, 0.1);
             let mut optimizer = Optimizer::new(model.parameters_mut(), &policy).unwrap();
-            train_step(&mut model, &mut optimizer, &batch, None, 1.0).unwrap();
+            for _ in 0..if hidden.name() == RuleName::Soap { 2 } else { 1 } {
+                train_step(&mut model, &mut optimizer, &batch, None, 1.0).unwrap();
+            }
             for (id, parameter) in before.parameters().iter() {
                 if !is_idle_key_bias(&before, parameter) {
                     let after = floats(model.parameters().value(id));

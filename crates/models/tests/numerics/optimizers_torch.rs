@@ -1,23 +1,25 @@
-//! Ten steps of every optimizer against PyTorch, f32, on one sequence of gradients with a changing learning rate, for a tall, a
-//! wide and a square matrix and a vector. `vectors/make_optimizers.py` made the stored numbers.
+//! Ten or twelve steps of every optimizer against PyTorch, f32, on one sequence of gradients with a changing learning rate, for a tall, a
+//! wide and a square matrix and a vector. `vectors/make_optimizers.py` and `vectors/make_more_optimizers.py` made the stored numbers.
 
 use candle_core::Tensor;
-use models::optim::{AdamW, Muon, MuonScale, Orthogonalizer, RuleConfig, Sgd, StepSize, orthogonalize};
+use models::optim::{
+    AdamW, Lion, Muon, MuonScale, NorMuon, Orthogonalizer, RuleConfig, Sgd, Signum, Soap, StepSize, orthogonalize,
+};
 use models::{Gradients, Precision};
 
 use crate::support::{Vectors, assert_close, relative_error};
 
 const MATRICES: [&str; 3] = ["tall", "wide", "square"];
 const ALL: [&str; 4] = ["tall", "wide", "square", "vector"];
-/// Of applied updates: of one step's, and of all ten together.
-/// Measured, worst of one step: AdamW 1.0e-6, SGD 6.6e-6 (without momentum, where the updates are smallest), Muon 1.5e-5; of all ten: 9e-7.
+/// Of applied updates: of one step's, and of all together.
+/// Measured, worst of one step: AdamW 1.0e-6, SGD 6.6e-6 (without momentum, where the updates are smallest), Muon 1.5e-5; of all: 9e-7. Lion 5.4e-5 and
+/// Signum 4.7e-5, which is the rounding of the weights to which a rate of 1e-4 is added; SOAP 9.9e-6, NorMuon 1.4e-5; of all: 3e-6.
 const TOLERANCE: (f64, f64) = (1e-4, 1e-4);
 /// The same against `torch.optim.Muon`.
 const BF16_TOLERANCE: (f64, f64) = (4e-2, 1.5e-2);
 
 /// Compares the update of every step, and of all steps together, with the stored run; returns the worst of each.
-fn worst_errors(run: &str, names: &[&str], rule: RuleConfig, peak: f64) -> (f64, f64) {
-    let stored = Vectors::open("optimizers.safetensors");
+fn worst_errors(stored: &Vectors, run: &str, names: &[&str], rule: RuleConfig, peak: f64) -> (f64, f64) {
     let rule = rule.rule().unwrap();
     let factors: Vec<f32> = stored.get("lr").to_vec1().unwrap();
     let (mut worst_step, mut worst_total) = (0.0f64, 0.0f64);
@@ -45,13 +47,25 @@ fn worst_errors(run: &str, names: &[&str], rule: RuleConfig, peak: f64) -> (f64,
     (worst_step, worst_total)
 }
 
-/// Fails if one step's update is off by more than `tolerances.0`, or all ten together by more than `tolerances.1`.
+/// Fails if one step's update is off by more than `tolerances.0`, or all together by more than `tolerances.1`.
+#[track_caller]
+fn check_in(file: &str, run: &str, names: &[&str], rule: RuleConfig, peak: f64, tolerances: (f64, f64)) {
+    let (step, total) = worst_errors(&Vectors::open(file), run, names, rule, peak);
+    println!("{run}: worst relative error of one step's update {step:.1e}, of all {total:.1e}");
+    assert!(step <= tolerances.0, "{run}: one step is off by {step:.2e}, at most {:.0e} expected", tolerances.0);
+    assert!(total <= tolerances.1, "{run}: all steps are off by {total:.2e}, at most {:.0e} expected", tolerances.1);
+}
+
+/// [`check_in`] what `make_optimizers.py` wrote.
 #[track_caller]
 fn check(run: &str, names: &[&str], rule: RuleConfig, peak: f64, tolerances: (f64, f64)) {
-    let (step, total) = worst_errors(run, names, rule, peak);
-    println!("{run}: worst relative error of one step's update {step:.1e}, of all ten {total:.1e}");
-    assert!(step <= tolerances.0, "{run}: one step is off by {step:.2e}, at most {:.0e} expected", tolerances.0);
-    assert!(total <= tolerances.1, "{run}: ten steps are off by {total:.2e}, at most {:.0e} expected", tolerances.1);
+    check_in("optimizers.safetensors", run, names, rule, peak, tolerances);
+}
+
+/// [`check_in`] what `make_more_optimizers.py` wrote, where every run has a weight decay of 0.1.
+#[track_caller]
+fn check_more(run: &str, names: &[&str], rule: RuleConfig, peak: f64) {
+    check_in("more_optimizers.safetensors", run, names, rule.with_weight_decay(0.1), peak, TOLERANCE);
 }
 
 fn muon(scale: MuonScale, orthogonalizer: Orthogonalizer) -> RuleConfig {
@@ -90,6 +104,56 @@ fn muon_agrees_with_pytorch_up_to_the_rounding_of_bf16() {
     let newton_schulz = |scale| muon(scale, Orthogonalizer::NewtonSchulz);
     check("torch_muon_original", &MATRICES, newton_schulz(MuonScale::Original), 0.02, BF16_TOLERANCE);
     check("torch_muon_match_rms", &MATRICES, newton_schulz(MuonScale::MatchRms), 0.02, BF16_TOLERANCE);
+}
+
+/// ```python
+/// optimizer = pytorch_optimizer.Lion([w], lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+/// ```
+#[test]
+fn lion_applies_the_updates_of_pytorch_optimizer() {
+    let rule = Lion { beta1: 0.9, beta2: 0.99, weight_decay: 0.0 };
+    check_more("lion", &ALL, RuleConfig::Lion(rule), 1e-3);
+}
+
+/// ```python
+/// optimizer = pytorch_optimizer.SignSGD([w], lr=1e-3, momentum=0.9, weight_decay=0.1)
+/// ```
+#[test]
+fn signum_applies_the_updates_of_pytorch_optimizer() {
+    check_more("signum", &ALL, RuleConfig::Signum(Signum { momentum: 0.9, weight_decay: 0.0 }), 1e-3);
+}
+
+/// ```python
+/// optimizer = pytorch_optimizer.SOAP([w.double()], lr=1e-2, betas=(0.9, 0.95), shampoo_beta=0.8, precondition_frequency=3,
+///                                    max_precondition_dim=10, weight_decay=0.1)
+/// ```
+#[test]
+fn soap_applies_the_updates_of_pytorch_optimizer() {
+    let rule = Soap {
+        beta1: 0.9,
+        beta2: 0.95,
+        shampoo_beta: 0.8,
+        precondition_frequency: 3,
+        max_dimension: 10,
+        ..Soap::default()
+    };
+    check_more("soap", &MATRICES, RuleConfig::Soap(rule), 1e-2);
+}
+
+/// ```python
+/// group = dict(params=[w], use_muon=True)
+/// optimizer = pytorch_optimizer.NorMuon([group], lr=0.02, momentum=0.95, beta2=0.95, weight_decay=0.1, foreach=False,
+///                                       update_scale="preserve_norm", nesterov=True)  # "match_rms"; and that without nesterov
+/// ```
+#[test]
+fn normuon_applies_the_updates_of_pytorch_optimizer() {
+    let rule = |scale, nesterov| {
+        let orthogonalizer = Orthogonalizer::NewtonSchulz;
+        RuleConfig::NorMuon(NorMuon { scale, nesterov, orthogonalizer, ..NorMuon::default() })
+    };
+    check_more("normuon_original", &MATRICES, rule(MuonScale::Original, true), 0.02);
+    check_more("normuon_match_rms", &MATRICES, rule(MuonScale::MatchRms, true), 0.02);
+    check_more("normuon_plain", &MATRICES, rule(MuonScale::MatchRms, false), 0.02);
 }
 
 #[test]

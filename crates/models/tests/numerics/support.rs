@@ -114,6 +114,11 @@ pub(crate) fn random_batch(sequences: usize, time: usize, vocabulary: usize, see
     Batch::new(ids, targets, time).unwrap()
 }
 
+/// What `work` gives on a pool of this many threads.
+pub(crate) fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
 /// Architectures that together use every part: both families, and mixtures that no family has.
 pub(crate) fn architectures(context: usize) -> Vec<(&'static str, ModelConfig)> {
     let gpt2 = ModelConfig::gpt2(37, context, 2, 24, 3);

@@ -32,6 +32,9 @@ pub enum ExperimentError {
     /// Results contradict each other.
     #[error(transparent)]
     Results(#[from] crate::stages::ResultsError),
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// A simulation of the theory refused its parameters.
     #[error(transparent)]
     Theory(#[from] theory::TheoryError),

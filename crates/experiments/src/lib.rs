@@ -1,45 +1,27 @@
-//! From presets to verdicts: stages, run store, grid runner, statistics, figures and report, and one binary for each result.
+//! From presets to verdicts: the stages that networks go through, and a folder for each experiment made of them.
 //!
 //! ```text
-//! preset ──> corpus ──> tokens ──> pretrain ──> measure ──> finetune ──> results.csv ──> stats ──> figures, report
-//!            └────────────── stages, each computed once: store ──────────────┘
-//!                                 run in parallel: grid
+//! preset ──> plan ──> stages ──> outcomes ──> statistics ──> section of the report
+//!            tokens ──> pretrain ──> measure ──> finetune
+//!                           └──> probes of the checkpoint
 //! ```
 //!
-//! - [`preset`] holds everything that decides a result; a user copies and edits it.
-//! - A stage ([`tokens`], [`pretrain`], [`finetune`]) is a pure function of its configuration and inputs. The [`store`] keeps it under the hash of both, resumes
-//!   what was cut off, and never computes twice.
-//! - [`grid`] runs many stages at a time; [`training`] is the loop inside them.
-//! - [`stats`] turns end points of runs into forgetting at matched learning, intervals and verdicts; [`figures`] and [`report`] show them.
-//! - [`tradeoff`] ties these together for claim C1, [`memorization`] for claim C5.
+//! - [`stages`] are pure functions of their keys; `lab`'s store keeps what they leave, its grid runs them.
+//! - [`parts`] are the tables that presets share: the text, the network, how it is trained, where.
+//! - [`tradeoff`] is about claim C1, [`optimizer_pairs`] about C4, [`memorization`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a
+//!   plan, statistics and a section.
+//! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the report, and the reference follow.
+//! - [`train_bench`] times the training step, beside PyTorch's.
 //!
-//! A new experiment is a module like [`tradeoff`], a thin binary in `src/bin`, and a line in `src/bin/reproduce.rs`.
+//! A new experiment is a folder like [`tradeoff`] and a line in [`registry`]; a new probe of checkpoints is a file like `stages/weights.rs`.
 
-pub mod cli;
-pub mod console;
-pub mod corpus;
 pub mod error;
-pub mod figures;
-pub mod finetune;
-pub mod finished;
-pub mod grid;
-pub mod hash;
 pub mod memorization;
-pub mod memory;
-pub mod ngram;
+pub mod names;
 pub mod optimizer_pairs;
-pub mod preset;
-pub mod pretrain;
-pub mod provenance;
-pub mod report;
-pub mod seeds;
-pub mod stats;
-pub mod store;
-pub mod tasks;
-pub mod tensorboard;
-pub mod theory_figures;
-pub mod tokens;
+pub mod parts;
+pub mod registry;
+pub mod stages;
+pub mod theory;
 pub mod tradeoff;
-mod tradeoff_report;
 pub mod train_bench;
-pub mod training;

@@ -7,8 +7,10 @@ mod made_up;
 
 use std::path::{Path, PathBuf};
 
-use experiments::figures::{AlongRun, Consistency, Curve, Curves, Figure, Matched, Tradeoff, save};
-use experiments::stats::{EndPoint, Results, TradeoffStatistics};
+use experiments::stages::{EndPoint, Results};
+use experiments::tradeoff::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff};
+use experiments::tradeoff::statistics::TradeoffStatistics;
+use lab::figures::{Figure, save};
 
 /// An empty folder for one test.
 fn folder(name: &str) -> PathBuf {

@@ -5,9 +5,14 @@ mod made_up;
 
 use std::path::{Path, PathBuf};
 
-use experiments::figures::{Consistency, Curves, Figure, Matched, Tradeoff, save};
-use experiments::report::{FIGURES, FigureEntry, Report, Section, Table, TableRow, tables};
-use experiments::stats::{Results, ScorecardRow, TradeoffStatistics, csv};
+use experiments::registry::REGISTRY;
+use experiments::stages::Results;
+use experiments::tradeoff::figures::{Consistency, Curves, Matched, Tradeoff};
+use experiments::tradeoff::statistics::TradeoffStatistics;
+use experiments::tradeoff::tables;
+use lab::figures::{Figure, save};
+use lab::report::{FIGURES, FigureEntry, Report, Section, Table, TableRow};
+use lab::statistics::ScorecardRow;
 
 fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report").join(name);
@@ -31,7 +36,7 @@ fn a_page_with_every_part() {
     let rows = made_up::rows(6, &["code", "math"], &["adamw", "muon", "adamw-long", "muon-low-rate"]);
     let results = Results::from_rows(rows).unwrap();
     let statistics = TradeoffStatistics::compute(&results, &made_up::comparison());
-    std::fs::write(folder.join("results.csv"), csv::write(&results)).unwrap();
+    std::fs::write(folder.join("results.csv"), lab::table::write(results.rows()).unwrap()).unwrap();
 
     let mut section = Section::new("tradeoff", "The learning-forgetting tradeoff");
     section.introduction = vec!["Made-up data: no network was trained.".to_owned()];
@@ -53,7 +58,7 @@ fn a_page_with_every_part() {
     section.provenance = vec![("Command".to_owned(), "tradeoff --preset quick".to_owned())];
     section.write(&folder).unwrap();
 
-    let page = Report::read(&folder).unwrap().write(&folder).unwrap();
+    let page = Report::read(&folder).unwrap().write(&folder, &REGISTRY.front).unwrap();
     let text = std::fs::read_to_string(&page).unwrap();
     assert_eq!(text.matches("<svg").count(), 5);
     for expected in [
@@ -96,7 +101,7 @@ fn texts_are_shown_as_written() {
         ..Section::new("escaping", hostile)
     };
     section.write(&folder).unwrap();
-    let page = Report::read(&folder).unwrap().write(&folder).unwrap();
+    let page = Report::read(&folder).unwrap().write(&folder, &REGISTRY.front).unwrap();
     let text = std::fs::read_to_string(page).unwrap();
     assert!(!text.contains("<script") && !text.contains("alert(\"") && !text.contains("<?xml"));
     assert!(text.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; &#39;x&#39;"));
@@ -115,7 +120,7 @@ fn sections_stand_in_their_order_whatever_was_written_last() {
 #[test]
 fn an_empty_folder_gives_a_page_that_says_so() {
     let folder = folder("empty");
-    let page = Report::read(&folder).unwrap().write(&folder).unwrap();
+    let page = Report::read(&folder).unwrap().write(&folder, &REGISTRY.front).unwrap();
     assert!(std::fs::read_to_string(page).unwrap().contains("No claim has been measured yet."));
 }
 
@@ -129,7 +134,7 @@ fn errors_name_the_file_in_one_line() {
 
     let mut section = Section::new("a", "A");
     section.figures.push(FigureEntry { name: "missing".into(), ..FigureEntry::default() });
-    let message = Report { sections: vec![section] }.write(&folder).unwrap_err().to_string();
+    let message = Report { sections: vec![section] }.write(&folder, &REGISTRY.front).unwrap_err().to_string();
     assert!(message.contains("missing.svg: "), "{message}");
     assert!(!message.contains('\n'));
 }

@@ -172,7 +172,9 @@ pub fn has_field<T: Serialize + DeserializeOwned + Clone>(preset: &T, change: &C
         Ok(_) => true,
         // The words of serde's `deny_unknown_fields`, which presets have.
         Err(LabError::Value { expected, .. }) => {
-            !expected.contains("unknown field") && !expected.starts_with("a field of") && !expected.starts_with("a list of")
+            !expected.contains("unknown field")
+                && !expected.starts_with("a field of")
+                && !expected.starts_with("a list of")
         }
         Err(_) => true,
     }
@@ -275,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_change_reaches_its_field_and_no_other() {
-        let found = changed(&["steps=7", "file=a.txt", "inner.rate=2", "methods.muon.rates=[0.2, 0.3]", "methods.0.name=x"]);
+        let found =
+            changed(&["steps=7", "file=a.txt", "inner.rate=2", "methods.muon.rates=[0.2, 0.3]", "methods.0.name=x"]);
         let mut expected = Outer { steps: 7, file: Some("a.txt".into()), inner: Inner { rate: 2.0 }, ..outer() };
         expected.methods[1].rates = vec![0.2, 0.3];
         expected.methods[0].name = "x".into();

@@ -171,8 +171,7 @@ impl<E: Experiment> Registered for Entry<E> {
     }
 
     fn execute(&self, given: &ArgMatches, place: u32) -> Result<Option<PathBuf>> {
-        let Given { run, own } =
-            Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
+        let Given { run, own } = Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
         let preset = E::Preset::find(&run.preset, &run.changes(own.changes())?)?;
         if run.print_config {
             print!("{}", preset.to_toml());

@@ -2,6 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The compiler that made the program.
+pub const COMPILER: &str = env!("RUSTC_VERSION");
+
 /// Label and value of each line, for a report's section.
 pub fn lines(command: &str, seconds: f64) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::store::{
-    ActiveStage, Claim, DoneStage, FilesWriter, ReadyStage, Snapshot, StageId, StageKey, StageState, Store,
-    StoreError,
+    ActiveStage, Claim, DoneStage, FilesWriter, ReadyStage, Snapshot, StageId, StageKey, StageState, Store, StoreError,
 };
 
 /// The file of a stage's output.
@@ -233,8 +232,7 @@ fn compute<S: Stage>(
     meter: &dyn Meter,
 ) -> Result<Ran<S::Output>, Failure> {
     let Setting { store, snapshot_every, pool } = *setting;
-    let mut work =
-        Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), lost: false };
+    let mut work = Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), lost: false };
     let output = match pool.install(|| stage.compute(&mut work)) {
         Ok(output) => output,
         // Whoever has taken the stage over computes the same.

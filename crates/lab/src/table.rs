@@ -60,8 +60,7 @@ pub fn write<R: Serialize>(rows: impl IntoIterator<Item = R>) -> Result<String, 
 /// # Errors
 /// One line that names the file, and the line and what is wrong with it.
 pub fn read<R: DeserializeOwned>(path: &Path, columns: &[&str]) -> Result<Vec<(u64, R)>, TableError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| TableError::Read { path: path.to_path_buf(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| TableError::Read { path: path.to_path_buf(), source })?;
     parse(&text, path, columns)
 }
 

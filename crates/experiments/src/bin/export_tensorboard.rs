@@ -1,12 +1,12 @@
-//! A run store's trainings for TensorBoard.
+//! Metrics of a run store for TensorBoard.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use experiments::cli::{finish, parse};
-use experiments::error::Result;
-use experiments::tensorboard::export;
+use lab::error::Result;
+use lab::program::{finish, parse};
+use lab::tensorboard::export;
 
 /// Write the metrics of every training in a run store as files that TensorBoard opens: `tensorboard --logdir OUT/tensorboard`. Ends with the folder.
 ///
@@ -19,13 +19,13 @@ struct Flags {
     out: PathBuf,
 }
 
-fn execute(flags: Flags) -> Result<()> {
+fn execute(flags: &Flags) -> Result<()> {
     let (folder, trainings) = export(&flags.out)?;
-    experiments::console::say(&format!("{trainings} trainings"));
+    lab::console::say(&format!("{trainings} trainings"));
     println!("{}", folder.display());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    finish(execute(parse::<Flags>()))
+    finish(execute(&parse()))
 }

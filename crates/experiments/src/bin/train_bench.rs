@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use experiments::cli::{PrecisionFlag, finish, parse};
 use experiments::error::{ExperimentError, Result};
+use experiments::parts::precision;
 use experiments::train_bench::{
     BenchOptimizer, BenchOptions, Checked, GpuOptions, Peer, Shape, gpu, measure, orthogonalizers, parity, run,
 };
-use models::Hardware;
+use lab::program::{finish, parse};
+use models::{Hardware, Precision};
 
 /// Time a whole training step (forward, backward, clipping, update) of three networks, beside PyTorch where a Python with torch and a peer script are given.
 ///
@@ -49,8 +50,8 @@ enum Task {
     /// Time Muon's orthogonalisers against each other
     Orthogonalizers {
         /// In which numbers their products are computed
-        #[arg(value_enum, default_value_t = PrecisionFlag::F32)]
-        precision: PrecisionFlag,
+        #[arg(value_parser = precision, default_value = "f32")]
+        precision: Precision,
     },
     /// One measurement of ours, as JSON
     Step {
@@ -60,8 +61,8 @@ enum Task {
         #[arg(value_enum)]
         optimizer: BenchOptimizer,
         /// In which numbers products are computed
-        #[arg(value_enum, default_value_t = PrecisionFlag::F32)]
-        precision: PrecisionFlag,
+        #[arg(value_parser = precision, default_value = "f32")]
+        precision: Precision,
         /// Where: cpu, cuda or cuda:N
         #[arg(long, default_value = "cpu", value_name = "DEVICE")]
         device: Hardware,
@@ -93,8 +94,8 @@ enum Task {
         #[arg(long, value_name = "N")]
         micro_batch: Option<NonZeroUsize>,
         /// In which numbers products are computed, comma-separated
-        #[arg(long, value_delimiter = ',', value_enum, default_values = ["bf16", "tf32"])]
-        precisions: Vec<PrecisionFlag>,
+        #[arg(long, value_delimiter = ',', value_parser = precision, default_values = ["bf16", "tf32"])]
+        precisions: Vec<Precision>,
         /// The GPU's peak in 10^12 operations a second of dense bf16 products: 989 is an H100's (SXM)
         #[arg(long, default_value_t = 989.0, value_name = "TFLOPS")]
         peak_tflops: f64,
@@ -112,12 +113,12 @@ fn show(Checked { table, failures }: Checked) -> Result<()> {
 
 fn bench(flags: Flags) -> Result<()> {
     match flags.command {
-        Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision.into())?),
+        Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision)?),
         Some(Task::Step { shape, optimizer, precision, device, batch, micro_batch }) => {
             let shape = Shape::find("shape", &shape)?;
             let shape = Shape { batch: batch.map_or(shape.batch, NonZeroUsize::get), ..shape };
             let micro_batch = micro_batch.map_or(shape.batch, NonZeroUsize::get);
-            let measured = measure(&shape, optimizer, precision.into(), device, micro_batch)?;
+            let measured = measure(&shape, optimizer, precision, device, micro_batch)?;
             println!("{}", serde_json::json!(measured));
         }
         Some(Task::Parity { device, steps }) => show(parity(device, steps)?)?,
@@ -128,7 +129,7 @@ fn bench(flags: Flags) -> Result<()> {
                 batch: batch.get(),
                 micro_batch: micro_batch.unwrap_or(batch).get(),
                 optimizers: flags.optimizers,
-                precisions: precisions.into_iter().map(Into::into).collect(),
+                precisions,
                 peak_tflops,
                 peer,
                 csv: flags.csv,
@@ -151,6 +152,6 @@ fn bench(flags: Flags) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    experiments::memory::keep_freed_memory();
+    lab::memory::keep_freed_memory();
     finish(bench(parse::<Flags>()))
 }

@@ -17,11 +17,8 @@ fn point(x: f64, numbers: &[f64]) -> Option<figures::Point> {
 
 /// A series for each optimizer of the preset, from its runs in a cell.
 fn by_optimizer(preset: &Preset, points: impl Fn(RuleName) -> Vec<figures::Point>) -> Vec<Series> {
-    let series = |name: RuleName| Series {
-        label: display(name.as_str()),
-        style: style(name.as_str()),
-        points: points(name),
-    };
+    let series =
+        |name: RuleName| Series { label: display(name.as_str()), style: style(name.as_str()), points: points(name) };
     preset.optimizers.iter().map(|optimizer| series(optimizer.name)).collect()
 }
 

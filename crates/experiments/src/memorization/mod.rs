@@ -28,7 +28,8 @@ use lab::report::{ReportFolder, Section};
 pub use measure::{Point, Spectrum};
 pub use plan::{Planned, Reported};
 pub use preset::{
-    Cell, FIRST_TUNING_SEED, LanguagePreset, LossTokens, NetworkPreset, OptimizerPreset, Preset, ProbesPreset, Variation,
+    Cell, FIRST_TUNING_SEED, LanguagePreset, LossTokens, NetworkPreset, OptimizerPreset, Preset, ProbesPreset,
+    Variation,
 };
 pub use run::{Run, RunResult};
 pub use statistics::{Difference, FEW, MEMORISED, Reading, Statistics};
@@ -55,12 +56,7 @@ impl Experiment for Memorization {
         presets.map(|preset| plan::plan(preset, grid)).collect()
     }
 
-    fn section(
-        _: &Preset,
-        plan: Vec<Planned>,
-        done: &Outcomes,
-        report: &ReportFolder,
-    ) -> Result<Section, Failure> {
+    fn section(_: &Preset, plan: Vec<Planned>, done: &Outcomes, report: &ReportFolder) -> Result<Section, Failure> {
         let settings = plan.iter().map(|planned| setting::Setting::of(planned, done)).collect::<Result<Vec<_>, _>>()?;
         section::section(&settings, report)
     }

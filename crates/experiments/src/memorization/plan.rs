@@ -55,9 +55,8 @@ impl Planned {
 
 /// What the tuning runs say about every rate.
 fn scores(tuning: &[(f64, Vec<Job<RunResult>>)], done: &Outcomes) -> Vec<RateScore> {
-    let score = |(rate, jobs): &(f64, Vec<Job<RunResult>>)| {
-        RateScore::of(*rate, jobs.iter().filter_map(|job| done.get(*job)))
-    };
+    let score =
+        |(rate, jobs): &(f64, Vec<Job<RunResult>>)| RateScore::of(*rate, jobs.iter().filter_map(|job| done.get(*job)));
     tuning.iter().map(score).collect()
 }
 

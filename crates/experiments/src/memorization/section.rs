@@ -384,10 +384,14 @@ fn difference_rows(statistics: &Statistics) -> impl Iterator<Item = DifferenceRo
     statistics.differences.iter().flat_map(|difference| {
         let Cell { facts, examples } = difference.cell;
         let read = difference.reading.name();
-        difference
-            .pairs
-            .iter()
-            .map(move |&(seed, adamw, muon)| DifferenceRow { facts, examples, read, seed, adamw, muon })
+        difference.pairs.iter().map(move |&(seed, adamw, muon)| DifferenceRow {
+            facts,
+            examples,
+            read,
+            seed,
+            adamw,
+            muon,
+        })
     })
 }
 

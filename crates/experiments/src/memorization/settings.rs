@@ -118,20 +118,22 @@ pub(super) struct EffectRow<'a> {
 
 /// The table as rows of a file.
 pub(super) fn rows(settings: &[Setting]) -> Vec<EffectRow<'_>> {
-    let of_setting = |setting: &'_ Setting| {
+    let mut rows = Vec::new();
+    for setting in settings {
         let [adamw_rates, muon_rates] = [RuleName::AdamW, RuleName::Muon].map(|name| rates(setting, name));
-        let row = move |(row, read): (&'_ ScorecardRow, &'static str)| EffectRow {
-            setting: &setting.preset.name,
-            claim: &row.claim,
-            read,
-            effect: row.effect,
-            low: row.interval.map(|ends| ends.0),
-            high: row.interval.map(|ends| ends.1),
-            seeds: row.n,
-            adamw_rates: adamw_rates.clone(),
-            muon_rates: muon_rates.clone(),
-        };
-        setting.statistics.scorecard.iter().zip(READ).map(row).collect::<Vec<_>>()
-    };
-    settings.iter().flat_map(of_setting).collect()
+        for (row, read) in setting.statistics.scorecard.iter().zip(READ) {
+            rows.push(EffectRow {
+                setting: &setting.preset.name,
+                claim: &row.claim,
+                read,
+                effect: row.effect,
+                low: row.interval.map(|ends| ends.0),
+                high: row.interval.map(|ends| ends.1),
+                seeds: row.n,
+                adamw_rates: adamw_rates.clone(),
+                muon_rates: muon_rates.clone(),
+            });
+        }
+    }
+    rows
 }

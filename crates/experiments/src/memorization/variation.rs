@@ -47,10 +47,8 @@ fn check(preset: &Preset) -> Result<()> {
 /// [`ExperimentError::Variation`] with the first that is no valid preset.
 pub fn varied(preset: &Preset) -> Result<Vec<Preset>> {
     let of = |variation: &Variation| {
-        with(preset, variation).map_err(|error| ExperimentError::Variation {
-            name: variation.name.clone(),
-            message: error.to_string(),
-        })
+        with(preset, variation)
+            .map_err(|error| ExperimentError::Variation { name: variation.name.clone(), message: error.to_string() })
     };
     preset.variations.iter().map(of).collect()
 }

@@ -4,9 +4,9 @@ use lab::error::Failure;
 use lab::report::{ReportFolder, Section, Table, TableRow};
 use lab::statistics::MeanInterval;
 
+use super::figures;
 use super::preset::PairsPreset;
 use super::statistics::{Chosen, Run, Setting, Statistics, rows};
-use super::figures;
 use crate::error::Result;
 use crate::names::display;
 use crate::stages::CODE;

@@ -218,19 +218,22 @@ pub(super) fn rows(runs: &[Run]) -> Vec<RunRow<'_>> {
         key(a).cmp(&key(b)).then(a.end.learning_rate.total_cmp(&b.end.learning_rate)).then(a.end.seed.cmp(&b.end.seed))
     });
     let finite = |loss: f64| loss.is_finite().then_some(loss);
-    let row = |Run { examples, end }: &'_ Run| RunRow {
-        examples: *examples,
-        task: &end.task,
-        checkpoint: &end.checkpoint,
-        method: &end.method,
-        learning_rate: end.learning_rate,
-        seed: end.seed,
-        pretrain_loss_before: end.pretrain_loss_before,
-        pretrain_loss_after: finite(end.pretrain_loss_after),
-        task_loss_before: end.task_loss_before,
-        task_loss_after: finite(end.task_loss_after),
-        exact_match: end.exact_match,
-        diverged: end.diverged,
+    let row = |run| {
+        let Run { examples, end }: &Run = run;
+        RunRow {
+            examples: *examples,
+            task: &end.task,
+            checkpoint: &end.checkpoint,
+            method: &end.method,
+            learning_rate: end.learning_rate,
+            seed: end.seed,
+            pretrain_loss_before: end.pretrain_loss_before,
+            pretrain_loss_after: finite(end.pretrain_loss_after),
+            task_loss_before: end.task_loss_before,
+            task_loss_after: finite(end.task_loss_after),
+            exact_match: end.exact_match,
+            diverged: end.diverged,
+        }
     };
     sorted.into_iter().map(row).collect()
 }

@@ -9,9 +9,9 @@ mod network;
 mod training;
 
 pub use corpus::CorpusPreset;
-pub use machine::{Machine, MachineFlags, TextFlags};
+pub use machine::{Machine, MachineFlags, TextFlags, precision};
 pub use network::{Architecture, ModelPreset};
-pub use training::{CheckpointPreset, PretrainPreset};
+pub use training::{CheckpointPreset, PretrainPreset, hyperparameters};
 
 /// Whether a table or field can be left out of a file.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -17,7 +17,7 @@ const MEASURED_TOKENS: usize = 4096;
 /// # Errors
 /// If the network cannot be built or trained.
 pub fn training_speed(network: &Network, policy: &Policy, training: &Training) -> Result<f64> {
-    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(lab::error::LabError::from)?;
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     alone.install(|| {
         let mut model = network.build(0)?;
         let mut optimizer = Optimizer::new(model.parameters_mut(), policy)?;

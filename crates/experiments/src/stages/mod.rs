@@ -8,8 +8,8 @@
 //! ```
 
 mod baselines;
-mod estimate;
 mod end_point;
+mod estimate;
 mod finetune;
 mod measure;
 mod network;
@@ -25,7 +25,7 @@ pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
 pub use measure::{Losses, Measurement, Start};
-pub use network::Network;
+pub use network::{Network, NetworkKey};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
 pub use tokens::{CodeTokens, TextSource, TokenData};

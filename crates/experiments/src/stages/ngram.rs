@@ -24,7 +24,7 @@ struct Context {
 /// p(w | h) = max(c(h w) - D, 0) / c(h) + D n(h) / c(h) p(w | h'), with n(h) the number of different continuations of h and h' the context without its
 /// first token.
 #[derive(Debug)]
-pub struct NGram {
+pub(super) struct NGram {
     orders: Vec<Order>,
     vocabulary: usize,
 }
@@ -36,7 +36,7 @@ fn context(tokens: &[u32], position: usize, length: usize) -> u64 {
 
 impl NGram {
     /// Counts n-grams of up to `order` tokens (1 to 4).
-    pub fn train(tokens: &[u32], vocabulary: usize, order: usize) -> Self {
+    pub(super) fn train(tokens: &[u32], vocabulary: usize, order: usize) -> Self {
         let mut orders: Vec<Order> = (0..order.clamp(1, 4)).map(|_| Order::default()).collect();
         for position in 0..tokens.len() {
             for (length, counts) in orders.iter_mut().enumerate().take(position + 1) {
@@ -52,7 +52,7 @@ impl NGram {
     }
 
     /// The probability of the token at `position` given those before it.
-    pub fn probability(&self, tokens: &[u32], position: usize) -> f64 {
+    pub(super) fn probability(&self, tokens: &[u32], position: usize) -> f64 {
         let mut p = 1.0 / self.vocabulary as f64;
         for (length, counts) in self.orders.iter().enumerate().take(position + 1) {
             let key = context(tokens, position, length);
@@ -67,7 +67,7 @@ impl NGram {
 
     /// The mean of -ln p over the tokens from the second on of all `windows` together, in nats; like a network, the model sees
     /// nothing before a window.
-    pub fn loss<'a>(&self, windows: impl IntoIterator<Item = &'a [u32]>) -> f64 {
+    pub(super) fn loss<'a>(&self, windows: impl IntoIterator<Item = &'a [u32]>) -> f64 {
         let (mut sum, mut count) = (0.0, 0);
         for window in windows {
             sum -= (1..window.len()).map(|i| self.probability(window, i).ln()).sum::<f64>();

@@ -230,9 +230,10 @@ impl Stage for Tokens {
         let held_out = self.key.held_out;
         let (tokenizer, prose) = match &self.text {
             UserCorpus::Tokens(tokens) => {
-                let tokenizer = self.tokenizer.clone().ok_or_else(|| {
-                    ExperimentError::value("corpus", "token ids", "--tokenizer FILE beside them")
-                })?;
+                let tokenizer = self
+                    .tokenizer
+                    .clone()
+                    .ok_or_else(|| ExperimentError::value("corpus", "token ids", "--tokenizer FILE beside them"))?;
                 // A stream of tokens has no files to split by: its end is held out.
                 let kept = ((1.0 - held_out) * tokens.len() as f64) as usize;
                 let ids = |tokens: &[u16]| tokens.iter().map(|&token| u32::from(token)).collect::<Vec<_>>();

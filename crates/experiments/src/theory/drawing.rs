@@ -1,10 +1,10 @@
 //! From the theory's tables to drawings.
 
+use lab::figures::theme::Style;
+use lab::figures::{IntervalMark, IntervalRow, IntervalRows, LinePanel, LinePanels, Series};
 use theory::figures::{FigureData, Table};
 
 use super::preset::FigureName;
-use lab::figures::theme::Style;
-use lab::figures::{IntervalMark, IntervalRow, IntervalRows, LinePanel, LinePanels, Series};
 use crate::names::{display, style};
 
 /// Figures with their captions and the tables that hold their numbers.
@@ -36,7 +36,7 @@ pub(super) fn drawings(name: FigureName, data: &FigureData) -> Drawings {
 }
 
 /// The theory's Adam is drawn like AdamW, from which it differs by the weight decay it has not, and normalised SGD like SGD.
-fn style(optimizer: &str) -> Style {
+fn style_of(optimizer: &str) -> Style {
     style(match optimizer {
         "adam" => "adamw",
         "normalised-sgd" => "sgd",
@@ -71,7 +71,7 @@ fn geometry(table: &Table) -> (LinePanels, String, String) {
         // In thousandths, so that the numbers at the axis are short.
         let [mean, low, high] = [mean, low, high].map(|value| 1e3 * value.number());
         let point = (active.number().log2(), mean, Some((low, high)));
-        series(&mut all, &name(&optimizer), style(&optimizer)).points.push(point);
+        series(&mut all, &name(&optimizer), style_of(&optimizer)).points.push(point);
     }
     let panels = LinePanels {
         name: "theory-geometry".into(),
@@ -107,7 +107,7 @@ fn trajectories(table: &Table) -> (LinePanels, String, String) {
             for [optimizer, momentum, step, value] in table.select(["optimizer", "momentum", "step", column]) {
                 let optimizer = optimizer.text();
                 let plain = momentum.number() == 0.0 && optimizer != "sgd";
-                let style = Style { dashed: plain, ..style(&optimizer) };
+                let style = Style { dashed: plain, ..style_of(&optimizer) };
                 let label = if plain { format!("{}, no momentum", name(&optimizer)) } else { name(&optimizer) };
                 series(&mut all, &label, style).points.push((step.number() / 1000.0, value.number(), None));
             }
@@ -142,8 +142,7 @@ fn phase_diagrams(table: &Table) -> Vec<(LinePanels, String, String)> {
             panels.push((anisotropy.number(), Vec::new()));
         }
         let Some((_, all)) = panels.last_mut() else { continue };
-        let style =
-            [style("lora-4"), style("lora-16"), style("lora-64"), style("lora-256")];
+        let style = [style("lora-4"), style("lora-16"), style("lora-64"), style("lora-256")];
         let style = style[all.iter().take_while(|s| s.label != format!("{} samples", samples.text())).count() % 4];
         let point = (rotation.number(), ratio.number(), Some((low.number(), high.number())));
         series(all, &format!("{} samples", samples.text()), style).points.push(point);
@@ -197,10 +196,10 @@ fn consistency(index: &Table, checkpoints: &Table) -> (IntervalRows, String, Str
             match pretrained.text().as_str() {
                 "adam" if of == setting => {
                     let turned = [1.0 / values[0], 1.0 / values[2], 1.0 / values[1]];
-                    marks.push(mark("Adam's checkpoint: Muon over Adam", style("adam"), turned));
+                    marks.push(mark("Adam's checkpoint: Muon over Adam", style_of("adam"), turned));
                 }
                 "muon" if of == setting => {
-                    marks.push(mark("Muon's checkpoint: Adam over Muon", style("muon"), values));
+                    marks.push(mark("Muon's checkpoint: Adam over Muon", style_of("muon"), values));
                 }
                 _ => {}
             }

@@ -51,12 +51,7 @@ impl Experiment for Theory {
         preset.figures.iter().map(add).collect()
     }
 
-    fn section(
-        _: &TheoryPreset,
-        plan: Self::Plan,
-        done: &Outcomes,
-        report: &ReportFolder,
-    ) -> Result<Section, Failure> {
+    fn section(_: &TheoryPreset, plan: Self::Plan, done: &Outcomes, report: &ReportFolder) -> Result<Section, Failure> {
         let figures = plan.into_iter().filter_map(|(name, job)| Some((name, done.get(job)?)));
         section::section(figures, report)
     }
@@ -64,52 +59,68 @@ impl Experiment for Theory {
 
 #[cfg(test)]
 mod tests {
+    use lab::experiment::{self, Options};
+    use lab::grid::Display;
+    use lab::preset::Preset as _;
+
     use super::*;
 
-    fn tiny(name: FigureName) -> TheoryPreset {
-        let settings: &[&str] = match name {
-            FigureName::Geometry => &["seeds=3", "search_steps=20"],
-            FigureName::Regularization => {
-                &["seeds=2", "records=2", "response_steps=600", "diagonal_steps=50", "inputs=4"]
-            }
-            FigureName::PhaseDiagram => &["grid.inputs=6", "grid.outputs=6", "grid.seeds=2", "grid.samples=[3]"],
-            FigureName::ConsistencyMatrix => {
-                &["two_layer.seeds=2", "deep.seeds=2", "two_layer.tasks=1", "deep.tasks=1"]
-            }
-        };
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let mut preset = TheoryPreset::find(name, "quick").unwrap().with(&settings).unwrap();
-        match &mut preset {
-            TheoryPreset::Regularization(p) => {
-                p.runs.iter_mut().chain(&mut p.separation_runs).for_each(|run| run.steps = 100);
-            }
-            TheoryPreset::ConsistencyMatrix(p) => {
-                for base in [&mut p.two_layer, &mut p.deep] {
-                    base.warm_start.steps = 100;
-                    base.pretraining.values_mut().for_each(|phase| phase.steps = 50);
-                    base.finetune.steps = 30;
-                }
-            }
-            _ => {}
+    /// All figures, each of a few runs.
+    fn tiny() -> TheoryPreset {
+        let settings = [
+            "geometry.seeds=3",
+            "geometry.search_steps=20",
+            "regularization.seeds=2",
+            "regularization.records=2",
+            "regularization.response_steps=600",
+            "regularization.diagonal_steps=50",
+            "regularization.inputs=4",
+            "phase-diagram.grid.inputs=6",
+            "phase-diagram.grid.outputs=6",
+            "phase-diagram.grid.seeds=2",
+            "phase-diagram.grid.samples=[3]",
+            "consistency-matrix.two_layer.seeds=2",
+            "consistency-matrix.deep.seeds=2",
+            "consistency-matrix.two_layer.tasks=1",
+            "consistency-matrix.deep.tasks=1",
+        ];
+        let changes: Vec<Change> = settings.iter().map(|text| Change::parse(text).unwrap()).collect();
+        let mut preset = TheoryPreset::find("quick", &changes).unwrap();
+        let regularization = &mut preset.regularization;
+        regularization.runs.iter_mut().chain(&mut regularization.separation_runs).for_each(|run| run.steps = 100);
+        for base in [&mut preset.consistency_matrix.two_layer, &mut preset.consistency_matrix.deep] {
+            base.warm_start.steps = 100;
+            base.pretraining.values_mut().for_each(|phase| phase.steps = 50);
+            base.finetune.steps = 30;
         }
         preset
     }
 
     #[test]
-    fn every_figure_lands_in_the_report_with_its_tables_and_scorecard() {
+    fn every_figure_lands_in_the_report_with_its_tables_and_is_read_back_the_second_time() {
         let folder = tempfile::tempdir().unwrap();
-        let options = TheoryOptions {
-            presets: FigureName::ALL.into_iter().map(tiny).collect(),
+        let options = Options {
             out: folder.path().into(),
-            jobs: NonZeroUsize::MIN,
+            finished: Vec::new(),
+            jobs: None,
+            snapshot_every: std::time::Duration::from_secs(60),
             display: Display::Quiet,
             command: "theory".into(),
         };
-        let page = std::fs::read_to_string(run(&options).unwrap()).unwrap();
-        for name in FigureName::ALL {
-            assert!(page.contains(name.title()), "{name}");
-            assert!(folder.path().join(format!("report/theory/{name}.csv")).exists(), "{name}");
+        let front = &crate::registry::REGISTRY.front;
+        let mut pages = Vec::new();
+        for _ in 0..2 {
+            experiment::run::<Theory>(&tiny(), &options, 3).unwrap();
+            let page = experiment::build_page(&options.report(), front).unwrap();
+            let page = std::fs::read_to_string(page).unwrap();
+            // All but how long it took.
+            pages.push(page.lines().filter(|line| !line.contains("<dt>time")).collect::<Vec<_>>().join("\n"));
         }
-        assert!(page.contains("C3 (theory)") && page.contains("inconclusive (n = 2)"));
+        assert!(pages[0] == pages[1], "the page of the second run differs");
+        for name in FigureName::ALL {
+            assert!(pages[0].contains(name.title()), "{name}");
+            assert!(options.report().join(format!("theory/{name}.csv")).exists(), "{name}");
+        }
+        assert!(pages[0].contains("C3 (theory)") && pages[0].contains("inconclusive (n = 2)"));
     }
 }

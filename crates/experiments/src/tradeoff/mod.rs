@@ -2,13 +2,13 @@
 //!
 //! Pretraining optimizer x finetuning method x learning rate x seed; forgetting is compared at matched learning.
 
-mod compared;
-mod figures;
+pub mod compared;
+pub mod figures;
 mod plan;
 mod preset;
 mod section;
 pub mod statistics;
-mod tables;
+pub mod tables;
 
 use lab::error::Failure;
 use lab::experiment::Experiment;
@@ -16,9 +16,7 @@ use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
 pub use plan::{Finished, Planned, plan};
-pub use preset::{
-    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset, TradeoffFlags,
-};
+pub use preset::{EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset, TradeoffFlags};
 
 /// The experiment.
 pub struct Tradeoff;
@@ -36,12 +34,7 @@ impl Experiment for Tradeoff {
         plan(preset, grid)
     }
 
-    fn section(
-        preset: &Preset,
-        plan: Planned,
-        done: &Outcomes,
-        report: &ReportFolder,
-    ) -> Result<Section, Failure> {
+    fn section(preset: &Preset, plan: Planned, done: &Outcomes, report: &ReportFolder) -> Result<Section, Failure> {
         section::section(preset, &plan.read(done), report)
     }
 }

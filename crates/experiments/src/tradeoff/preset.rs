@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use clap::{Args, ValueEnum};
-use lab::error::{Failure, LabError};
+use lab::error::Failure;
 use lab::experiment::Flags;
-use lab::preset::{Change, Preset as _};
+use lab::preset::Change;
 use models::Precision;
 use models::lora::LoraConfig;
 use models::optim::{Hyperparameters, Policy, RuleName, Scope};
@@ -450,7 +450,7 @@ fn split_tasks(given: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lab::preset::parse;
+    use lab::preset::{Preset as _, parse};
     use models::optim::{AdamW, Muon, MuonScale, RuleConfig, Sgd};
 
     use super::*;
@@ -483,7 +483,10 @@ mod tests {
         let pretraining = changed.checkpoint("muon").unwrap().policy(&changed.pretrain);
         let scaled = Muon { scale: MuonScale::Original, weight_decay: decay, ..Muon::default() };
         assert_eq!(pretraining.groups[0].rule, RuleConfig::Muon(scaled));
-        assert_eq!(pretraining.groups[1].rule, RuleConfig::AdamW(AdamW { beta2: 0.99, weight_decay: decay, ..AdamW::default() }));
+        assert_eq!(
+            pretraining.groups[1].rule,
+            RuleConfig::AdamW(AdamW { beta2: 0.99, weight_decay: decay, ..AdamW::default() })
+        );
 
         let finetuning = method(&changed, "muon").policy(1e-3, &changed.finetune);
         let weight_decay = changed.finetune.weight_decay;
@@ -509,7 +512,8 @@ mod tests {
 
     #[test]
     fn a_share_for_the_rest_changes_the_rates_of_its_method_alone() {
-        let rate = |preset: &Preset, name: &str| method(preset, name).policy(0.1, &preset.finetune).groups[1].learning_rate;
+        let rate =
+            |preset: &Preset, name: &str| method(preset, name).policy(0.1, &preset.finetune).groups[1].learning_rate;
         let plain = preset("", "", "");
         let share = plain.finetune.rest_share;
         assert_eq!((rate(&plain, "muon"), rate(&plain, "adamw")), (0.1 * share, 0.1));

@@ -219,9 +219,8 @@ fn interval(numbers: &[f64]) -> String {
 }
 
 fn weight_scale(runs: &Finished) -> Table {
-    let rows = by_checkpoint(&runs.weights, |scale| Some(scale.hidden_rms)).into_iter().map(|(name, numbers)| TableRow {
-        cells: vec![display(&name), interval(&numbers), numbers.len().to_string()],
-        strong: false,
+    let rows = by_checkpoint(&runs.weights, |scale| Some(scale.hidden_rms)).into_iter().map(|(name, numbers)| {
+        TableRow { cells: vec![display(&name), interval(&numbers), numbers.len().to_string()], strong: false }
     });
     Table {
         title: "Weight scale of the checkpoints".into(),

@@ -8,7 +8,7 @@ use crate::names::display;
 
 /// Forgetting at matched learning, one table for each task: a row for each checkpoint and level, a
 /// column for each method. Rows at the verdict level are strong.
-pub(super) fn matched(statistics: &TradeoffStatistics) -> Vec<Table> {
+pub fn matched(statistics: &TradeoffStatistics) -> Vec<Table> {
     let matched = &statistics.table;
     matched
         .tasks()
@@ -44,7 +44,7 @@ pub(super) fn matched(statistics: &TradeoffStatistics) -> Vec<Table> {
 }
 
 /// The consistency index of every task, pair and level.
-pub(super) fn consistency(statistics: &TradeoffStatistics) -> Table {
+pub fn consistency(statistics: &TradeoffStatistics) -> Table {
     let rows = statistics
         .consistency()
         .map(|effect| TableRow {
@@ -71,7 +71,7 @@ pub(super) fn consistency(statistics: &TradeoffStatistics) -> Table {
 }
 
 /// All effects at the verdict level: parts a to d, with every LoRA rank and both checkpoints.
-pub(super) fn effects(statistics: &TradeoffStatistics) -> Table {
+pub fn effects(statistics: &TradeoffStatistics) -> Table {
     let rows = statistics
         .effects
         .iter()
@@ -108,7 +108,7 @@ pub(super) fn effects(statistics: &TradeoffStatistics) -> Table {
 
 /// Pretraining losses: one row for each checkpoint with the held-out losses of its seeds (nats per
 /// token), then the baselines.
-pub(super) fn pretraining(checkpoints: &[(String, Vec<f64>)], baselines: &[(String, f64)]) -> Table {
+pub fn pretraining(checkpoints: &[(String, Vec<f64>)], baselines: &[(String, f64)]) -> Table {
     let mut rows: Vec<TableRow> = checkpoints
         .iter()
         .map(|(checkpoint, losses)| TableRow {

@@ -4,13 +4,27 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use lab::error::LabError;
+use lab::store::write_atomic;
 use models::{Hardware, Precision};
+
+use serde::Serialize;
 
 use super::peer::Mode;
 use super::{BenchOptimizer, Checked, Measurement, Peer, Shape};
 use crate::error::{ExperimentError, Result};
 
-const HEADER: &str = "program,optimizer,step_ms,tokens_per_s,mfu_of_bf16_peak,peak_bytes,loss\n";
+/// A row of the CSV file.
+#[derive(Serialize)]
+struct FileRow {
+    program: String,
+    optimizer: &'static str,
+    step_ms: f64,
+    tokens_per_s: f64,
+    mfu: f64,
+    peak_bytes: Option<u64>,
+    loss: f64,
+}
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -39,7 +53,7 @@ pub struct GpuOptions {
 /// If the CSV cannot be written; nothing has been measured by then.
 pub fn gpu(options: &GpuOptions) -> Result<Checked> {
     if let Some(path) = &options.csv {
-        crate::store::write_atomic(path, HEADER.as_bytes())?;
+        write_atomic(path, b"")?;
     }
     let shape = Shape { batch: options.batch, ..Shape::find("shape", "gpt2-small-1024")? };
     let mut rows = Vec::new();
@@ -60,7 +74,7 @@ pub fn gpu(options: &GpuOptions) -> Result<Checked> {
     let mut table = String::from(
         "| program | optimizer | step, ms | tokens/s | MFU (of the bf16 peak) | peak memory, GB | loss |\n|---|---|---|---|---|---|---|\n",
     );
-    let mut csv = String::from(HEADER);
+    let mut measurements = Vec::new();
     let mut failures = Vec::new();
     for (name, optimizer, measured) in rows {
         let Measurement { step_ms, peak_bytes, loss } = match measured {
@@ -81,11 +95,11 @@ pub fn gpu(options: &GpuOptions) -> Result<Checked> {
             "| {name} | {optimizer} | {step_ms:.1} | {tokens:.0} | {:.1} % | {memory} | {loss:.3} |",
             100.0 * mfu
         );
-        let bytes = peak_bytes.map_or(String::new(), |bytes| bytes.to_string());
-        let _ = writeln!(csv, "\"{name}\",{optimizer},{step_ms},{tokens},{mfu},{bytes},{loss}");
+        let program = name;
+        measurements.push(FileRow { program, optimizer, step_ms, tokens_per_s: tokens, mfu, peak_bytes, loss });
     }
     if let Some(path) = &options.csv {
-        crate::store::write_atomic(path, csv.as_bytes())?;
+        write_atomic(path, lab::table::write(measurements).map_err(LabError::from)?.as_bytes())?;
     }
     Ok(Checked { table, failures })
 }
@@ -93,12 +107,12 @@ pub fn gpu(options: &GpuOptions) -> Result<Checked> {
 /// One measurement of ours, by this program in a process of its own.
 fn own(shape: &Shape, optimizer: BenchOptimizer, precision: Precision, options: &GpuOptions) -> Result<Measurement> {
     let program =
-        std::env::current_exe().map_err(|source| ExperimentError::ReadFile { path: "train-bench".into(), source })?;
+        std::env::current_exe().map_err(|source| LabError::ReadFile { path: "train-bench".into(), source })?;
     let mut command = Command::new(&program);
     command.args(["step", shape.name, optimizer.as_str(), precision.as_str()]);
     command.args(["--device", &options.device.to_string(), "--batch", &shape.batch.to_string()]);
     command.args(["--micro-batch", &options.micro_batch.to_string()]);
-    let output = command.output().map_err(|source| ExperimentError::ReadFile { path: program, source })?;
+    let output = command.output().map_err(|source| LabError::ReadFile { path: program, source })?;
     let (errors, text) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     let failed = || errors.lines().last().unwrap_or("another output").to_string();
     serde_json::from_str(text.trim()).map_err(|_| ExperimentError::value("train-bench step", failed(), "a measurement"))

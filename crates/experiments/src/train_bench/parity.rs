@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::num::NonZeroU64;
 
 use candle_core::{DType, Tensor};
-use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig};
+use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig, Scope};
 use models::{Batch, Hardware, ModelConfig, Precision, Transformer, train_step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -73,7 +73,7 @@ fn rules() -> [(&'static str, RuleConfig); 2] {
 
 /// Rows of tokens in which each follows from the one before, but for noise: there is something to learn.
 fn batch(seed: u64) -> Result<Batch> {
-    let mut rng = ChaCha8Rng::seed_from_u64(crate::seeds::stream(seed, "parity"));
+    let mut rng = ChaCha8Rng::seed_from_u64(lab::seeds::stream(seed, "parity"));
     let (mut ids, mut targets) = (Vec::new(), Vec::new());
     for _ in 0..4 {
         let mut token = rng.random_range(0..VOCABULARY as u32);
@@ -145,7 +145,8 @@ fn losses(
     model.parameters_mut().set_precision(precision);
     model.move_to(&hardware.open()?)?;
     let rest = RuleConfig::AdamW(AdamW::default());
-    let mut optimizer = Optimizer::new(model.parameters_mut(), &Policy { hidden, ..Policy::uniform(rest, 1e-3) })?;
+    let mut optimizer =
+        Optimizer::new(model.parameters_mut(), &Policy::hidden_and_rest(Scope::All, hidden, 1e-3, rest, 1e-3, 1e-3))?;
     let step = |i| Ok(train_step(&mut model, &mut optimizer, &[batch(i)?], Some(1.0), 1.0)?.loss);
     (0..steps).map(step).collect()
 }

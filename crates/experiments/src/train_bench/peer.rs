@@ -6,6 +6,8 @@ use models::Hardware;
 use serde::Deserialize;
 
 use super::{BenchOptimizer, Measurement, Peer, Shape};
+use lab::error::LabError;
+
 use crate::error::{ExperimentError, Result};
 
 /// How PyTorch runs the step.
@@ -90,8 +92,7 @@ impl Peer {
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
             command.env(variable, shape.threads.to_string());
         }
-        let output =
-            command.output().map_err(|source| ExperimentError::ReadFile { path: self.python.clone(), source })?;
+        let output = command.output().map_err(|source| LabError::ReadFile { path: self.python.clone(), source })?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(failed(errors.lines().last().unwrap_or("an error without a message").into()));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use candle_core::Device;
-use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig};
+use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig, Scope};
 use models::{Batch, Hardware, ModelConfig, Precision, Transformer, gpu_memory, train_step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -47,8 +47,9 @@ fn times(
     let mut model = Transformer::new(&config, 0)?;
     model.parameters_mut().set_precision(precision);
     model.move_to(device)?;
-    let mut state = Optimizer::new(model.parameters_mut(), &Policy { hidden, ..Policy::uniform(adamw, 1e-3) })?;
-    let mut rng = ChaCha8Rng::seed_from_u64(crate::seeds::stream(0, "benchmark tokens"));
+    let mut state =
+        Optimizer::new(model.parameters_mut(), &Policy::hidden_and_rest(Scope::All, hidden, 1e-3, adamw, 1e-3, 1e-3))?;
+    let mut rng = ChaCha8Rng::seed_from_u64(lab::seeds::stream(0, "benchmark tokens"));
     let mut draw = || rng.random_range(0..shape.vocabulary as u32);
     let ids: Vec<u32> = (0..shape.tokens()).map(|_| draw()).collect();
     let targets = (0..shape.tokens()).map(|_| draw()).collect();

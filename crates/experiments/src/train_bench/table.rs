@@ -5,13 +5,16 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use lab::error::LabError;
+use lab::store::write_atomic;
+use lab::{console, provenance, table};
 use models::Precision;
+use serde::Serialize;
 
 use super::peer::Mode;
 use super::step::{median, product_speed};
 use super::{BenchOptimizer, Measurement, Peer, SHAPES, Shape};
 use crate::error::{ExperimentError, Result};
-use crate::{console, provenance};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -98,7 +101,7 @@ struct Row {
 pub fn run(options: &BenchOptions) -> Result<()> {
     let shapes = chosen(&options.shapes)?;
     let mut rows = Vec::new();
-    let mut versions = env!("RUSTC_VERSION").to_string();
+    let mut versions = provenance::COMPILER.to_string();
     for shape in shapes {
         let mut peaks = [0.0; 2];
         for (peak, products) in peaks.iter_mut().zip(Products::ALL) {
@@ -126,7 +129,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
                         (Program::Ours(products), _) => own_step(&shape, optimizer, products.precision())?,
                         (Program::Torch(mode), Some(peer)) => {
                             let (found, torch) = peer.measure(&shape, optimizer, mode, models::Hardware::Cpu)?;
-                            versions = format!("{}, PyTorch {torch}", env!("RUSTC_VERSION"));
+                            versions = format!("{}, PyTorch {torch}", provenance::COMPILER);
                             found
                         }
                         (Program::Torch(_), None) => continue,
@@ -143,7 +146,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     println!("{}, {}, {versions}", provenance::date(), provenance::processor());
     print!("\n{}", markdown(&rows));
     if let Some(path) = &options.csv {
-        crate::store::write_atomic(path, csv(&rows).as_bytes())?;
+        write_atomic(path, table::write(file_rows(&rows)).map_err(LabError::from)?.as_bytes())?;
     }
     Ok(())
 }
@@ -236,30 +239,39 @@ fn markdown(rows: &[Row]) -> String {
     text
 }
 
-fn csv(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "shape,threads,optimizer,program,step_ms,tokens_per_s,time_over_ours,time_over_ours_bf16,product_share,peak_bytes,loss,rounds\n",
-    );
-    let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
-    for row in rows {
-        let _ = writeln!(
-            text,
-            "{},{},{},{},{:.3},{:.1},{},{},{},{},{},{}",
-            row.shape.name,
-            row.shape.threads,
-            row.optimizer.as_str(),
-            crate::stats::csv::quote(row.program.name()),
-            row.step_ms,
-            row.tokens_per_second(),
-            number(row.ratios[0]),
-            number(row.ratios[1]),
-            number(row.share),
-            row.peak_bytes.map_or(String::new(), |bytes| bytes.to_string()),
-            number(row.loss),
-            row.rounds
-        );
-    }
-    text
+/// A row of the CSV file; numbers are rounded to what the clock can tell.
+#[derive(Serialize)]
+struct FileRow<'a> {
+    shape: &'a str,
+    threads: usize,
+    optimizer: &'a str,
+    program: &'a str,
+    step_ms: f64,
+    tokens_per_s: f64,
+    time_over_ours: Option<f64>,
+    time_over_ours_bf16: Option<f64>,
+    product_share: Option<f64>,
+    peak_bytes: Option<u64>,
+    loss: Option<f64>,
+    rounds: usize,
+}
+
+fn file_rows(rows: &[Row]) -> impl Iterator<Item = FileRow<'_>> {
+    let rounded = |value: f64| (value * 1e4).round() / 1e4;
+    rows.iter().map(move |row| FileRow {
+        shape: row.shape.name,
+        threads: row.shape.threads,
+        optimizer: row.optimizer.as_str(),
+        program: row.program.name(),
+        step_ms: rounded(row.step_ms),
+        tokens_per_s: rounded(row.tokens_per_second()),
+        time_over_ours: row.ratios[0].map(rounded),
+        time_over_ours_bf16: row.ratios[1].map(rounded),
+        product_share: row.share.map(rounded),
+        peak_bytes: row.peak_bytes,
+        loss: row.loss.map(rounded),
+        rounds: row.rounds,
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Made-up results for tests: no network was trained for them.
 
-use experiments::figures::{AlongRun, Curve};
-use experiments::stats::{Comparison, EndPoint, Pair};
+use experiments::stages::EndPoint;
+use experiments::tradeoff::figures::{AlongRun, Curve};
+use experiments::tradeoff::statistics::{Comparison, Pair};
 
 /// Two optimizers with two controls.
 pub(crate) fn comparison() -> Comparison {

@@ -148,7 +148,11 @@ mod tests {
     #[test]
     fn empty_and_non_finite_data_are_drawn() {
         let folder = tempfile::tempdir().unwrap();
-        let series = |points| Series { label: "muon".into(), style: Style { color: BLUE, marker: Marker::Circle, dashed: false }, points };
+        let series = |points| Series {
+            label: "muon".into(),
+            style: Style { color: BLUE, marker: Marker::Circle, dashed: false },
+            points,
+        };
         let panel = |series| LinePanel { title: "t".into(), y: "y".into(), series, reference: Some(1.0) };
         for panels in [
             vec![],

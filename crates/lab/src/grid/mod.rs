@@ -90,7 +90,6 @@ pub enum GridError {
 
 /// What a stage left, without its type.
 pub(crate) struct Made {
-    id: StageId,
     output: Box<dyn Any + Send + Sync>,
     /// The output as a line of `finished.csv`.
     line: Line,
@@ -181,7 +180,6 @@ impl Runner<'_> {
 
 fn made<S: Stage>(key: &StageKey, output: S::Output, taken_over: bool) -> Result<Made, Failure> {
     Ok(Made {
-        id: key.id().clone(),
         line: Line::new(key, &output)?,
         summary: S::summary(&output),
         leads_on: S::leads_on(&output),

@@ -88,8 +88,7 @@ pub(super) fn run(
     let ready = open.filter(|&index| waits_for[index] == 0).map(|index| (order.priority(grid, index), index)).collect();
     let elsewhere = Vec::new();
     let state = State { waits_for, ready, elsewhere, unfinished, kept: Instant::now(), failure: None };
-    let shared =
-        Shared { grid, order, todo, together, progress, state: Mutex::new(state), changed: Condvar::new() };
+    let shared = Shared { grid, order, todo, together, progress, state: Mutex::new(state), changed: Condvar::new() };
     std::thread::scope(|scope| {
         for pool in alone.iter().take(unfinished) {
             scope.spawn(|| shared.worker(pool));

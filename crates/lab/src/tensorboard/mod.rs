@@ -100,7 +100,8 @@ fn events(watched: &Watched) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const CONFIG: &str = "kind = \"finetune\"\nlabel = \"finetune adamw on math:max_steps=3 with muon at 0.001 seed 1\"\n";
+    const CONFIG: &str =
+        "kind = \"finetune\"\nlabel = \"finetune adamw on math:max_steps=3 with muon at 0.001 seed 1\"\n";
 
     fn watched(metrics: &str, curves: Option<&str>) -> Watched {
         let curves = curves.map(String::from);

@@ -13,9 +13,38 @@ pub enum Value {
     /// A count.
     Count(usize),
     /// A number; NaN and infinities are written as empty fields and `inf`.
+    #[serde(with = "any_number")]
     Number(f64),
     /// A name.
     Text(String),
+}
+
+/// JSON has finite numbers only: the others are written as their names.
+mod any_number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Written<'a> {
+        Finite(f64),
+        Named(&'a str),
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        match value.is_finite() {
+            true => value.serialize(serializer),
+            false => value.to_string().serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let unknown = |name: &str| serde::de::Error::custom(format!("found {name}, expected a number"));
+        match Written::deserialize(deserializer)? {
+            Written::Finite(value) => Ok(value),
+            Written::Named(name) if matches!(name, "NaN" | "inf" | "-inf") => name.parse().map_err(|_| unknown(name)),
+            Written::Named(name) => Err(unknown(name)),
+        }
+    }
 }
 
 impl Value {
@@ -141,7 +170,7 @@ pub struct Finding {
     pub setting: String,
     /// Unit of the samples.
     pub unit: String,
-    /// The effect, one value a seed.
+    /// The effect, one finite value a seed.
     pub samples: Vec<f64>,
 }
 
@@ -173,6 +202,17 @@ impl FigureData {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_value_passes_through_json() {
+        let values = [0.5, 3.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Value::Number);
+        let others = [Value::Count(3), Value::Text("muon".into())];
+        for value in values.into_iter().chain(others) {
+            let text = serde_json::to_string(&value).unwrap();
+            let back: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{value:?}"), "{text}");
+        }
+    }
 
     #[test]
     fn csv_quotes_names_and_leaves_missing_numbers_empty() {

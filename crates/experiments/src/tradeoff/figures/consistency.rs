@@ -1,7 +1,7 @@
 //! The consistency index of every task and pair of checkpoints.
 
-use lab::figures::{Anchor, Axis, Canvas, DrawError, Figure, Text};
 use lab::figures::theme::{GRID, INK, MUTED, Marker, Style, size};
+use lab::figures::{Anchor, Axis, Canvas, DrawError, Figure, Text};
 use lab::statistics::Verdict;
 use plotters::prelude::DrawingBackend;
 use plotters::style::RGBColor;

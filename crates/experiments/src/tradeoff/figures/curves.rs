@@ -1,9 +1,11 @@
 //! Training curves of pretraining.
 
-use lab::figures::{Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height};
-use lab::figures::theme::{MUTED, size};
-use plotters::prelude::DrawingBackend;
 use crate::names::{display, style};
+use lab::figures::theme::{MUTED, size};
+use lab::figures::{
+    Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height,
+};
+use plotters::prelude::DrawingBackend;
 
 const WIDTH: u32 = 760;
 const PANEL_HEIGHT: f64 = 400.0;

@@ -1,11 +1,11 @@
 //! Forgetting at matched learning: means with intervals, for every checkpoint and method.
 
-use lab::figures::{Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height};
-use lab::figures::theme::{MUTED, size};
-use plotters::prelude::DrawingBackend;
 use crate::names::{display, style};
 use crate::tradeoff::statistics::Cell;
 use crate::tradeoff::statistics::{TradeoffStatistics, VERDICT_LEVEL};
+use lab::figures::theme::{MUTED, size};
+use lab::figures::{Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height};
+use plotters::prelude::DrawingBackend;
 
 /// Height of one task's panel in CSS pixels.
 const PANEL_HEIGHT: u32 = 330;
@@ -142,12 +142,7 @@ impl Figure for Matched {
         let entries: Vec<LegendEntry> = self
             .methods
             .iter()
-            .map(|method| LegendEntry {
-                label: display(method),
-                style: style(method),
-                line: false,
-                marker: true,
-            })
+            .map(|method| LegendEntry { label: display(method), style: style(method), line: false, marker: true })
             .collect();
         legend(canvas, HEAD + self.panels.len().max(1) as f64 * height + 2.0, &entries)
     }

@@ -5,7 +5,7 @@ mod curves;
 mod matched;
 mod tradeoff;
 
-pub(super) use consistency::Consistency;
-pub(super) use curves::{Curve, Curves};
-pub(super) use matched::Matched;
-pub(super) use tradeoff::{AlongRun, Tradeoff};
+pub use consistency::Consistency;
+pub use curves::{Curve, Curves};
+pub use matched::Matched;
+pub use tradeoff::{AlongRun, Tradeoff};

@@ -1,12 +1,14 @@
 //! The learning-forgetting tradeoff: one image for a task, one panel for a checkpoint.
 
-use lab::figures::{Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height};
-use lab::figures::theme::{MUTED, Marker, Style, size};
-use plotters::prelude::DrawingBackend;
 use crate::names::{display, style};
-use crate::tradeoff::statistics::pareto;
 use crate::stages::{EndPoint, Results};
+use crate::tradeoff::statistics::pareto;
 use crate::tradeoff::statistics::{TradeoffStatistics, VERDICT_LEVEL};
+use lab::figures::theme::{MUTED, Marker, Style, size};
+use lab::figures::{
+    Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height,
+};
+use plotters::prelude::DrawingBackend;
 
 /// Width and height of a panel in CSS pixels.
 const PANEL: (u32, u32) = (460, 350);

@@ -1,0 +1,25 @@
+//! Any registered experiment by its name, and what there is.
+
+use std::process::ExitCode;
+
+use experiments::registry::REGISTRY;
+use lab::error::{LabError, Result};
+use lab::program::finish;
+
+const USAGE: &str = "a name and its flags (experiment NAME --help), `list` or `reference`";
+
+fn execute(mut arguments: impl Iterator<Item = String>) -> Result<()> {
+    match arguments.next().as_deref() {
+        Some("list") => REGISTRY.experiments.iter().for_each(|one| println!("{:<16} {}", one.name(), one.title())),
+        Some("reference") => print!("{}", REGISTRY.reference()),
+        Some("--help" | "-h") => println!("experiment: {USAGE}; the experiments are {}", REGISTRY.names().join(", ")),
+        Some(name) => return REGISTRY.execute(name, arguments),
+        None => return Err(LabError::value("experiment", "nothing", USAGE)),
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    lab::memory::keep_freed_memory();
+    finish(execute(std::env::args().skip(1)))
+}

@@ -1,0 +1,110 @@
+//! Housekeeping of run stores.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Parser, Subcommand};
+use experiments::registry::REGISTRY;
+use lab::error::{LabError, Result};
+use lab::experiment::Options;
+use lab::grid::Display;
+use lab::program::{command_line, finish, parse};
+use lab::store::{Progress, StageId, Store};
+
+/// List the stages of a run store, or remove those that nothing needs any more.
+#[derive(Parser)]
+#[command(version)]
+struct Flags {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// A line for each stage: state, size, age, id
+    List(Place),
+    /// Remove every stage that none of the given presets needs
+    Prune {
+        #[command(flatten)]
+        place: Place,
+        /// What is kept: EXPERIMENT:PRESET, with a preset's name or file; may be repeated. Stages that follow from results (memorization's reported runs) are kept too
+        #[arg(long, value_name = "EXPERIMENT:PRESET", required = true)]
+        keep: Vec<String>,
+        /// Remove; without it only what would be removed is shown
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+struct Place {
+    /// Folder of the run store: the --out of an experiment
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    out: PathBuf,
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// Minutes, hours or days.
+fn age(modified: SystemTime) -> String {
+    let minutes = modified.elapsed().unwrap_or(Duration::ZERO).as_secs() / 60;
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    }
+}
+
+fn list(place: &Place) -> Result<()> {
+    let stages = Store::open(&place.out)?.list()?;
+    for stage in &stages {
+        let state = match (&stage.state, &stage.claimed) {
+            (Progress::Done, _) => "done".to_string(),
+            (Progress::Unfinished, None) => "unfinished".to_string(),
+            (Progress::Unfinished, Some(holder)) => format!("in work by {holder}"),
+        };
+        println!("{state:<12} {:>10} {:>8}  {}", megabytes(stage.bytes), age(stage.modified), stage.id);
+    }
+    let total: u64 = stages.iter().map(|stage| stage.bytes).sum();
+    println!("{} stages, {}", stages.len(), megabytes(total));
+    Ok(())
+}
+
+fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
+    let store = Store::open(&place.out)?;
+    let options = Options {
+        out: place.out.clone(),
+        finished: Vec::new(),
+        jobs: None,
+        snapshot_every: Duration::from_secs(15),
+        display: Display::Quiet,
+        command: command_line(),
+    };
+    let mut needed: BTreeSet<StageId> = BTreeSet::new();
+    for text in keep {
+        let (name, preset) = text.split_once(':').ok_or_else(|| LabError::value("keep", text, "EXPERIMENT:PRESET"))?;
+        needed.extend(REGISTRY.find(name)?.1.needed(preset, &[], &options)?);
+    }
+    let mut freed = 0;
+    for stage in store.list()?.into_iter().filter(|stage| !needed.contains(&stage.id)) {
+        if stage.claimed.is_some() {
+            println!("in work, kept   {}", stage.id);
+            continue;
+        }
+        freed += if yes { store.remove(&stage.id)? } else { stage.bytes };
+        println!("{} {:>10}  {}", if yes { "removed" } else { "would go" }, megabytes(stage.bytes), stage.id);
+    }
+    println!("{} {}", megabytes(freed), if yes { "freed" } else { "would be freed; --yes removes them" });
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    finish(match parse::<Flags>().task {
+        Task::List(place) => list(&place),
+        Task::Prune { place, keep, yes } => prune(&place, &keep, yes),
+    })
+}

@@ -1,0 +1,26 @@
+//! The experiments, in the order in which they run and stand in the report: one line each.
+
+use lab::program::{Entry, Registry};
+use lab::report::Front;
+
+use crate::memorization::Memorization;
+use crate::optimizer_pairs::OptimizerPairs;
+use crate::theory::Theory;
+use crate::tradeoff::Tradeoff;
+
+/// All experiments, and what the report opens with.
+pub static REGISTRY: Registry = Registry {
+    front: Front {
+        title: "Does a model forget less when it is finetuned with the optimizer that pretrained it?",
+        lead: "A reproduction and extension of <a href=\"https://arxiv.org/abs/2605.06654\">arXiv 2605.06654</a>, \
+               <cite>Optimizer-Model Consistency: Full Finetuning with the Same Optimizer as Pretraining Forgets \
+               Less</cite>, whose claims are cited by its abstract. All numbers on this page were measured by the \
+               commands named at the end of each section.",
+    },
+    experiments: &[
+        &Entry::<Tradeoff>::new(),
+        &Entry::<OptimizerPairs>::new(),
+        &Entry::<Memorization>::new(),
+        &Entry::<Theory>::new(),
+    ],
+};

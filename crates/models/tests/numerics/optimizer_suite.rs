@@ -313,8 +313,8 @@ fn the_multiplier_of_a_schedule_reaches_every_group() {
     }
 }
 
-/// Hidden matrices, those of a part that another rule takes, embeddings and head, and gains each at their own rate; no decay on gains; and
-/// to the bit what the rule itself gives.
+/// Hidden matrices, those of a part that another rule takes, embeddings and head, and gains each at their own rate; no
+/// decay on gains; and to the bit what the rule itself gives.
 #[test]
 fn every_group_steps_with_its_own_rule_rate_and_decay() {
     let sgd = RuleConfig::Sgd(Sgd { momentum: 0.9, nesterov: false, weight_decay: DECAY });

@@ -2,7 +2,7 @@
 //!
 //! A rule is here as soon as it is registered, with its defaults.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use models::optim::{
     GroupPolicy, Hyperparameters, Muon, MuonScale, NorMuon, Optimizer, Orthogonalizer, Policy, RuleConfig, RuleName,
     Scope, Sgd, Soap, Split, State, StepSize,
@@ -261,6 +261,31 @@ fn a_saved_and_loaded_state_goes_on_to_the_same_bits() {
             step(&mut resumed_model, &mut resumed, seed);
         }
         assert_eq!(weights(&model), weights(&resumed_model), "{rule:?}");
+    }
+}
+
+#[test]
+fn the_state_of_the_matrices_is_carried_over_from_an_optimizer_of_all_weights() {
+    for rule in rules() {
+        let (mut model, mut optimizer) = small_model(&policy(rule, 1e-2));
+        for seed in 0..3 {
+            train_step(&mut model, &mut optimizer, &[random_batch(2, 12, 29, seed)], None, 1.0).unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let [all, carried] = ["all", "carried"].map(|name| directory.path().join(name));
+        optimizer.save(model.parameters(), &all).unwrap();
+        let matrices = Policy::hidden_and_rest(Scope::HiddenMatrices, rule, 1e-2, rule, 0.0, 0.0);
+        let mut fewer = Optimizer::new(model.parameters_mut(), &matrices).unwrap();
+        assert!(fewer.load(model.parameters(), &all).is_err(), "{rule:?}: `load` takes the state of others too");
+        fewer.carry_over(model.parameters(), &all).unwrap();
+        assert_eq!(fewer.steps(), 3);
+        fewer.save(model.parameters(), &carried).unwrap();
+        let [all, carried] = [all, carried].map(|path| candle_core::safetensors::load(path, &Device::Cpu).unwrap());
+        assert!(all.len() > carried.len() && !carried.is_empty(), "{rule:?}");
+        for (name, tensor) in carried {
+            let bits = |tensor: &Tensor| (tensor.dtype(), floats(&tensor.to_dtype(DType::F32).unwrap()));
+            assert!(name.contains("_proj.weight.") && bits(&tensor) == bits(&all[&name]), "{rule:?}: {name}");
+        }
     }
 }
 

@@ -63,7 +63,8 @@ fn nvcc() -> PathBuf {
     homes.find(|nvcc| nvcc.is_file()).unwrap_or_else(|| "nvcc".into())
 }
 
-/// The compute capability to compile for, as two or three digits: that of `CUDA_COMPUTE_CAP`, of this machine's GPU, or 80, the first with bf16.
+/// The compute capability to compile for, as two or three digits: that of `CUDA_COMPUTE_CAP`, of this machine's GPU, or
+/// 80, the first with bf16.
 fn compute_capability() -> String {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     if let Some(given) = variable("CUDA_COMPUTE_CAP") {

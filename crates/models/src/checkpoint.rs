@@ -1,7 +1,9 @@
-//! Checkpoints: `model.safetensors` and `config.json`, with Hugging Face's names and layouts for the GPT-2 and Llama families.
+//! Checkpoints: `model.safetensors` and `config.json`, with Hugging Face's names and layouts for the GPT-2 and Llama
+//! families.
 //!
-//! GPT-2's files fuse queries, keys and values and store matrices transposed; here they are separate and `[outputs, inputs]`. Other architectures are written under
-//! this crate's own names (Llama's, plus `model.embed_positions.weight` and biases) with `"model_type": "omc"`.
+//! GPT-2's files fuse queries, keys and values and store matrices transposed; here they are separate and `[outputs,
+//! inputs]`. Other architectures are written under this crate's own names (Llama's, plus `model.embed_positions.weight`
+//! and biases) with `"model_type": "omc"`.
 
 use std::collections::HashMap;
 use std::path::Path;

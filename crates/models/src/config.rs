@@ -89,7 +89,8 @@ impl ModelConfig {
         }
     }
 
-    /// Llama's architecture: rotary positions, RMSNorm, SwiGLU, no biases, untied head, MLP of about 8/3 `width` (a multiple of 8).
+    /// Llama's architecture: rotary positions, RMSNorm, SwiGLU, no biases, untied head, MLP of about 8/3 `width` (a
+    /// multiple of 8).
     pub fn llama(
         vocabulary: usize,
         context: usize,

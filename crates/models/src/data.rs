@@ -81,7 +81,8 @@ impl PackedText {
         rng.random_range(0..self.time)
     }
 
-    /// `count` windows spread evenly over the text (all of them if there are fewer), in batches of at most `sequences`: held-out text for an evaluation.
+    /// `count` windows spread evenly over the text (all of them if there are fewer), in batches of at most `sequences`:
+    /// held-out text for an evaluation.
     ///
     /// # Errors
     /// As [`Batch::new`].
@@ -128,7 +129,8 @@ impl Instructions {
     /// Examples that all fit into `context` tokens, shuffled by `seed`.
     ///
     /// # Errors
-    /// [`Error::TooFewTokens`] if there is no example or one with an empty prompt or completion, [`Error::Config`] if one is longer than the context.
+    /// [`Error::TooFewTokens`] if there is no example or one with an empty prompt or completion, [`Error::Config`] if
+    /// one is longer than the context.
     pub fn new(examples: std::sync::Arc<[Instruction]>, context: usize, seed: u64) -> Result<Self> {
         if examples.is_empty() || examples.iter().any(|e| e.prompt.is_empty() || e.completion.is_empty()) {
             return Err(Error::TooFewTokens { what: "instructions", found: 0, expected: 1 });

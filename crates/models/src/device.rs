@@ -33,7 +33,8 @@ impl Hardware {
         }
     }
 
-    /// The device to which a model is moved. All models on a GPU share one: their work is done in the order in which it was given.
+    /// The device to which a model is moved. All models on a GPU share one: their work is done in the order in which it
+    /// was given.
     ///
     /// # Errors
     /// [`Error::Config`] if this build has no GPU support, or there is no such GPU.

@@ -1,8 +1,8 @@
 //! Greedy decoding of many prompts at once.
 //!
-//! There is no cache of keys and values: a step runs the whole sequences again, but all prompts together, only as long as the longest unfinished one, and
-//! with the head on one token a sequence. Finished sequences leave the batch. For contexts of a few hundred tokens that is fast enough for
-//! exact-match scores.
+//! There is no cache of keys and values: a step runs the whole sequences again, but all prompts together, only as long
+//! as the longest unfinished one, and with the head on one token a sequence. Finished sequences leave the batch. For
+//! contexts of a few hundred tokens that is fast enough for exact-match scores.
 
 use candle_core::Tensor;
 
@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// Sequences that run through the model together.
 const ROWS: usize = 64;
 
-/// Continues every prompt with the most probable token until `end` (not included), `limit` new tokens or the context's end.
+/// Continues every prompt with the most probable token until `end` (not included), `limit` new tokens or the context's
+/// end.
 ///
 /// # Errors
 /// [`Error::TooFewTokens`] for an empty prompt, [`Error::Config`] for one longer than the context.

@@ -1,4 +1,5 @@
-//! Initial values, as GPT-2's: normal with deviation 0.02, residual projections divided by sqrt(2 layers), gains one, biases zero.
+//! Initial values, as GPT-2's: normal with deviation 0.02, residual projections divided by sqrt(2 layers), gains one,
+//! biases zero.
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng};

@@ -44,7 +44,8 @@ impl Linear {
         Ok((ops::matmul_transposed(x, parameters.value(adapter.a), parameters.precision())? * adapter.scale)?)
     }
 
-    /// Adds the parameters' gradients, and appends to `paths` the (gradient, matrix) pairs whose products sum to the input's gradient.
+    /// Adds the parameters' gradients, and appends to `paths` the (gradient, matrix) pairs whose products sum to the
+    /// input's gradient.
     pub(crate) fn backward(
         &self,
         parameters: &Parameters,

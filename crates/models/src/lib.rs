@@ -8,11 +8,13 @@
 //!                     +---- optim::Optimizer.step <-----+
 //! ```
 //!
-//! - One [`Transformer`], configured by [`ModelConfig`]: GPT-2 and Llama are two of its values, and [`checkpoint`] reads and writes both in Hugging Face's layout.
-//! - Gradients come from hand-written backwards ([`ops`]); there is no recorded graph. Tensors are [candle](candle_core)'s.
+//! - One [`Transformer`], configured by [`ModelConfig`]: GPT-2 and Llama are two of its values, and [`checkpoint`]
+//!   reads and writes both in Hugging Face's layout.
+//! - Gradients come from hand-written backwards ([`ops`]); there is no recorded graph. Tensors are
+//!   [candle](candle_core)'s.
 //! - Which parameter goes to which optimizer is decided by its [`Role`], through an [`optim::Policy`].
-//! - Everything is a pure function of its arguments and a seed: same seed, same build, same machine, same bits, whatever the number of threads. Threads are those of the
-//!   current rayon pool.
+//! - Everything is a pure function of its arguments and a seed: same seed, same build, same machine, same bits,
+//!   whatever the number of threads. Threads are those of the current rayon pool.
 //!
 //! The example trains a tiny network to continue a sequence, saves it and reads it back:
 //!
@@ -46,8 +48,8 @@
 //! # }
 //! ```
 //!
-//! What is here is tested against PyTorch and Transformers on stored vectors, every operation against finite differences, and every optimizer by one
-//! shared suite (`tests/numerics`).
+//! What is here is tested against PyTorch and Transformers on stored vectors, every operation against finite
+//! differences, and every optimizer by one shared suite (`tests/numerics`).
 
 mod batch;
 pub mod checkpoint;

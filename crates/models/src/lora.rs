@@ -1,7 +1,8 @@
 //! LoRA: low-rank adapters on chosen linear maps (Hu et al., arXiv 2106.09685).
 //!
-//! An adapted map computes y = x W^T + (alpha / rank) x A^T B^T with W frozen, A `[rank, inputs]` uniform in +-1/sqrt(inputs) and B `[outputs, rank]` zero at first, so that the
-//! model starts unchanged and A's first gradient is zero.
+//! An adapted map computes y = x W^T + (alpha / rank) x A^T B^T with W frozen, A `[rank, inputs]` uniform in
+//! +-1/sqrt(inputs) and B `[outputs, rank]` zero at first, so that the model starts unchanged and A's first gradient is
+//! zero.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,10 +72,12 @@ impl LoraConfig {
 impl Transformer {
     /// Adds adapters to the chosen maps of every block; A is drawn from `seed`.
     ///
-    /// Which parameters train is the policy's choice: [`Scope::Adapters`](crate::optim::Scope::Adapters) freezes the rest.
+    /// Which parameters train is the policy's choice: [`Scope::Adapters`](crate::optim::Scope::Adapters) freezes the
+    /// rest.
     ///
     /// # Errors
-    /// [`Error::Config`] if the rank is zero or above the width, alpha is not positive, no map is chosen, or there are adapters already.
+    /// [`Error::Config`] if the rank is zero or above the width, alpha is not positive, no map is chosen, or there are
+    /// adapters already.
     pub fn add_lora(&mut self, config: &LoraConfig, seed: u64) -> Result<()> {
         let width = self.config().width;
         if config.rank == 0 || config.rank > width {

@@ -18,8 +18,9 @@ impl ModelConfig {
         (tables + positions) * width + layers * width * (2 * width + 2 * kv_width + mlp * mlp_width)
     }
 
-    /// About how many bytes a training step with AdamW takes on a GPU, with `tokens` going through the network at a time: weights, gradients and state; what every
-    /// block saves for its backward; one block's gradients; a chunk of logits. Muon takes less state and as much more for its products.
+    /// About how many bytes a training step with AdamW takes on a GPU, with `tokens` going through the network at a
+    /// time: weights, gradients and state; what every block saves for its backward; one block's gradients; a chunk of
+    /// logits. Muon takes less state and as much more for its products.
     pub fn step_bytes(&self, tokens: usize, precision: Precision) -> u64 {
         let [tokens, vocabulary, layers, width, kv_width, mlp_width, heads] =
             [tokens, self.vocabulary, self.layers, self.width, self.kv_width(), self.mlp_width, self.heads]

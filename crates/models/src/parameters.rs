@@ -1,7 +1,7 @@
 //! A model's parameters: an ordered list with names, roles and values.
 //!
-//! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it: it is the label by which an
-//! [`optim::Policy`](crate::optim::Policy) sorts parameters into groups.
+//! The role says what a tensor *is*, so that no rule about shapes decides which optimizer takes it: it is the label by
+//! which an [`optim::Policy`](crate::optim::Policy) sorts parameters into groups.
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,8 @@ pub enum Part {
     Mlp,
 }
 
-/// What a parameter is in the network: its label, by which a policy ([`optim::Policy`](crate::optim::Policy)) gives it to an optimizer.
+/// What a parameter is in the network: its label, by which a policy ([`optim::Policy`](crate::optim::Policy)) gives it
+/// to an optimizer.
 ///
 /// Files and messages spell it in kebab-case ([`as_str`](Self::as_str)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -293,7 +294,8 @@ impl Gradients {
         Ok(Sum::Known(sum))
     }
 
-    /// Scales the gradients so that their common norm is at most `limit`, as PyTorch's `clip_grad_norm_`, and returns the norm before.
+    /// Scales the gradients so that their common norm is at most `limit`, as PyTorch's `clip_grad_norm_`, and returns
+    /// the norm before.
     ///
     /// # Errors
     /// If a gradient is not a contiguous `f32` tensor.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// In which numbers the products of matrices are computed; weights, optimizer state, sums and everything else are `f32` always.
+/// In which numbers the products of matrices are computed; weights, optimizer state, sums and everything else are `f32`
+/// always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -11,8 +12,8 @@ pub enum Precision {
     F32,
     /// Factors rounded to 10 bits of mantissa where the tensor cores of a GPU take them; `f32` on a CPU.
     Tf32,
-    /// Factors rounded to bf16 (7 bits of mantissa, to nearest even), products added up in `f32`. Attention's small products stay `f32` on a CPU; a GPU stores as bf16
-    /// what only products and nonlinearities read.
+    /// Factors rounded to bf16 (7 bits of mantissa, to nearest even), products added up in `f32`. Attention's small
+    /// products stay `f32` on a CPU; a GPU stores as bf16 what only products and nonlinearities read.
     Bf16,
 }
 

@@ -12,7 +12,8 @@ pub enum Decay {
     Linear,
     /// Half a cosine to zero.
     Cosine,
-    /// Warmup, stable, decay: constant, then a straight line to zero over the last `cooldown` of all steps (Hu et al., arXiv 2404.06395).
+    /// Warmup, stable, decay: constant, then a straight line to zero over the last `cooldown` of all steps (Hu et al.,
+    /// arXiv 2404.06395).
     Wsd {
         /// The share of all steps that the descent takes, in (0, 1].
         cooldown: f64,

@@ -28,12 +28,15 @@ fn failed(error: impl std::fmt::Display) -> Error {
 }
 
 impl Tokenizer {
-    /// Trains a byte-level BPE on `texts`; every digit is a token of its own, so that numbers are read alike wherever they stand.
+    /// Trains a byte-level BPE on `texts`; every digit is a token of its own, so that numbers are read alike wherever
+    /// they stand.
     ///
-    /// The result is a pure function of the texts and `vocabulary` (its entries, with the 256 bytes and the end of text).
+    /// The result is a pure function of the texts and `vocabulary` (its entries, with the 256 bytes and the end of
+    /// text).
     ///
     /// # Errors
-    /// [`Error::Config`] if `vocabulary` is below 257, [`Error::Tokenizer`] if there are too few texts for so many entries.
+    /// [`Error::Config`] if `vocabulary` is below 257, [`Error::Tokenizer`] if there are too few texts for so many
+    /// entries.
     pub fn train_bpe<'a>(texts: impl Iterator<Item = &'a str> + Send, vocabulary: usize) -> Result<Self> {
         if vocabulary < 257 {
             return Err(Error::config("vocabulary", vocabulary, "at least 257: the bytes and the end of text"));

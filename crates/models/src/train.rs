@@ -23,8 +23,8 @@ impl StepReport {
 
 /// Makes one optimizer step on the mean loss over all target tokens of `micro_batches` together.
 ///
-/// The gradient is clipped to the norm `clip`; the groups' learning rates are multiplied by `multiplier`. If loss or gradient is not finite, no
-/// weight changes and the report says so.
+/// The gradient is clipped to the norm `clip`; the groups' learning rates are multiplied by `multiplier`. If loss or
+/// gradient is not finite, no weight changes and the report says so.
 ///
 /// # Errors
 /// [`Error::NoTargets`] if no token has a target, and those of [`Transformer::gradients`].

@@ -241,7 +241,8 @@ impl Transformer {
         Ok(LossSum { sum: loss.sum.value()?, count: loss.count })
     }
 
-    /// The summed loss of a batch and the gradients of `scale` times that sum with respect to every trainable parameter.
+    /// The summed loss of a batch and the gradients of `scale` times that sum with respect to every trainable
+    /// parameter.
     ///
     /// `scale` = 1 / (targets of all micro-batches) gives the gradient of the mean loss.
     ///

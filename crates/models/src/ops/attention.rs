@@ -1,9 +1,9 @@
 //! Causal self-attention with grouped key and value heads.
 //!
-//! The heads are read in place from `[tokens, heads * width]`; nothing is transposed or copied. Queries go through in blocks of
-//! [`BLOCK`] rows, each against the keys it may see, so that memory grows with the sequence's length and not with its square, and the upper half of the
-//! score matrix is never computed. The backward computes the probabilities again from the saved log-sum of each row
-//! (Dao et al., arXiv 2205.14135).
+//! The heads are read in place from `[tokens, heads * width]`; nothing is transposed or copied. Queries go through in
+//! blocks of [`BLOCK`] rows, each against the keys it may see, so that memory grows with the sequence's length and not
+//! with its square, and the upper half of the score matrix is never computed. The backward computes the probabilities
+//! again from the saved log-sum of each row (Dao et al., arXiv 2205.14135).
 
 use candle_core::{Error, Result, Tensor};
 use rayon::prelude::*;
@@ -80,8 +80,9 @@ pub struct AttentionGradients {
 
 /// softmax(q k^T / sqrt(width)) v over each token's past and itself.
 ///
-/// `q` is `[tokens, heads * width]`, `k` and `v` are `[tokens, kv_heads * width]`; query head h reads key head h * kv_heads / heads.
-/// Returns the output in the shape of `q`, and the log-sum-exp of each row's scores, `[batch, heads, time]`, for the backward.
+/// `q` is `[tokens, heads * width]`, `k` and `v` are `[tokens, kv_heads * width]`; query head h reads key head h *
+/// kv_heads / heads. Returns the output in the shape of `q`, and the log-sum-exp of each row's scores, `[batch, heads,
+/// time]`, for the backward.
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -123,9 +124,11 @@ pub fn causal_attention(
     Ok((tensor(out, (batch * time, row))?, tensor(log_sums, (batch, heads, time))?))
 }
 
-/// The gradients of [`causal_attention`] from its inputs, its output, the saved log-sums and the gradient `d_out` of the output.
+/// The gradients of [`causal_attention`] from its inputs, its output, the saved log-sums and the gradient `d_out` of
+/// the output.
 ///
-/// With P the probabilities and D_i = <d_out_i, out_i>: dV = P^T d_out, dS = P * (d_out V^T - D), dQ = dS K / sqrt(width), dK = dS^T Q / sqrt(width).
+/// With P the probabilities and D_i = <d_out_i, out_i>: dV = P^T d_out, dS = P * (d_out V^T - D), dQ = dS K /
+/// sqrt(width), dK = dS^T Q / sqrt(width).
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -186,7 +189,8 @@ pub fn causal_attention_backward(
 }
 
 vectorized! {
-    /// Softmax over the keys that each query sees (row i of a block that starts at query `first` sees `first` + i + 1); the rest becomes zero.
+    /// Softmax over the keys that each query sees (row i of a block that starts at query `first` sees `first` + i + 1);
+    /// the rest becomes zero.
     fn softmax_rows(scores: &mut [f32], log_sums: &mut [f32], first: usize) {
         let keys = scores.len() / log_sums.len();
         for (i, (score, log_sum)) in scores.chunks_exact_mut(keys).zip(log_sums).enumerate() {
@@ -207,7 +211,8 @@ vectorized! {
 }
 
 vectorized! {
-    /// From scores in `p` and d_out V^T in `ds`: the probabilities, and the gradients of the scores before their scaling by `scale`.
+    /// From scores in `p` and d_out V^T in `ds`: the probabilities, and the gradients of the scores before their
+    /// scaling by `scale`.
     fn score_gradients(p: &mut [f32], ds: &mut [f32], log_sums: &[f32], means: &[f32], first: usize, scale: f32) {
         let keys = p.len() / log_sums.len();
         let rows = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));

@@ -4,7 +4,8 @@ use candle_core::{CpuStorage, Error, InplaceOp1, Layout, Result, Tensor};
 
 use super::view::{tensor, values};
 
-/// x_i = row ids_i of `table` (+ row i mod time of `positions`): `[ids, features]` from `table` `[vocabulary, features]` and `positions` `[context, features]`.
+/// x_i = row ids_i of `table` (+ row i mod time of `positions`): `[ids, features]` from `table` `[vocabulary,
+/// features]` and `positions` `[context, features]`.
 ///
 /// # Errors
 /// If an id is not below the vocabulary's size or `time` is above the context.
@@ -64,7 +65,8 @@ impl InplaceOp1 for AddRows<'_> {
     }
 }
 
-/// Adds row i of `rows` `[ids, features]` to row ids_i of `table` `[vocabulary, features]`, in place: the backward of [`embed`].
+/// Adds row i of `rows` `[ids, features]` to row ids_i of `table` `[vocabulary, features]`, in place: the backward of
+/// [`embed`].
 ///
 /// # Errors
 /// If the shapes do not fit or an id is not below the vocabulary's size.
@@ -77,7 +79,8 @@ pub fn add_rows(table: &Tensor, ids: &[u32], rows: &Tensor) -> Result<()> {
     table.inplace_op1(&AddRows { ids, rows, features })
 }
 
-/// The gradient of the position embeddings `[context, features]` from dx `[tokens, features]`: row t sums the tokens at time t.
+/// The gradient of the position embeddings `[context, features]` from dx `[tokens, features]`: row t sums the tokens at
+/// time t.
 ///
 /// # Errors
 /// If `dx` is not a matrix.

@@ -44,7 +44,8 @@ fn dims(name: &'static str, x: &Tensor) -> Result<(usize, usize)> {
 
 /// y = x W^T (+ b) (+ residual).
 ///
-/// `x` is `[tokens, inputs]`, `weight` is `[outputs, inputs]`, `bias` is `[outputs]`, `residual` and the result are `[tokens, outputs]`.
+/// `x` is `[tokens, inputs]`, `weight` is `[outputs, inputs]`, `bias` is `[outputs]`, `residual` and the result are
+/// `[tokens, outputs]`.
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -117,7 +118,8 @@ pub fn input_gradient(pairs: &[(&Tensor, &Tensor)], precision: Precision) -> Res
     tensor(dx, (tokens, inputs))
 }
 
-/// `x` as products of this precision read it, so that several of them convert it once: bf16 on a GPU, `x` itself otherwise.
+/// `x` as products of this precision read it, so that several of them convert it once: bf16 on a GPU, `x` itself
+/// otherwise.
 ///
 /// # Errors
 /// If the GPU has no room.

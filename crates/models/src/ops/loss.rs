@@ -1,8 +1,8 @@
 //! The output head with softmax and cross-entropy, fused.
 //!
-//! The logits of a language model are its largest activation by far (`tokens * vocabulary`). Here they exist for [`ROWS`] tokens at a time: a chunk
-//! is computed, turned into the loss and its own gradient, multiplied into the gradients of the hidden states and of the
-//! head, and overwritten by the next.
+//! The logits of a language model are its largest activation by far (`tokens * vocabulary`). Here they exist for
+//! [`ROWS`] tokens at a time: a chunk is computed, turned into the loss and its own gradient, multiplied into the
+//! gradients of the hidden states and of the head, and overwritten by the next.
 
 use candle_core::{Error, Result, Tensor};
 
@@ -88,9 +88,11 @@ pub fn head_logits(hidden: &Tensor, weight: &Tensor, precision: Precision) -> Re
     super::matmul_transposed(hidden, weight, precision)
 }
 
-/// Cross-entropy of softmax(hidden W^T) against `targets`, and the gradients of `scale * sum` if `backward` asks for them.
+/// Cross-entropy of softmax(hidden W^T) against `targets`, and the gradients of `scale * sum` if `backward` asks for
+/// them.
 ///
-/// `hidden` is `[tokens, features]`, `weight` is `[vocabulary, features]`, `targets` has one entry a token: an id, or [`IGNORE`].
+/// `hidden` is `[tokens, features]`, `weight` is `[vocabulary, features]`, `targets` has one entry a token: an id, or
+/// [`IGNORE`].
 ///
 /// # Errors
 /// If the shapes do not fit or a target is neither below the vocabulary's size nor [`IGNORE`].
@@ -144,7 +146,8 @@ pub fn head_loss(
     Ok(loss)
 }
 
-/// The loss of rows of logits; with a `scale` the rows become scale * (softmax - one-hot target), zero where there is no target.
+/// The loss of rows of logits; with a `scale` the rows become scale * (softmax - one-hot target), zero where there is
+/// no target.
 fn softmax_rows(logits: &mut [f32], vocabulary: usize, targets: &[u32], scale: Option<f32>) -> (f64, usize) {
     use rayon::prelude::*;
 

@@ -2,15 +2,17 @@
 //!
 //! Every operation is a pure function from tensors to new tensors. A backward is a second function that takes what the
 //! forward saved and the gradient of its output. [`Transformer`](crate::Transformer) calls them in order; there is no
-//! recorded graph. Candle's own automatic differentiation first allocates zeros for every intermediate gradient and then
-//! adds to them, and its fused operations lose gradients without a word; here a gradient is written once, where a residual branch
-//! joins it is added in the same pass.
+//! recorded graph. Candle's own automatic differentiation first allocates zeros for every intermediate gradient and
+//! then adds to them, and its fused operations lose gradients without a word; here a gradient is written once, where a
+//! residual branch joins it is added in the same pass.
 //!
-//! Matrices are row-major, activations are `[tokens, features]` with `tokens = batch * time`. All values are `f32` on the CPU; products may round their
-//! factors to bf16 ([`Precision`](crate::Precision)). Loops are compiled for
-//! several vector units, and the machine's own is chosen at run time. The number of threads is that of the current rayon pool, and no result depends on it.
+//! Matrices are row-major, activations are `[tokens, features]` with `tokens = batch * time`. All values are `f32` on
+//! the CPU; products may round their factors to bf16 ([`Precision`](crate::Precision)). Loops are compiled for several
+//! vector units, and the machine's own is chosen at run time. The number of threads is that of the current rayon pool,
+//! and no result depends on it.
 
-/// Returns the result of an operation's twin in [`cuda`] if the tensor lies on a GPU; nothing in a build without kernels.
+/// Returns the result of an operation's twin in [`cuda`] if the tensor lies on a GPU; nothing in a build without
+/// kernels.
 macro_rules! on_gpu {
     ($tensor:expr, $twin:ident($($argument:expr),* $(,)?)) => {
         #[cfg(kernels)]

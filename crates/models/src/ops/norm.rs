@@ -24,7 +24,8 @@ pub struct NormGradients {
     pub bias: Tensor,
 }
 
-/// y = (x - mean) / sqrt(variance + eps) * gain + bias over each row of `x` `[tokens, features]`; `gain` and `bias` are `[features]`.
+/// y = (x - mean) / sqrt(variance + eps) * gain + bias over each row of `x` `[tokens, features]`; `gain` and `bias` are
+/// `[features]`.
 ///
 /// With `precision` bf16, a GPU gives y as bf16: products read it next.
 ///
@@ -146,9 +147,11 @@ fn normalise(
     Ok((tensor(y, (tokens, features))?, saved))
 }
 
-/// The gradients of [`layer_norm`] (`centred`) or [`rms_norm`], with `residual` (the gradient that reaches `x` past the norm) added.
+/// The gradients of [`layer_norm`] (`centred`) or [`rms_norm`], with `residual` (the gradient that reaches `x` past the
+/// norm) added.
 ///
-/// With z = (x - mean) r the normalised row and g = dy * gain: dx = r (g - mean(g) - z mean(g z)), where RMSNorm lacks mean(g).
+/// With z = (x - mean) r the normalised row and g = dy * gain: dx = r (g - mean(g) - z mean(g z)), where RMSNorm lacks
+/// mean(g).
 ///
 /// # Errors
 /// If the shapes do not fit.

@@ -40,7 +40,8 @@ impl RotaryTable {
     }
 }
 
-/// Rotates every head of `x` `[tokens, heads * width]`: (a, b) -> (a cos - b sin, b cos + a sin) for the two halves a, b of a head.
+/// Rotates every head of `x` `[tokens, heads * width]`: (a, b) -> (a cos - b sin, b cos + a sin) for the two halves a,
+/// b of a head.
 ///
 /// # Errors
 /// If the row length is no multiple of the table's width, or `time` is above the table's context.

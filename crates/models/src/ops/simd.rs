@@ -6,8 +6,8 @@
 /// Partial results of a reduction; one AVX-512 register of `f32`.
 pub(crate) const LANES: usize = 16;
 
-/// Compiles a function over slices three times, for AVX-512, for AVX2 with FMA and for the build's target, and calls the one that this
-/// machine runs fastest.
+/// Compiles a function over slices three times, for AVX-512, for AVX2 with FMA and for the build's target, and calls
+/// the one that this machine runs fastest.
 ///
 /// A build for the machine at hand (`target-cpu=native`) would do the same, but its binary would not run elsewhere.
 macro_rules! vectorized {
@@ -75,8 +75,8 @@ pub(crate) fn level() -> Level {
 
 /// e^x to within 2 units in the last place; 0 below -87.3 and the largest finite power of e above 88.3.
 ///
-/// Range reduction x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, after Cody and Waite), then the Taylor polynomial of degree 7
-/// in r, whose truncation error is below 4e-9.
+/// Range reduction x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, after Cody and Waite), then the Taylor
+/// polynomial of degree 7 in r, whose truncation error is below 4e-9.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;

@@ -7,7 +7,8 @@ use super::{Rule, State, StepSize, UpdateRule, in_range};
 use crate::Result;
 use crate::ops::{tensor, values, vectorized};
 
-/// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- (1 - lr decay) w - lr m^ / (sqrt(v^) + eps), where m^ and v^ are m and v over 1 - b^step.
+/// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- (1 - lr decay) w - lr m^ / (sqrt(v^) + eps), where m^ and v^
+/// are m and v over 1 - b^step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct AdamW {

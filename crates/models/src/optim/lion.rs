@@ -9,8 +9,8 @@ use crate::ops::scaled_add;
 
 /// w <- (1 - lr decay) w - lr sign(b1 m + (1 - b1) g), then m <- b2 m + (1 - b2) g; sign(0) is 0.
 ///
-/// Every weight moves by the learning rate, so that it should be 3 to 10 times smaller than AdamW's, and the decay as much larger (the authors' advice). Takes
-/// tensors of any shape. State: `exp_avg`, m in the parameter's shape.
+/// Every weight moves by the learning rate, so that it should be 3 to 10 times smaller than AdamW's, and the decay as
+/// much larger (the authors' advice). Takes tensors of any shape. State: `exp_avg`, m in the parameter's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Lion {

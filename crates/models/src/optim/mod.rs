@@ -1,7 +1,8 @@
 //! Optimizers with their state, and the policy that says which parameters each of them takes.
 //!
-//! An [`UpdateRule`] updates one tensor; there is one rule to a file. An [`Optimizer`] holds groups of parameters, each with a rule and a learning rate, and the
-//! state of every parameter. A new rule is a new file and one line in `rules!` below; `docs/optimizers.md` shows one.
+//! An [`UpdateRule`] updates one tensor; there is one rule to a file. An [`Optimizer`] holds groups of parameters, each
+//! with a rule and a learning rate, and the state of every parameter. A new rule is a new file and one line in `rules!`
+//! below; `docs/optimizers.md` shows one.
 
 #[macro_use]
 mod registry;
@@ -50,11 +51,12 @@ pub struct StepSize {
 
 /// How one tensor is updated from its gradient.
 ///
-/// A rule written in operations that run on either device (candle's, [`ops::scaled_add`](crate::ops::scaled_add), [`ops::matmul`](crate::ops::matmul),
-/// [`orthogonalize`]) needs [`initial_state`](Self::initial_state) and [`update`](Self::update) only.
+/// A rule written in operations that run on either device (candle's, [`ops::scaled_add`](crate::ops::scaled_add),
+/// [`ops::matmul`](crate::ops::matmul), [`orthogonalize`]) needs [`initial_state`](Self::initial_state) and
+/// [`update`](Self::update) only.
 pub trait UpdateRule: std::fmt::Debug + Send + Sync {
-    /// Whether the rule takes matrices inside the blocks only. A [`Policy`] then refuses to give it embeddings, heads, vectors or LoRA's factors, whatever
-    /// their shapes.
+    /// Whether the rule takes matrices inside the blocks only. A [`Policy`] then refuses to give it embeddings, heads,
+    /// vectors or LoRA's factors, whatever their shapes.
     fn matrices_only(&self) -> bool {
         false
     }
@@ -71,8 +73,8 @@ pub trait UpdateRule: std::fmt::Debug + Send + Sync {
     /// If the shapes differ, the rule does not apply to a tensor of this shape, or the state is another rule's.
     fn update(&self, value: &Tensor, gradient: &Tensor, state: &mut State, size: StepSize) -> Result<Tensor>;
 
-    /// The new values of many tensors on a GPU, in their order: one [`update`](Self::update) after the other, where a rule has no kernel. A kernel may change the
-    /// tensors of a state in place.
+    /// The new values of many tensors on a GPU, in their order: one [`update`](Self::update) after the other, where a
+    /// rule has no kernel. A kernel may change the tensors of a state in place.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -113,7 +115,8 @@ pub struct Updated<'a> {
     pub state: &'a mut State,
 }
 
-/// [`UpdateRule::update`] of a rule with a kernel: as for many tensors, with a copy of the state, which others may hold.
+/// [`UpdateRule::update`] of a rule with a kernel: as for many tensors, with a copy of the state, which others may
+/// hold.
 #[cfg(kernels)]
 fn update_alone(
     rule: &impl UpdateRule,

@@ -13,8 +13,8 @@ use crate::ops::scaled_add;
 pub enum MuonScale {
     /// sqrt(max(1, outputs / inputs)), Keller Jordan's: a tall matrix steps further. For 512 x 128: 2.
     Original,
-    /// 0.2 sqrt(max(outputs, inputs)), Moonlight's: the update's root mean square is then about 0.2, as AdamW's, so that both take similar
-    /// learning rates. For 512 x 128: 4.53.
+    /// 0.2 sqrt(max(outputs, inputs)), Moonlight's: the update's root mean square is then about 0.2, as AdamW's, so
+    /// that both take similar learning rates. For 512 x 128: 4.53.
     MatchRms,
 }
 
@@ -28,7 +28,8 @@ impl MuonScale {
     }
 }
 
-/// b <- momentum b + (1 - momentum) g, w <- (1 - lr decay) w - lr scale O(u), where O is the orthogonaliser and u is b, or (1 - momentum) g + momentum b with Nesterov.
+/// b <- momentum b + (1 - momentum) g, w <- (1 - lr decay) w - lr scale O(u), where O is the orthogonaliser and u is b,
+/// or (1 - momentum) g + momentum b with Nesterov.
 ///
 /// For matrices inside the blocks only.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,8 @@ pub struct Muon {
 }
 
 impl Default for Muon {
-    /// Momentum 0.95 with Nesterov, five Newton-Schulz steps (on the Gram matrix where that is cheaper), Moonlight's scale, no weight decay.
+    /// Momentum 0.95 with Nesterov, five Newton-Schulz steps (on the Gram matrix where that is cheaper), Moonlight's
+    /// scale, no weight decay.
     fn default() -> Self {
         Self {
             momentum: 0.95,

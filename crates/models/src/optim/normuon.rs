@@ -10,14 +10,24 @@ use crate::ops::scaled_add;
 /// Added to roots and norms, as in the authors' code.
 const EPS: f64 = 1e-10;
 
-/// b <- momentum b + (1 - momentum) g, O the orthogonalised b (with Nesterov, that of (1 - momentum) g + momentum b), v <- b2 v + (1 - b2) mean(O^2) over each row,
-/// U = O / sqrt(v) row by row, w <- (1 - lr decay) w - lr s U.
+/// ```text
+/// b <- momentum b + (1 - momentum) g
+/// O  = the orthogonalised b, or with Nesterov that of (1 - momentum) g + momentum b
+/// v <- beta2 v + (1 - beta2) mean(O^2)            over each row
+/// U  = O / sqrt(v)                                row by row
+/// w <- (1 - lr decay) w - lr s U
+/// ```
 ///
-/// The factor s gives the update a size that does not depend on v. [`MuonScale::MatchRms`] is the paper's Algorithm 1: a root mean square of 0.2, s = 0.2 sqrt(outputs
-/// inputs) / |U|. [`MuonScale::Original`] is the authors' code: s = sqrt(max(1, outputs / inputs)) |O| / |U|. (v has no bias correction, since s takes a common
-/// factor out.)
+/// The factor s gives the update a size that does not depend on v:
 ///
-/// For matrices inside the blocks only. State: `momentum_buffer`, b `[outputs, inputs]`; `second_momentum_buffer`, v `[outputs, 1]`.
+/// - [`MuonScale::MatchRms`], the paper's Algorithm 1: s = 0.2 sqrt(outputs inputs) / |U|, so that the update's root
+///   mean square is 0.2.
+/// - [`MuonScale::Original`], the authors' code: s = sqrt(max(1, outputs / inputs)) |O| / |U|.
+///
+/// v needs no bias correction, since s takes a common factor out.
+///
+/// For matrices inside the blocks only. State: `momentum_buffer` (b), `[outputs, inputs]`, and `second_momentum_buffer`
+/// (v), `[outputs, 1]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct NorMuon {
@@ -36,7 +46,8 @@ pub struct NorMuon {
 }
 
 impl Default for NorMuon {
-    /// The authors' momentum 0.95 with Nesterov and beta2 0.95, the paper's size, Muon's orthogonaliser, no weight decay.
+    /// The authors' momentum 0.95 with Nesterov and beta2 0.95, the paper's size, Muon's orthogonaliser, no weight
+    /// decay.
     fn default() -> Self {
         Self {
             momentum: 0.95,

@@ -12,13 +12,16 @@ use crate::{Precision, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Orthogonalizer {
-    /// Five steps of one quintic with Keller Jordan's coefficients (3.4445, -4.7750, 2.0315): singular values end between about 0.7 and 1.2.
+    /// Five steps of one quintic with Keller Jordan's coefficients (3.4445, -4.7750, 2.0315): singular values end
+    /// between about 0.7 and 1.2.
     NewtonSchulz,
-    /// The same steps taken on the Gram matrix of the shorter side alone, which is then applied once: fewer operations where a matrix is at least twice as long as
-    /// wide (others are given to `NewtonSchulz`). Singular values below about 1e-3 of the largest are less accurate, since squared; so on a CPU its products stay
-    /// `f32` whatever the precision, which is still faster than the plain form in bf16.
+    /// The same steps taken on the Gram matrix of the shorter side alone, which is then applied once: fewer operations
+    /// where a matrix is at least twice as long as wide (others are given to `NewtonSchulz`). Singular values below
+    /// about 1e-3 of the largest are less accurate, since squared; so on a CPU its products stay `f32` whatever the
+    /// precision, which is still faster than the plain form in bf16.
     GramNewtonSchulz,
-    /// Five steps of quintics that are each optimal for the interval left by the one before (Amsel et al., arXiv 2505.16932).
+    /// Five steps of quintics that are each optimal for the interval left by the one before (Amsel et al., arXiv
+    /// 2505.16932).
     PolarExpress,
     /// A singular value decomposition in f64; singular values below 1e-7 of the largest go to zero.
     Exact,
@@ -35,7 +38,8 @@ const POLAR_EXPRESS: [[f64; 3]; 5] = [
     [2.300_652_019_954_817, -1.668_903_984_574_749_3, 0.418_807_311_952_567_3],
 ];
 
-/// Rounding may push singular values above 1, where the polynomials grow fast; the paper stretches their domain by this factor.
+/// Rounding may push singular values above 1, where the polynomials grow fast; the paper stretches their domain by this
+/// factor.
 const POLAR_EXPRESS_SAFETY: f64 = 1.01;
 
 /// Polar Express's steps with its safety factor, and that factor, by which the norm is multiplied first.
@@ -46,8 +50,8 @@ fn polar_express() -> ([[f64; 3]; 5], f64) {
 
 #[cfg(kernels)]
 impl Orthogonalizer {
-    /// The coefficients of the steps and the factor by which the norm is multiplied first; none for a decomposition. On a GPU both forms of Newton-Schulz
-    /// are the plain one.
+    /// The coefficients of the steps and the factor by which the norm is multiplied first; none for a decomposition. On
+    /// a GPU both forms of Newton-Schulz are the plain one.
     pub(crate) fn polynomials(self) -> Option<([[f64; 3]; 5], f64)> {
         match self {
             Self::NewtonSchulz | Self::GramNewtonSchulz => Some((KELLER_JORDAN, 1.0)),
@@ -146,7 +150,8 @@ fn iterate_gram(x: Vec<f32>, rows: usize, columns: usize, steps: &[[f64; 3]], co
     polar
 }
 
-/// out <- `keep` * out + `scale` * a b for a product that is known to be symmetric, as `out` is: block rows of the lower triangle are computed and mirrored.
+/// out <- `keep` * out + `scale` * a b for a product that is known to be symmetric, as `out` is: block rows of the
+/// lower triangle are computed and mirrored.
 fn symmetric_product(out: &mut [f32], keep: f32, scale: f32, a: Matrix<'_>, b: Matrix<'_>, compute: Compute) {
     let side = a.rows();
     // Narrower blocks would leave more out, but cost the product its speed.

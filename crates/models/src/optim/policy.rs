@@ -32,8 +32,9 @@ pub struct Split {
 
 /// Which parameters are trained, by which rules, at which learning rates: groups of labels ([`Role`]).
 ///
-/// A parameter whose label is in no group is frozen. Groups that find nothing in a model are left out. Weight decay is for matrices and embeddings: the
-/// constructors take it off gains and biases, and [`validate`](Self::validate) refuses it there.
+/// A parameter whose label is in no group is frozen. Groups that find nothing in a model are left out. Weight decay is
+/// for matrices and embeddings: the constructors take it off gains and biases, and [`validate`](Self::validate) refuses
+/// it there.
 ///
 /// What is serialised says all that an update depends on but the step, and nothing else, so that ids can be made of it.
 ///
@@ -86,8 +87,9 @@ impl Policy {
         Self::hidden_and_rest(Scope::All, rule, rate, rule, rate, rate)
     }
 
-    /// `hidden` for the blocks' matrices, or for LoRA's factors where these are the scope; `rest` for everything else in the scope: embeddings, positions and an
-    /// untied head at `embedding_rate`, gains and biases at `vector_rate` and without decay.
+    /// `hidden` for the blocks' matrices, or for LoRA's factors where these are the scope; `rest` for everything else
+    /// in the scope: embeddings, positions and an untied head at `embedding_rate`, gains and biases at `vector_rate`
+    /// and without decay.
     pub fn hidden_and_rest(
         scope: Scope,
         hidden: RuleConfig,
@@ -112,8 +114,8 @@ impl Policy {
         Self { groups }
     }
 
-    /// [`hidden_and_rest`](Self::hidden_and_rest) where `hidden` takes the matrices of one part of the blocks only, and `rest` those of the other at a rate of
-    /// their own. Nothing is split where LoRA's factors are the scope.
+    /// [`hidden_and_rest`](Self::hidden_and_rest) where `hidden` takes the matrices of one part of the blocks only, and
+    /// `rest` those of the other at a rate of their own. Nothing is split where LoRA's factors are the scope.
     pub fn with_split(
         scope: Scope,
         hidden: RuleConfig,
@@ -135,11 +137,13 @@ impl Policy {
         policy
     }
 
-    /// Checks rules, learning rates and labels, which no model is needed for; [`Optimizer::new`](super::Optimizer::new) does so too.
+    /// Checks rules, learning rates and labels, which no model is needed for; [`Optimizer::new`](super::Optimizer::new)
+    /// does so too.
     ///
     /// # Errors
-    /// [`Error::Config`] if a hyperparameter or a learning rate is out of range, a label stands in two groups or twice in one, a rule for matrices only is to take
-    /// something else than the blocks' matrices, or gains or biases are to decay.
+    /// [`Error::Config`] if a hyperparameter or a learning rate is out of range, a label stands in two groups or twice
+    /// in one, a rule for matrices only is to take something else than the blocks' matrices, or gains or biases are to
+    /// decay.
     pub fn validate(&self) -> Result<()> {
         let mut taken: Vec<(Role, &str)> = Vec::new();
         for GroupPolicy { name, takes, rule, learning_rate } in &self.groups {

@@ -1,6 +1,7 @@
 //! What one line of registration gives a rule: its module, its place in every list, its table in presets.
 
-/// Declares the rules, one to a line: `name: Type = "doc";`. The name is that of the file, of [`Rule::NAME`](super::Rule::NAME) and of the type in lower case.
+/// Declares the rules, one to a line: `name: Type = "doc";`. The name is that of the file, of
+/// [`Rule::NAME`](super::Rule::NAME) and of the type in lower case.
 ///
 /// The order of the lines is the order of [`RuleName::ALL`](super::RuleName::ALL); nothing else depends on it.
 macro_rules! rules {
@@ -85,7 +86,8 @@ macro_rules! rules {
 
         /// Hyperparameters of every rule but its weight decay; a rule that is not named has its defaults.
         ///
-        /// It serves as a table of presets. Weight decay is 0 here, because whoever holds the table has one for all rules.
+        /// It serves as a table of presets. Weight decay is 0 here, because whoever holds the table has one for all
+        /// rules.
         #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
         pub struct Hyperparameters {
@@ -107,8 +109,8 @@ macro_rules! rules {
             /// Checks every field.
             ///
             /// # Errors
-            /// The path of the first field that is out of range (`muon.momentum`), or of a weight decay that is not 0, with its
-            /// [`Error::Config`](crate::Error::Config).
+            /// The path of the first field that is out of range (`muon.momentum`), or of a weight decay that is not 0,
+            /// with its [`Error::Config`](crate::Error::Config).
             pub fn validate(&self) -> Result<(), (String, $crate::Error)> {
                 $(registry::validate(self.$name)?;)+
                 Ok(())

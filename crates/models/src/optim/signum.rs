@@ -1,4 +1,5 @@
-//! Signum, signSGD with momentum (Bernstein et al., "signSGD: Compressed Optimisation for Non-Convex Problems", arXiv 1802.04434, Algorithm 2).
+//! Signum, signSGD with momentum (Bernstein et al., "signSGD: Compressed Optimisation for Non-Convex Problems", arXiv
+//! 1802.04434, Algorithm 2).
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,8 @@ use crate::ops::scaled_add;
 
 /// b <- momentum b + (1 - momentum) g, w <- (1 - lr decay) w - lr sign(b); sign(0) is 0.
 ///
-/// The decay is decoupled, as in later work; the paper has it inside the step, lr (sign(b) + decay w), which is the same. Momentum 0 is signSGD. Takes tensors of
-/// any shape. State: `momentum_buffer`, b in the parameter's shape.
+/// The decay is decoupled, as in later work; the paper has it inside the step, lr (sign(b) + decay w), which is the
+/// same. Momentum 0 is signSGD. Takes tensors of any shape. State: `momentum_buffer`, b in the parameter's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Signum {

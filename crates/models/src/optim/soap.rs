@@ -8,19 +8,32 @@ use super::{Rule, State, StepSize, UpdateRule, in_range, matrix_dims};
 use crate::ops::{matmul, matmul_transposed, scaled_add, weight_gradient};
 use crate::{Error, Precision, Result};
 
-/// L <- s L + (1 - s) g g^T, R <- s R + (1 - s) g^T g, with eigenvectors P and Q; m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) (P^T g Q)^2, u = P [P^T m Q / (sqrt(v) +
-/// eps)] Q^T, w <- (1 - lr decay) (w - lr c u), where c = sqrt(1 - b2^t) / (1 - b1^t) is Adam's bias correction.
+/// ```text
+/// m <- beta1 m + (1 - beta1) g
+/// v <- beta2 v + (1 - beta2) (P^T g Q)^2
+/// u  = P [P^T m Q / (sqrt(v) + eps)] Q^T
+/// w <- (1 - lr decay) (w - lr sqrt(1 - beta2^t) / (1 - beta1^t) u)
+/// L <- shampoo_beta L + (1 - shampoo_beta) g g^T  with eigenvectors P
+/// R <- shampoo_beta R + (1 - shampoo_beta) g^T g  with eigenvectors Q
+/// ```
 ///
-/// In the order of the authors' code (github.com/nikhilvyas/SOAP): the first step sets L, R, P and Q from its gradient and leaves the weights alone, so that no gradient
-/// is projected to a basis made of it, and t counts the steps after it; L and R take the gradient after the update. Every `precondition-frequency` steps the bases are
-/// refreshed by one power iteration and a QR decomposition: the columns of L P, sorted by p^T L p, largest first, are made orthonormal. v goes along with its columns;
-/// it is not turned.
+/// In the order of the authors' first code (github.com/nikhilvyas/SOAP): the first step sets L, R, P and Q from its
+/// gradient and leaves the weights alone, so that no gradient is projected to a basis made of it, and t counts the
+/// steps after it. Every `precondition-frequency` steps the bases are refreshed by one power iteration and a QR
+/// decomposition: the columns of L P, sorted by p^T L p, largest first, are made orthonormal. v goes along with its
+/// columns; it is not turned.
 ///
-/// For matrices inside the blocks only. Products are `f32` whatever the precision of the network's; decompositions are f64 on the CPU, on one thread, and cost
-/// about side^3 operations for each side, for the first step and each refresh.
+/// For matrices inside the blocks only. Products are `f32` whatever the precision of the network's; decompositions are
+/// f64 on the CPU, on one thread, and cost about side^3 operations for each side, at the first step and each refresh.
 ///
-/// State: `exp_avg`, m, and `exp_avg_sq`, v, `[outputs, inputs]`; `step`, the steps taken, one u32 on the CPU; `left_factor` and `left_basis`, L and P, `[outputs,
-/// outputs]`; `right_factor` and `right_basis`, R and Q, `[inputs, inputs]`. A side above `max-dimension` has the identity for its basis, and `[0, 0]` here.
+/// State:
+///
+/// - `exp_avg` (m) and `exp_avg_sq` (v), `[outputs, inputs]`;
+/// - `step`, the steps taken, one `u32` on the CPU;
+/// - `left_factor` (L) and `left_basis` (P), `[outputs, outputs]`;
+/// - `right_factor` (R) and `right_basis` (Q), `[inputs, inputs]`.
+///
+/// A side above `max-dimension` has the identity for its basis, and `[0, 0]` here.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Soap {
@@ -41,7 +54,8 @@ pub struct Soap {
 }
 
 impl Default for Soap {
-    /// The authors' betas of 0.95 (the factors' too), eps 1e-8, a refresh every 10 steps and sides up to 10000; no weight decay.
+    /// The authors' betas of 0.95 (the factors' too), eps 1e-8, a refresh every 10 steps and sides up to 10000; no
+    /// weight decay.
     fn default() -> Self {
         Self {
             beta1: 0.95,
@@ -196,7 +210,8 @@ fn descending(numbers: &[f64]) -> Vec<usize> {
     order
 }
 
-/// The orthonormalised columns of F B, by falling estimate b^T F b of their eigenvalues, and from which columns of B they come; none where F has overflowed.
+/// The orthonormalised columns of F B, by falling estimate b^T F b of their eigenvalues, and from which columns of B
+/// they come; none where F has overflowed.
 fn refreshed(factor: &DMatrix<f64>, basis: &DMatrix<f64>) -> Option<(Vec<u32>, DMatrix<f64>)> {
     let powers = factor * basis;
     let estimates: Vec<f64> = basis.column_iter().zip(powers.column_iter()).map(|(b, fb)| b.dot(&fb)).collect();

@@ -2,7 +2,8 @@
 
 use candle_core::{Error, Result, Tensor};
 
-/// Tensors with names, in an order that the rule fixes. Shapes, types and devices are the rule's choice; a counter is a tensor too.
+/// Tensors with names, in an order that the rule fixes. Shapes, types and devices are the rule's choice; a counter is a
+/// tensor too.
 ///
 /// A clone shares the tensors. Kernels change them in place, so that on a GPU a clone is no snapshot.
 #[derive(Debug, Clone, Default)]

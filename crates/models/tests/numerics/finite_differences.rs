@@ -42,7 +42,8 @@ fn check_forward(what: &str, y: &Tensor, expected: &[f64]) {
     }
 }
 
-/// Checks that `gradient` is that of `loss` at `at`: in single coordinates and along random directions through all of them.
+/// Checks that `gradient` is that of `loss` at `at`: in single coordinates and along random directions through all of
+/// them.
 fn check_gradient(what: &str, gradient: &Tensor, at: &Tensor, loss: impl Fn(&[f64]) -> f64) {
     assert_eq!(gradient.dims(), at.dims(), "{what}: the gradient's shape");
     let (gradient, at) = (wide(&floats(gradient)), wide(&floats(at)));

@@ -1,5 +1,5 @@
-//! The first step from initial weights: every trainable tensor has a finite gradient that is not zero, and moves; those that are zero by
-//! theory are zero, and what is frozen has none.
+//! The first step from initial weights: every trainable tensor has a finite gradient that is not zero, and moves; those
+//! that are zero by theory are zero, and what is frozen has none.
 
 use models::lora::LoraConfig;
 use models::optim::{AdamW, Hyperparameters, Optimizer, Policy, RuleConfig, RuleName, Scope};

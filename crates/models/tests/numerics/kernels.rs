@@ -1,4 +1,5 @@
-//! The CUDA kernels, run on the processor, against the CPU's operations: whole networks, training, and what is special to bf16.
+//! The CUDA kernels, run on the processor, against the CPU's operations: whole networks, training, and what is special
+//! to bf16.
 //!
 //! With `EMULATE_CUDA` set all other tests of this binary run on the kernels too.
 
@@ -102,7 +103,8 @@ fn networks_have_the_loss_and_gradients_of_the_cpu_in_every_precision() {
     }
 }
 
-/// Losses of `steps` steps, and the weights after them; some tensors are larger than a block of the optimizers' kernels.
+/// Losses of `steps` steps, and the weights after them; some tensors are larger than a block of the optimizers'
+/// kernels.
 fn train(policy: &Policy, precision: Precision, steps: usize) -> (Vec<f64>, Vec<f32>) {
     let config = ModelConfig { tied: false, ..ModelConfig::gpt2(101, 24, 2, 48, 3) };
     let mut model = Transformer::new(&config, 1).unwrap();
@@ -148,8 +150,9 @@ fn every_optimizer_trains_as_on_the_cpu() {
     }
 }
 
-/// Rules without a kernel of their own, on the blocks' matrices: they go through the default of `update_together`. (SOAP is left out here: where a gradient's rank
-/// is below a side, what is in the null space is rounding, which Adam makes as large as the rest.)
+/// Rules without a kernel of their own, on the blocks' matrices: they go through the default of `update_together`.
+/// (SOAP is left out here: where a gradient's rank is below a side, what is in the null space is rounding, which Adam
+/// makes as large as the rest.)
 #[test]
 fn rules_without_a_kernel_train_as_on_the_cpu() {
     let table = Hyperparameters::default();

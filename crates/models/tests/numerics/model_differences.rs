@@ -1,12 +1,13 @@
-//! The gradient of a whole model, parameter by parameter, against central differences of its own loss: that the operations
-//! are put together in the right order, in every architecture.
+//! The gradient of a whole model, parameter by parameter, against central differences of its own loss: that the
+//! operations are put together in the right order, in every architecture.
 
 use models::Transformer;
 use models::lora::LoraConfig;
 
 use crate::support::{Random, architectures, floats, random_batch, random_model, tensor};
 
-/// The step's length in parameter space; the differences are of fourth order, so that it can be long enough for f32 losses.
+/// The step's length in parameter space; the differences are of fourth order, so that it can be long enough for f32
+/// losses.
 const STEP: f64 = 1e-2;
 /// Relative to the gradient's norm, or to [`SMALL`] where that is larger.
 const TOLERANCE: f64 = 2e-3;

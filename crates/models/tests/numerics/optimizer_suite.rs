@@ -2,7 +2,7 @@
 //!
 //! A rule is here as soon as it is registered, with its defaults.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use models::optim::{
     GroupPolicy, Hyperparameters, Muon, MuonScale, NorMuon, Optimizer, Orthogonalizer, Policy, RuleConfig, RuleName,
     Scope, Sgd, Soap, Split, State, StepSize,
@@ -265,6 +265,31 @@ fn a_saved_and_loaded_state_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn the_state_of_the_matrices_is_carried_over_from_an_optimizer_of_all_weights() {
+    for rule in rules() {
+        let (mut model, mut optimizer) = small_model(&policy(rule, 1e-2));
+        for seed in 0..3 {
+            train_step(&mut model, &mut optimizer, &[random_batch(2, 12, 29, seed)], None, 1.0).unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let [all, carried] = ["all", "carried"].map(|name| directory.path().join(name));
+        optimizer.save(model.parameters(), &all).unwrap();
+        let matrices = Policy::hidden_and_rest(Scope::HiddenMatrices, rule, 1e-2, rule, 0.0, 0.0);
+        let mut fewer = Optimizer::new(model.parameters_mut(), &matrices).unwrap();
+        assert!(fewer.load(model.parameters(), &all).is_err(), "{rule:?}: `load` takes the state of others too");
+        fewer.carry_over(model.parameters(), &all).unwrap();
+        assert_eq!(fewer.steps(), 3);
+        fewer.save(model.parameters(), &carried).unwrap();
+        let [all, carried] = [all, carried].map(|path| candle_core::safetensors::load(path, &Device::Cpu).unwrap());
+        assert!(all.len() > carried.len() && !carried.is_empty(), "{rule:?}");
+        for (name, tensor) in carried {
+            let bits = |tensor: &Tensor| (tensor.dtype(), floats(&tensor.to_dtype(DType::F32).unwrap()));
+            assert!(name.contains("_proj.weight.") && bits(&tensor) == bits(&all[&name]), "{rule:?}: {name}");
+        }
+    }
+}
+
+#[test]
 fn two_micro_batches_step_as_the_batch_of_both() {
     for rule in rules() {
         let policy = policy(rule, 1e-2);
@@ -313,8 +338,8 @@ fn the_multiplier_of_a_schedule_reaches_every_group() {
     }
 }
 
-/// Hidden matrices, those of a part that another rule takes, embeddings and head, and gains each at their own rate; no decay on gains; and
-/// to the bit what the rule itself gives.
+/// Hidden matrices, those of a part that another rule takes, embeddings and head, and gains each at their own rate; no
+/// decay on gains; and to the bit what the rule itself gives.
 #[test]
 fn every_group_steps_with_its_own_rule_rate_and_decay() {
     let sgd = RuleConfig::Sgd(Sgd { momentum: 0.9, nesterov: false, weight_decay: DECAY });

@@ -1,5 +1,6 @@
-//! Ten or twelve steps of every optimizer against PyTorch, f32, on one sequence of gradients with a changing learning rate, for a tall, a
-//! wide and a square matrix and a vector. `vectors/make_optimizers.py` and `vectors/make_more_optimizers.py` made the stored numbers.
+//! Ten or twelve steps of every optimizer against PyTorch, f32, on one sequence of gradients with a changing learning
+//! rate, for a tall, a wide and a square matrix and a vector. `vectors/make_optimizers.py` and
+//! `vectors/make_more_optimizers.py` made the stored numbers.
 
 use candle_core::Tensor;
 use models::optim::{
@@ -11,9 +12,9 @@ use crate::support::{Vectors, assert_close, relative_error};
 
 const MATRICES: [&str; 3] = ["tall", "wide", "square"];
 const ALL: [&str; 4] = ["tall", "wide", "square", "vector"];
-/// Of applied updates: of one step's, and of all together.
-/// Measured, worst of one step: AdamW 1.0e-6, SGD 6.6e-6 (without momentum, where the updates are smallest), Muon 1.5e-5; of all: 9e-7. Lion 5.4e-5 and
-/// Signum 4.7e-5, which is the rounding of the weights to which a rate of 1e-4 is added; SOAP 9.9e-6, NorMuon 1.4e-5; of all: 3e-6.
+/// Of applied updates: of one step's, and of all together. Measured, worst of one step: AdamW 1.0e-6, SGD 6.6e-6
+/// (without momentum, where the updates are smallest), Muon 1.5e-5; of all: 9e-7. Lion 5.4e-5 and Signum 4.7e-5, which
+/// is the rounding of the weights to which a rate of 1e-4 is added; SOAP 9.9e-6, NorMuon 1.4e-5; of all: 3e-6.
 const TOLERANCE: (f64, f64) = (1e-4, 1e-4);
 /// The same against `torch.optim.Muon`.
 const BF16_TOLERANCE: (f64, f64) = (4e-2, 1.5e-2);
@@ -97,8 +98,9 @@ fn muon_applies_the_updates_of_polar_express_in_f32() {
     check("muon_polar", &MATRICES, muon(MuonScale::Original, Orthogonalizer::PolarExpress), 0.02, TOLERANCE);
 }
 
-/// `torch.optim.Muon` orthogonalises in bf16, whose rounding five steps amplify: it is off from the same algorithm in f32, which is
-/// ours (see above), by up to 2.5e-2 in one step and 7.4e-3 over ten. A wrong scale, momentum or decay is off by far more.
+/// `torch.optim.Muon` orthogonalises in bf16, whose rounding five steps amplify: it is off from the same algorithm in
+/// f32, which is ours (see above), by up to 2.5e-2 in one step and 7.4e-3 over ten. A wrong scale, momentum or decay is
+/// off by far more.
 #[test]
 fn muon_agrees_with_pytorch_up_to_the_rounding_of_bf16() {
     let newton_schulz = |scale| muon(scale, Orthogonalizer::NewtonSchulz);
@@ -124,8 +126,10 @@ fn signum_applies_the_updates_of_pytorch_optimizer() {
 }
 
 /// ```python
-/// optimizer = pytorch_optimizer.SOAP([w.double()], lr=1e-2, betas=(0.9, 0.95), shampoo_beta=0.8, precondition_frequency=3,
-///                                    max_precondition_dim=10, weight_decay=0.1)
+/// optimizer = pytorch_optimizer.SOAP(
+///     [w.double()], lr=1e-2, betas=(0.9, 0.95), shampoo_beta=0.8, precondition_frequency=3, max_precondition_dim=10,
+///     weight_decay=0.1,
+/// )
 /// ```
 #[test]
 fn soap_applies_the_updates_of_pytorch_optimizer() {
@@ -141,9 +145,11 @@ fn soap_applies_the_updates_of_pytorch_optimizer() {
 }
 
 /// ```python
-/// group = dict(params=[w], use_muon=True)
-/// optimizer = pytorch_optimizer.NorMuon([group], lr=0.02, momentum=0.95, beta2=0.95, weight_decay=0.1, foreach=False,
-///                                       update_scale="preserve_norm", nesterov=True)  # "match_rms"; and that without nesterov
+/// # update_scale="match_rms" and nesterov=False in the other runs
+/// optimizer = pytorch_optimizer.NorMuon(
+///     [dict(params=[w], use_muon=True)], lr=0.02, momentum=0.95, beta2=0.95, weight_decay=0.1, foreach=False,
+///     update_scale="preserve_norm", nesterov=True,
+/// )
 /// ```
 #[test]
 fn normuon_applies_the_updates_of_pytorch_optimizer() {

@@ -11,8 +11,8 @@ use models::{Batch, Transformer, train_step};
 
 use crate::support::{Vectors, assert_close, floats, vector_path};
 
-/// Relative, in the Frobenius norm of each tensor. Measured: at most 4.2e-7 for logits and 1.2e-6 for a gradient, which is also how far PyTorch's
-/// own f32 gradients are from its f64 ones (1.5e-6).
+/// Relative, in the Frobenius norm of each tensor. Measured: at most 4.2e-7 for logits and 1.2e-6 for a gradient, which
+/// is also how far PyTorch's own f32 gradients are from its f64 ones (1.5e-6).
 const TOLERANCE: f64 = 1e-4;
 
 pub(crate) fn stored_batch(expected: &Vectors) -> Batch {

@@ -32,7 +32,8 @@ fn bf16_changes_the_gradients_by_the_rounding_of_their_factors() {
             let [exact, rounded] = [&exact, &rounded].map(|g| floats(g.get(id).unwrap()));
             // A key bias has no gradient but rounding under learned positions.
             if norm(&exact) > 1e-4 {
-                // Under rotary positions nearly all of it cancels, its rounding does not: that is of the size of the query bias's.
+                // Under rotary positions nearly all of it cancels, its rounding does not: that is of the size of the
+                // query bias's.
                 let query = parameter.name.strip_suffix("k_proj.bias").map(|block| format!("{block}q_proj.bias"));
                 let size = query.map_or(0.0, |query| norm(&of_name(&query))).max(norm(&exact));
                 let error = relative_distance(&rounded, &exact) * f64::from(norm(&exact) / size);

@@ -1,4 +1,5 @@
-//! Every operation once more, in f64 and as plainly as its definition reads: loops over indices, no blocks, nothing saved.
+//! Every operation once more, in f64 and as plainly as its definition reads: loops over indices, no blocks, nothing
+//! saved.
 
 use models::ops::{AttentionShape, IGNORE};
 
@@ -36,7 +37,8 @@ pub(crate) fn rms_norm(x: &[f64], gain: &[f64], eps: f64) -> Vec<f64> {
     x.chunks(width).flat_map(row).collect()
 }
 
-/// Each head of `width` features, at time t, turned by t / theta^(2j / width) in the plane of features j and j + width / 2.
+/// Each head of `width` features, at time t, turned by t / theta^(2j / width) in the plane of features j and j + width
+/// / 2.
 pub(crate) fn rotate(x: &[f64], features: usize, width: usize, time: usize, theta: f64) -> Vec<f64> {
     let half = width / 2;
     let mut y = x.to_vec();

@@ -105,7 +105,8 @@ pub(crate) fn random_model(config: &ModelConfig, size: f64, seed: u64) -> Transf
     model
 }
 
-/// `sequences` rows of `time` random tokens with random targets, of which the first third of the first row does not count.
+/// `sequences` rows of `time` random tokens with random targets, of which the first third of the first row does not
+/// count.
 pub(crate) fn random_batch(sequences: usize, time: usize, vocabulary: usize, seed: u64) -> Batch {
     let mut random = Random::new(seed);
     let ids = random.ids(sequences * time, vocabulary);

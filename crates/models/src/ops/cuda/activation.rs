@@ -65,7 +65,8 @@ pub(in crate::ops) fn scaled_add(a: &Tensor, alpha: f32, b: &Tensor, beta: f32) 
     Ok(sum)
 }
 
-/// `residual` + `bias` in every row, either of which may be absent: what a product is then added to, in `target`, a tensor like `out`.
+/// `residual` + `bias` in every row, either of which may be absent: what a product is then added to, in `target`, a
+/// tensor like `out`.
 pub(super) fn row_start(out: &Tensor, target: Target, residual: Option<&Source>, bias: Option<&Source>) -> Result<()> {
     let kernel = format!("row_start_{}", suffix(out.dtype()));
     let columns = super::size(out.dim(1)?)?;

@@ -69,7 +69,8 @@ pub(super) fn write_address(tensor: &Tensor) -> Result<u64> {
     read_address(tensor)
 }
 
-/// The number of a tensor `[1]` of `f64`, after all work before it. (A copy to the host's ordinary memory is not promised to wait for itself.)
+/// The number of a tensor `[1]` of `f64`, after all work before it. (A copy to the host's ordinary memory is not
+/// promised to wait for itself.)
 pub(crate) fn read_number(tensor: &Tensor) -> Result<f64> {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cuda(storage) = &*storage else {
@@ -115,12 +116,14 @@ pub(super) fn launch(launch: &Launch<'_>, arguments: &[Argument]) -> Result<()> 
     for argument in arguments {
         builder.arg(&argument.0);
     }
-    // SAFETY: every kernel is called from one place, with the arguments of its definition; the emulated tests call the same places.
+    // SAFETY: every kernel is called from one place, with the arguments of its definition; the emulated tests call the
+    // same places.
     unsafe { builder.launch(config) }.map_err(Error::wrap)?;
     Ok(())
 }
 
-/// out <- keep out + scale left right, row-major: cuBLAS, which is column-major, computes the transposed product of the transposed factors.
+/// out <- keep out + scale left right, row-major: cuBLAS, which is column-major, computes the transposed product of the
+/// transposed factors.
 pub(super) fn product(device: &Device, p: &Product) -> Result<()> {
     let device = device.as_cuda_device()?;
     device.cuda_stream().context().bind_to_thread().map_err(Error::wrap)?;

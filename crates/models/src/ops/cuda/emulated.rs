@@ -1,4 +1,5 @@
-//! The kernels on the processor: tensors lie on the CPU, launches go to the emulation (`kernels/emulation.hpp`), products are loops.
+//! The kernels on the processor: tensors lie on the CPU, launches go to the emulation (`kernels/emulation.hpp`),
+//! products are loops.
 //!
 //! Memory that a kernel should write starts as NaN. What this checks, and what it cannot, is in `docs/gpu.md`.
 
@@ -26,7 +27,8 @@ thread_local! {
     static ON: Cell<bool> = Cell::new(std::env::var_os("EMULATE_CUDA").is_some());
 }
 
-/// Sends the operations that this thread calls to the kernels, or back to the CPU; at first they go to the kernels if `EMULATE_CUDA` is set.
+/// Sends the operations that this thread calls to the kernels, or back to the CPU; at first they go to the kernels if
+/// `EMULATE_CUDA` is set.
 pub fn emulate(on: bool) {
     ON.set(on);
 }

@@ -11,7 +11,8 @@ pub(super) const STRIP: usize = 256;
 pub(super) const STRIP_BLOCK: [usize; 3] = [32, 8, 1];
 const THREADS: usize = 256;
 
-/// Where the values of a matrix lie: rows `stride` apart, the matrices of a batch `step` apart, read as the transpose if `transposed`.
+/// Where the values of a matrix lie: rows `stride` apart, the matrices of a batch `step` apart, read as the transpose
+/// if `transposed`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) address: u64,
@@ -41,7 +42,8 @@ pub(super) struct Product {
     pub(super) precision: Precision,
 }
 
-/// A factor of a product: a matrix, or a batch of them, possibly a part of its rows and columns, possibly read as the transpose.
+/// A factor of a product: a matrix, or a batch of them, possibly a part of its rows and columns, possibly read as the
+/// transpose.
 pub(super) struct Factor<'a> {
     source: &'a Source,
     batch: usize,

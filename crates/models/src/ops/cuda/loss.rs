@@ -12,7 +12,8 @@ const THREADS: usize = 256;
 /// Logits that exist at one time: 512 MiB of `f32`.
 const LOGITS: usize = 1 << 27;
 
-/// The vocabulary is padded to a multiple of this many entries, so that rows of logits begin where tensor cores read fast.
+/// The vocabulary is padded to a multiple of this many entries, so that rows of logits begin where tensor cores read
+/// fast.
 const PADDING: usize = 64;
 
 fn one_block<'a>(device: &'a Device, file: File, kernel: &'a str) -> Launch<'a> {
@@ -27,7 +28,8 @@ fn padded(tensor: &Tensor, rows: usize) -> Result<Tensor> {
     }
 }
 
-/// The logits of a chunk of tokens are computed, turned into losses and their own gradients, and multiplied into the gradients of hidden states and head.
+/// The logits of a chunk of tokens are computed, turned into losses and their own gradients, and multiplied into the
+/// gradients of hidden states and head.
 pub(in crate::ops) fn head_loss(
     hidden: &Tensor,
     weight: &Tensor,

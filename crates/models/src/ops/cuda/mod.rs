@@ -1,15 +1,17 @@
 //! The operations on an NVIDIA GPU.
 //!
-//! Every function here is the twin of one in [`ops`](super) for tensors that lie on a GPU: the same arguments, the same results up to rounding. The public operation
-//! checks shapes and hands over (`on_gpu!`). Kernels are in `kernels/*.cu`, products of matrices are cuBLAS's.
+//! Every function here is the twin of one in [`ops`](super) for tensors that lie on a GPU: the same arguments, the same
+//! results up to rounding. The public operation checks shapes and hands over (`on_gpu!`). Kernels are in
+//! `kernels/*.cu`, products of matrices are cuBLAS's.
 //!
-//! With [`Precision::Bf16`] what only a product or a nonlinearity reads is stored as bf16 (outputs of norms, of linear maps without a residual, attention); the
-//! residual stream, weights, their gradients and the optimizers' state are `f32`. With the other precisions everything is `f32`.
+//! With [`Precision::Bf16`] what only a product or a nonlinearity reads is stored as bf16 (outputs of norms, of linear
+//! maps without a residual, attention); the residual stream, weights, their gradients and the optimizers' state are
+//! `f32`. With the other precisions everything is `f32`.
 //!
 //! No kernel uses atomics: sums have a fixed order, and a run gives the same bits again on the same GPU.
 //!
-//! With the feature `cuda-emulation` the same host code and the same kernels run on the processor (`emulated.rs`), where tests compare them with the CPU's
-//! operations; otherwise `device.rs` talks to the GPU.
+//! With the feature `cuda-emulation` the same host code and the same kernels run on the processor (`emulated.rs`),
+//! where tests compare them with the CPU's operations; otherwise `device.rs` talks to the GPU.
 
 mod activation;
 mod attention;

@@ -171,7 +171,8 @@ fn polar_factors(matrices: &Source, squares: &Source, method: Orthogonalizer, pr
     newton_schulz(x, &steps, precision)
 }
 
-/// X <- a X + b X G + c X G^2 for each (a, b, c), with G the Gram matrix of the shorter side, for every matrix of a batch.
+/// X <- a X + b X G + c X G^2 for each (a, b, c), with G the Gram matrix of the shorter side, for every matrix of a
+/// batch.
 fn newton_schulz(mut x: Tensor, steps: &[[f64; 3]], precision: Precision) -> Result<Tensor> {
     let (batch, rows, columns) = x.dims3()?;
     let (side, tall, dtype) = (rows.min(columns), rows > columns, x.dtype());

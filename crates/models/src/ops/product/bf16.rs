@@ -1,9 +1,11 @@
 //! Products whose factors are rounded to bf16 and whose sums are `f32`.
 //!
-//! A processor with AVX512-BF16 multiplies pairs of neighbours along the inner dimension in one instruction, twice the work of an `f32` one. Factors are rounded and
-//! laid out as *words* of two such neighbours while they are packed: the left factor in blocks of rows, the right one in panels of [`COLUMNS`] columns. A tile of
-//! [`ROWS`] x [`COLUMNS`] sums stays in registers over [`DEPTH`] inner values. Which thread computes a tile changes no bit of it. On other
-//! processors the factors are rounded and multiplied in `f32`: the same product up to the order of summation, at less than the speed of `f32`.
+//! A processor with AVX512-BF16 multiplies pairs of neighbours along the inner dimension in one instruction, twice the
+//! work of an `f32` one. Factors are rounded and laid out as *words* of two such neighbours while they are packed: the
+//! left factor in blocks of rows, the right one in panels of [`COLUMNS`] columns. A tile of [`ROWS`] x [`COLUMNS`] sums
+//! stays in registers over [`DEPTH`] inner values. Which thread computes a tile changes no bit of it. On other
+//! processors the factors are rounded and multiplied in `f32`: the same product up to the order of summation, at less
+//! than the speed of `f32`.
 
 use gemm::Parallelism;
 
@@ -393,7 +395,8 @@ mod avx512 {
             fours[group + 2] = _mm512_unpacklo_epi64(high, high2);
             fours[group + 3] = _mm512_unpackhi_epi64(high, high2);
         }
-        // Lane L of fours[4 g + j] holds column 4 L + j of rows 4 g to 4 g + 3: what is left is a transpose of lanes for each j.
+        // Lane L of fours[4 g + j] holds column 4 L + j of rows 4 g to 4 g + 3: what is left is a transpose of lanes
+        // for each j.
         let mut columns = [_mm512_setzero_si512(); LANES];
         for j in 0..4 {
             let even = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);

@@ -1,6 +1,7 @@
 //! Products of matrices that are views of slices.
 //!
-//! In `f32` they are the [`gemm`] crate's. A product can add into its output: a residual branch costs no pass of its own.
+//! In `f32` they are the [`gemm`] crate's. A product can add into its output: a residual branch costs no pass of its
+//! own.
 
 mod bf16;
 
@@ -81,7 +82,8 @@ impl Compute {
     }
 }
 
-/// Where a product goes: out <- `keep` out + `scale` (product), rows `stride` apart; with `keep` = 0 the old values are not read, and need not be initialised.
+/// Where a product goes: out <- `keep` out + `scale` (product), rows `stride` apart; with `keep` = 0 the old values are
+/// not read, and need not be initialised.
 #[derive(Clone, Copy)]
 struct Target {
     out: *mut f32,
@@ -107,7 +109,8 @@ unsafe impl Send for Target {}
 // SAFETY: as above.
 unsafe impl Sync for Target {}
 
-/// out <- `keep` * out + `scale` * a b, where `out` has rows `stride` apart; with `keep` = 0 the old values are not read.
+/// out <- `keep` * out + `scale` * a b, where `out` has rows `stride` apart; with `keep` = 0 the old values are not
+/// read.
 pub(crate) fn product(
     out: &mut [f32],
     stride: usize,
@@ -123,14 +126,16 @@ pub(crate) fn product(
         return;
     }
     assert!((m - 1) * stride + n <= out.len(), "the product exceeds its output");
-    // SAFETY: the asserts here keep every write inside `out`, which is borrowed mutably, so that it overlaps neither operand.
+    // SAFETY: the asserts here keep every write inside `out`, which is borrowed mutably, so that it overlaps neither
+    // operand.
     unsafe { product_into(Target { out: out.as_mut_ptr(), stride, keep, scale }, a, b, compute) }
 }
 
 /// target <- a b.
 ///
 /// # Safety
-/// `target.out` must be valid for writes (and, if `keep` is not 0, reads) of `a.rows` rows of `b.columns` values, rows `stride` apart, that overlap neither operand.
+/// `target.out` must be valid for writes (and, if `keep` is not 0, reads) of `a.rows` rows of `b.columns` values, rows
+/// `stride` apart, that overlap neither operand.
 unsafe fn product_into(target: Target, a: Matrix<'_>, b: Matrix<'_>, compute: Compute) {
     // SAFETY: the caller vouches for the output.
     unsafe {

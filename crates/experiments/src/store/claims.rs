@@ -15,17 +15,17 @@
 //!   it looks whether its claim is still there, still its own, and without a successor; if not, it stops with
 //!   [`StoreError::ClaimLost`].
 //!
-//! **Why two processes never both hold a stage, up to such a pause.** Both created their claims before they looked for
-//! the second time. Say Q looked last. The claim of the other, P, was there by then, because only P removes it, or a
-//! process that judged it dead. So it was among those that Q had found dead at its first look, and had not beaten since:
-//! P had ended, or did not run for the lease.
+//! **Why two processes never both hold a stage, up to such a pause.** Both created their claims before they looked
+//! for the second time. Say Q looked last. The claim of the other, P, was there by then, because only P removes it,
+//! or a process that judged it dead. So it was among those that Q had found dead at its first look, and had not
+//! beaten since: P had ended, or did not run for the lease.
 //!
 //! **What remains possible.** Between a look and the operation after it a process can be paused for longer than the
 //! lease. A stage's data is safe even then: each claim works in a folder named by its nonce, only its holder changes
-//! anything inside, and others take such a folder only as a whole, by renaming it. The process that wakes up finds its
-//! folder gone. At worst one of the two ends with an error and the work since the newest snapshot is done again. A claim
-//! withdrawn a moment after it was made, or one removed by a holder that was paused between looking and removing, has the
-//! same effect. If both finish, the results are the same, and the first stays.
+//! anything inside, and others take such a folder only as a whole, by renaming it. The process that wakes up finds
+//! its folder gone. At worst one of the two ends with an error and the work since the newest snapshot is done again.
+//! A claim withdrawn a moment after it was made, or one removed by a holder that was paused between looking and
+//! removing, has the same effect. If both finish, the results are the same, and the first stays.
 //!
 //! There is no lock of the operating system: where those work, the rules above already find a dead process at once, and
 //! where they fail (they succeed for everybody, hang or are refused, as on many cluster file systems) they would be

@@ -40,9 +40,9 @@
 //!
 //! **Many processes** may work on one store, on one machine or on several that share a file system. Who works on a
 //! stage holds a claim: a file in `ROOT/claims`, created exclusively, with a heartbeat. Another one that asks for the
-//! stage gets [`StageState::Claimed`] and goes on with something else. The claim of a process that died is taken over, at
-//! once on the same machine and after a lease ([`StoreOptions`]) otherwise. The rules, and why they hold, are told in
-//! `claims.rs`.
+//! stage gets [`StageState::Claimed`] and goes on with something else. The claim of a process that died is taken
+//! over, at once on the same machine and after a lease ([`StoreOptions`]) otherwise. The rules, and why they hold,
+//! are told in `claims.rs`.
 
 mod active;
 mod adopt;
@@ -69,7 +69,7 @@ pub use done::DoneStage;
 pub use durable::{create_dir_all, write_atomic};
 pub use error::StoreError;
 pub use files::{FilesWriter, StoredFiles};
-pub use housekeeping::{Progress, StageEntry};
+pub use housekeeping::{StageEntry, StageProgress};
 pub use key::{StageId, StageKey};
 pub use watch::{Watched, watch};
 

@@ -22,10 +22,12 @@
 //!
 //! **What remains possible.** Between a look and the operation after it a process can be paused for longer than the
 //! lease. A stage's data is safe even then: each claim works in a folder named by its nonce, only its holder changes
-//! anything inside, and others take such a folder only as a whole, by renaming it. The process that wakes up finds
-//! its folder gone. At worst one of the two ends with an error and the work since the newest snapshot is done again.
-//! A claim withdrawn a moment after it was made, or one removed by a holder that was paused between looking and
-//! removing, has the same effect. If both finish, the results are the same, and the first stays.
+//! anything inside, and others take such a folder only as a whole, by renaming it. The process that wakes up finds its
+//! folder gone and ends with an error; the work since its newest snapshot is done again. It does not take the new
+//! holder's folder: before renaming one it looks at its claim, after it listed them. A claim that is withdrawn a moment
+//! after it was made may make a holder stop that looks in this moment, and a process that is paused between its last
+//! look and giving back may remove a later claim of the same number; that one's holder then stops too, with the same
+//! error. If both finish, the results are the same, and the first stays.
 //!
 //! There is no lock of the operating system: where those work, the rules above already find a dead process at once, and
 //! where they fail (they succeed for everybody, hang or are refused, as on many cluster file systems) they would be

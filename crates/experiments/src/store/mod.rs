@@ -1,7 +1,7 @@
 //! The run store: every finished stage once, on disk, under the hash of all that decides its result.
 //!
 //! A *stage* (pretraining, a finetuning run, a measurement) is named by its [`StageKey`]. Its folder
-//! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people and for [`watch`]), `metrics.jsonl` (if any), the
+//! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people and for [`watch()`]), `metrics.jsonl` (if any), the
 //! files that the stage stored, and `done`: a JSON file with length and SHA-256 of each of them.
 //!
 //! While a stage is worked on, its folder is called `KIND-HASH.NONCE.partial` and keeps the newest

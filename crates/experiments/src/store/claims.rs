@@ -296,15 +296,10 @@ impl Claims {
         let nonce = nonce();
         heartbeat::hold(&nonce);
         let record = Record::new(&self.process, nonce.clone(), self.options.heartbeat);
-        let file = Beating {
-            path: self.path(id, number),
-            successor: self.path(id, number.saturating_add(1)),
-            nonce,
-            every: self.options.heartbeat,
-            lost: AtomicBool::new(false),
-        };
+        let file = Beating { path: self.path(id, number), nonce, every: self.options.heartbeat };
         Held {
             file: Arc::new(file),
+            successor: self.path(id, number.saturating_add(1)),
             content: record.to_bytes(),
             stage: id.clone(),
             root: self.root.clone(),
@@ -317,6 +312,8 @@ impl Claims {
 #[derive(Debug)]
 pub(super) struct Held {
     file: Arc<Beating>,
+    /// The file that another process makes to take the claim over.
+    successor: PathBuf,
     /// The claim as it was made.
     content: Vec<u8>,
     stage: StageId,
@@ -333,7 +330,7 @@ impl Held {
     /// [`StoreError::ClaimLost`] if the stage was given to another process.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         // In this order: a successor that was itself taken over removed this claim before it was removed.
-        if self.file.lost.load(Ordering::Relaxed) || self.file.successor.exists() || !self.is_there()? {
+        if self.successor.exists() || !self.is_there()? {
             return Err(StoreError::ClaimLost { stage: self.stage.to_string(), root: self.root.clone() });
         }
         Ok(())

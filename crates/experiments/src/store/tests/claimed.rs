@@ -81,16 +81,17 @@ fn every_beat_begins_the_lease_anew() {
     let store = with_lease(root.path(), Duration::from_millis(80));
     let path = claim_of(root.path(), &elsewhere(1), Duration::ZERO);
     let start = Instant::now();
+    let mut last_beat = start;
     while start.elapsed() < Duration::from_millis(400) {
         // Between two of its questions the observer may be away for longer than the lease.
         let record = Record::parse(&fs::read(&path).unwrap()).unwrap();
         fs::write(&path, record.after_a_beat().to_bytes()).unwrap();
+        last_beat = Instant::now();
         assert!(is_claimed(&store));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let stopped = Instant::now();
     ask(&store);
-    assert!(stopped.elapsed() + Duration::from_millis(25) >= Duration::from_millis(80));
+    assert!(last_beat.elapsed() >= Duration::from_millis(80));
 }
 
 #[test]
@@ -137,6 +138,17 @@ fn the_claim_of_a_process_that_ended_on_this_machine_is_taken_over_at_once() {
     }
     claim_of(root.path(), &Process { machine: None, ..ended_process() }, HOUR);
     assert!(is_claimed(&store));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_claim_that_this_process_could_not_give_back_is_in_nobodys_way() {
+    let root = tempfile::tempdir().unwrap();
+    let store = with_lease(root.path(), HOUR);
+    let state = store.enter(&key()).unwrap();
+    fault::with(0, Fault::Crash, || drop(state));
+    assert_eq!(claim_files(root.path()).len(), 1);
+    assert!(!is_claimed(&store));
 }
 
 /// A process that ran on this machine.

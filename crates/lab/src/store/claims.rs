@@ -15,17 +15,19 @@
 //!   it looks whether its claim is still there, still its own, and without a successor; if not, it stops with
 //!   [`StoreError::ClaimLost`].
 //!
-//! **Why two processes never both hold a stage, up to such a pause.** Both created their claims before they looked for
-//! the second time. Say Q looked last. The claim of the other, P, was there by then, because only P removes it, or a
-//! process that judged it dead. So it was among those that Q had found dead at its first look, and had not beaten since:
-//! P had ended, or did not run for the lease.
+//! **Why two processes never both hold a stage, up to such a pause.** Both created their claims before they looked
+//! for the second time. Say Q looked last. The claim of the other, P, was there by then, because only P removes it,
+//! or a process that judged it dead. So it was among those that Q had found dead at its first look, and had not
+//! beaten since: P had ended, or did not run for the lease.
 //!
 //! **What remains possible.** Between a look and the operation after it a process can be paused for longer than the
 //! lease. A stage's data is safe even then: each claim works in a folder named by its nonce, only its holder changes
 //! anything inside, and others take such a folder only as a whole, by renaming it. The process that wakes up finds its
-//! folder gone. At worst one of the two ends with an error and the work since the newest snapshot is done again. A claim
-//! withdrawn a moment after it was made, or one removed by a holder that was paused between looking and removing, has the
-//! same effect. If both finish, the results are the same, and the first stays.
+//! folder gone and ends with an error; the work since its newest snapshot is done again. It does not take the new
+//! holder's folder: before renaming one it looks at its claim, after it listed them. A claim that is withdrawn a moment
+//! after it was made may make a holder stop that looks in this moment, and a process that is paused between its last
+//! look and giving back may remove a later claim of the same number; that one's holder then stops too, with the same
+//! error. If both finish, the results are the same, and the first stays.
 //!
 //! There is no lock of the operating system: where those work, the rules above already find a dead process at once, and
 //! where they fail (they succeed for everybody, hang or are refused, as on many cluster file systems) they would be
@@ -294,15 +296,10 @@ impl Claims {
         let nonce = nonce();
         heartbeat::hold(&nonce);
         let record = Record::new(&self.process, nonce.clone(), self.options.heartbeat);
-        let file = Beating {
-            path: self.path(id, number),
-            successor: self.path(id, number.saturating_add(1)),
-            nonce,
-            every: self.options.heartbeat,
-            lost: AtomicBool::new(false),
-        };
+        let file = Beating { path: self.path(id, number), nonce, every: self.options.heartbeat };
         Held {
             file: Arc::new(file),
+            successor: self.path(id, number.saturating_add(1)),
             content: record.to_bytes(),
             stage: id.clone(),
             root: self.root.clone(),
@@ -315,6 +312,8 @@ impl Claims {
 #[derive(Debug)]
 pub(super) struct Held {
     file: Arc<Beating>,
+    /// The file that another process makes to take the claim over.
+    successor: PathBuf,
     /// The claim as it was made.
     content: Vec<u8>,
     stage: StageId,
@@ -331,7 +330,7 @@ impl Held {
     /// [`StoreError::ClaimLost`] if the stage was given to another process.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         // In this order: a successor that was itself taken over removed this claim before it was removed.
-        if self.file.lost.load(Ordering::Relaxed) || self.file.successor.exists() || !self.is_there()? {
+        if self.successor.exists() || !self.is_there()? {
             return Err(StoreError::ClaimLost { stage: self.stage.to_string(), root: self.root.clone() });
         }
         Ok(())

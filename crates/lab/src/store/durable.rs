@@ -58,19 +58,18 @@ pub(super) fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> 
     written.map(|()| true)
 }
 
-/// Writes over the beginning of a file that is there, if `change` of its content says so; false if not. The file that
-/// is written is the one that was read, whatever its name stands for by then. Not synced.
-pub(super) fn update(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<bool> {
+/// Writes over the beginning of a file that is there, if `change` of its content says so. The file that is written
+/// is the one that was read, whatever its name stands for by then. Not synced.
+pub(super) fn update(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<()> {
     fault::point()?;
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
     let Some(bytes) = change(&content) else {
-        return Ok(false);
+        return Ok(());
     };
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&bytes)?;
-    Ok(true)
+    file.write_all(&bytes)
 }
 
 /// Writes at the end of an open file; not synced.

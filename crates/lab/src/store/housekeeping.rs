@@ -20,7 +20,7 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How far a stage is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum StageProgress {
     /// Finished: it has its result.
     Done,
     /// Begun, under way or cut off.
@@ -35,7 +35,7 @@ pub struct StageEntry {
     /// What is done, e.g. `pretrain`.
     pub kind: String,
     /// How far it is.
-    pub state: Progress,
+    pub state: StageProgress,
     /// Bytes in its files, snapshots included.
     pub bytes: u64,
     /// When a file or folder of it changed last, by the file system's clock.
@@ -53,7 +53,7 @@ impl Store {
         let mut stages: BTreeMap<StageId, StageEntry> = BTreeMap::new();
         for folder in durable::entries(&self.runs())? {
             let done = folder.file_name().and_then(|name| name.to_str()?.parse::<StageId>().ok());
-            let state = if done.is_some() { Progress::Done } else { Progress::Unfinished };
+            let state = if done.is_some() { StageProgress::Done } else { StageProgress::Unfinished };
             let Some(id) = done.or_else(|| stage_of_partial(&folder)) else {
                 continue;
             };
@@ -78,9 +78,9 @@ impl Store {
     /// The stage first gets another name and then is deleted, so that a kill leaves nothing that looks done.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] if a process that lives works on it (one that died on another machine counts as alive until
-    /// this `Store` has watched its claim for the lease: ask again); [`StoreError::InvalidName`] for an id that no stage
-    /// can have; [`StoreError::Io`].
+    /// [`StoreError::InUse`] if a process that lives works on it (one that died on another machine counts as alive
+    /// until this `Store` has watched its claim for the lease: ask again); [`StoreError::InvalidName`] for an id that
+    /// no stage can have; [`StoreError::Io`].
     pub fn remove(&self, id: &StageId) -> Result<u64, StoreError> {
         let id: StageId = id.as_str().parse()?;
         let claim = match self.claims.acquire(&id)? {

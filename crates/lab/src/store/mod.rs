@@ -1,7 +1,7 @@
 //! The run store: every finished stage once, on disk, under the hash of all that decides its result.
 //!
 //! A *stage* (pretraining, a finetuning run, a measurement) is named by its [`StageKey`]. Its folder
-//! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people and for [`watch`]), `metrics.jsonl` (if any), the
+//! is `ROOT/runs/KIND-HASH`, and holds `config.toml` (for people and for [`watch()`]), `metrics.jsonl` (if any), the
 //! files that the stage stored, and `done`: a JSON file with length and SHA-256 of each of them.
 //!
 //! While a stage is worked on, its folder is called `KIND-HASH.NONCE.partial` and keeps the newest
@@ -40,9 +40,9 @@
 //!
 //! **Many processes** may work on one store, on one machine or on several that share a file system. Who works on a
 //! stage holds a claim: a file in `ROOT/claims`, created exclusively, with a heartbeat. Another one that asks for the
-//! stage gets [`StageState::Claimed`] and goes on with something else. The claim of a process that died is taken over, at
-//! once on the same machine and after a lease ([`StoreOptions`]) otherwise. The rules, and why they hold, are told in
-//! `claims.rs`.
+//! stage gets [`StageState::Claimed`] and goes on with something else. The claim of a process that died is taken
+//! over, at once on the same machine and after a lease ([`StoreOptions`]) otherwise. The rules, and why they hold,
+//! are told in `claims.rs`.
 
 mod active;
 mod adopt;
@@ -69,7 +69,7 @@ pub use done::DoneStage;
 pub use durable::{create_dir_all, write_atomic};
 pub use error::StoreError;
 pub use files::{FilesWriter, StoredFiles};
-pub use housekeeping::{Progress, StageEntry};
+pub use housekeeping::{StageEntry, StageProgress};
 pub use key::{StageId, StageKey};
 pub use watch::{Watched, watch};
 

@@ -81,16 +81,17 @@ fn every_beat_begins_the_lease_anew() {
     let store = with_lease(root.path(), Duration::from_millis(80));
     let path = claim_of(root.path(), &elsewhere(1), Duration::ZERO);
     let start = Instant::now();
+    let mut last_beat = start;
     while start.elapsed() < Duration::from_millis(400) {
         // Between two of its questions the observer may be away for longer than the lease.
         let record = Record::parse(&fs::read(&path).unwrap()).unwrap();
         fs::write(&path, record.after_a_beat().to_bytes()).unwrap();
+        last_beat = Instant::now();
         assert!(is_claimed(&store));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let stopped = Instant::now();
     ask(&store);
-    assert!(stopped.elapsed() + Duration::from_millis(25) >= Duration::from_millis(80));
+    assert!(last_beat.elapsed() >= Duration::from_millis(80));
 }
 
 #[test]
@@ -139,6 +140,17 @@ fn the_claim_of_a_process_that_ended_on_this_machine_is_taken_over_at_once() {
     assert!(is_claimed(&store));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_claim_that_this_process_could_not_give_back_is_in_nobodys_way() {
+    let root = tempfile::tempdir().unwrap();
+    let store = with_lease(root.path(), HOUR);
+    let state = store.enter(&key()).unwrap();
+    fault::with(0, Fault::Crash, || drop(state));
+    assert_eq!(claim_files(root.path()).len(), 1);
+    assert!(!is_claimed(&store));
+}
+
 /// A process that ran on this machine.
 fn ended_process() -> Process {
     let mut child = std::process::Command::new("true").spawn().unwrap();
@@ -166,7 +178,8 @@ fn a_dead_claim_above_one_that_lives_gives_nobody_the_stage() {
 fn a_claim_that_cannot_be_read_is_taken_over_after_the_lease() {
     for content in ["", "{\"process\":", "no claim"] {
         let root = tempfile::tempdir().unwrap();
-        let store = with_lease(root.path(), Duration::from_millis(30));
+        let (heartbeat, lease) = (Duration::from_millis(5), Duration::from_millis(30));
+        let store = Store::open_with(root.path(), StoreOptions { heartbeat, lease }).unwrap();
         fs::write(root.path().join(format!("claims/{}.1", key().id())), content).unwrap();
         let StageState::Claimed(holder) = store.enter(&key()).unwrap() else { panic!() };
         assert_eq!(holder.to_string(), "process 0 on unknown");
@@ -334,7 +347,7 @@ fn a_holder_that_is_paused_in_the_middle_of_a_snapshot_spoils_nothing() {
 /// over and `meanwhile` another one has worked on the stage. Returns how often each of the two ended with an error.
 fn pause_everywhere(meanwhile: impl Fn(&Store) -> Option<Work> + Clone + 'static) -> (usize, usize) {
     let reference = undisturbed();
-    let (mut refused_paused, mut refused_other) = (0, 0);
+    let (mut refused_paused, mut refused_other, mut strays) = (0, 0, 0);
     for at in 0.. {
         let root = tempfile::tempdir().unwrap();
         // Something to be taken over from an earlier process.
@@ -374,14 +387,17 @@ fn pause_everywhere(meanwhile: impl Fn(&Store) -> Option<Work> + Clone + 'static
         }
         run_quietly(&impatient(root.path())).unwrap();
         let mut found = content(root.path());
-        // What a process made that was paused before it made its folder: removed after a day.
+        let folders = found.len();
         found.retain(|name, _| !name.contains(".partial"));
+        strays += usize::from(found.len() < folders);
         assert_eq!(found, reference, "paused at {at}");
         if !was_paused {
             assert!(at > 60, "only {at} operations were counted");
             break;
         }
     }
+    // That of a process that was paused just before it made its folder; removed after a day.
+    assert!(strays <= 1, "{strays}");
     (refused_paused, refused_other)
 }
 
@@ -408,8 +424,7 @@ fn a_process_paused_at_any_operation_while_another_takes_the_stage_on_spoils_not
         work.save().unwrap();
         Some(work)
     });
-    // The other one loses its folder only to a process that was paused just before it renamed that of an earlier one.
-    assert!(paused > 30 && other <= 2, "{paused} and {other}");
+    assert!(paused > 30 && other == 0, "{paused} and {other}");
 }
 
 #[test]
@@ -438,6 +453,21 @@ fn a_stage_that_another_one_finished_meanwhile_is_that_ones() {
     let theirs = run_quietly(&Store::open(elsewhere.path()).unwrap()).unwrap();
     fs::rename(theirs.folder(), root.path().join(RUNS).join(key().id().as_str())).unwrap();
     assert_eq!(work.finish().unwrap().key(), &key());
+    assert_eq!(content(root.path()), undisturbed());
+    assert!(claim_files(root.path()).is_empty());
+}
+
+#[test]
+fn a_stage_that_is_finished_while_it_is_being_taken_on_is_done() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let theirs = run_quietly(&Store::open(elsewhere.path()).unwrap()).unwrap().folder().to_path_buf();
+    let root = tempfile::tempdir().unwrap();
+    let store = with_lease(root.path(), HOUR);
+    let target = root.path().join(RUNS).join(key().id().as_str());
+    // Operation 2 makes the folder, after the claim.
+    let finish = move || fs::rename(&theirs, &target).unwrap();
+    let (state, paused) = fault::paused(2, finish, || store.enter(&key()).unwrap());
+    assert!(paused && matches!(state, StageState::Done(_)), "{state:?}");
     assert_eq!(content(root.path()), undisturbed());
     assert!(claim_files(root.path()).is_empty());
 }

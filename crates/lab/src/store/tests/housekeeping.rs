@@ -34,7 +34,10 @@ fn stages_are_listed_with_their_state_size_and_holder() {
 
     let listed = store.list().unwrap();
     let states: Vec<_> = listed.iter().map(|entry| (entry.kind.as_str(), entry.state)).collect();
-    assert_eq!(states, [("count", Progress::Done), ("held", Progress::Unfinished), ("left", Progress::Unfinished)]);
+    assert_eq!(
+        states,
+        [("count", StageProgress::Done), ("held", StageProgress::Unfinished), ("left", StageProgress::Unfinished)]
+    );
     assert_eq!(listed[0].id, *key().id());
     let bytes: u64 = durable::entries(store.find(&key()).unwrap().unwrap().folder())
         .unwrap()

@@ -68,6 +68,23 @@ fn a_crash_during_the_recovery_from_a_crash_is_recovered_too() {
 }
 
 #[test]
+fn the_folder_of_an_earlier_release_is_gone_on_from() {
+    let root = tempfile::tempdir().unwrap();
+    let store = impatient(root.path());
+    let StageState::Fresh(stage) = store.enter(&key()).unwrap() else { panic!() };
+    let mut work = Work::fresh(stage);
+    work.one_step().unwrap();
+    work.save().unwrap();
+    drop(work);
+    let earlier = root.path().join(RUNS).join(format!("{}.partial", key().id()));
+    fs::rename(partial(root.path(), &key()), earlier).unwrap();
+    let mut resumed = Vec::new();
+    run_stage(&store, &key(), &mut |state, step| resumed.push((state.to_string(), step)), Duration::ZERO).unwrap();
+    assert_eq!(resumed[0], ("started".to_string(), 1));
+    assert_eq!(content(root.path()), undisturbed());
+}
+
+#[test]
 fn a_full_disk_is_one_line_and_loses_nothing() {
     let reference = undisturbed();
     let mut refused = 0;

@@ -11,7 +11,7 @@ use lab::error::{LabError, Result};
 use lab::experiment::Options;
 use lab::grid::Display;
 use lab::program::{command_line, finish, parse};
-use lab::store::{Progress, StageId, Store};
+use lab::store::{StageId, StageProgress, Store};
 
 /// List the stages of a run store, or remove those that nothing needs any more.
 #[derive(Parser)]
@@ -63,9 +63,9 @@ fn list(place: &Place) -> Result<()> {
     let stages = Store::open(&place.out)?.list()?;
     for stage in &stages {
         let state = match (&stage.state, &stage.claimed) {
-            (Progress::Done, _) => "done".to_string(),
-            (Progress::Unfinished, None) => "unfinished".to_string(),
-            (Progress::Unfinished, Some(holder)) => format!("in work by {holder}"),
+            (StageProgress::Done, _) => "done".to_string(),
+            (StageProgress::Unfinished, None) => "unfinished".to_string(),
+            (StageProgress::Unfinished, Some(holder)) => format!("in work by {holder}"),
         };
         println!("{state:<12} {:>10} {:>8}  {}", megabytes(stage.bytes), age(stage.modified), stage.id);
     }

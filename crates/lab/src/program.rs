@@ -174,7 +174,7 @@ impl<E: Experiment> Registered for Entry<E> {
         let Given { run, own } = Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
         let preset = E::Preset::find(&run.preset, &run.changes(own.changes())?)?;
         if run.print_config {
-            print!("{}", preset.to_toml());
+            crate::console::print(&preset.to_toml());
             return Ok(None);
         }
         let options = run.place.options()?;
@@ -184,7 +184,11 @@ impl<E: Experiment> Registered for Entry<E> {
             for stage in grid.look()? {
                 let state = if stage.done { "done" } else { "to do" };
                 let id = stage.id.map_or_else(|| "follows from results".into(), |id| id.to_string());
-                println!("{state:5}  {:>8.2} M tokens  {}  ({id})", stage.cost as f64 / 1e6, stage.label);
+                crate::console::print_line(&format!(
+                    "{state:5}  {:>8.2} M tokens  {}  ({id})",
+                    stage.cost as f64 / 1e6,
+                    stage.label
+                ));
             }
             return Ok(None);
         }
@@ -252,7 +256,7 @@ impl Registry {
         let (place, experiment) = self.find(name)?;
         let given = matches(experiment.command(), std::iter::once(name.to_string()).chain(arguments));
         if let Some(report) = experiment.execute(&given, place)? {
-            println!("{}", experiment::build_page(&report, &self.front)?.display());
+            crate::console::print_line(&format!("{}", experiment::build_page(&report, &self.front)?.display()));
         }
         Ok(())
     }

@@ -129,13 +129,6 @@ impl Shape {
         let weights = 12.0 * layers * width * width + self.vocabulary as f64 * width;
         self.tokens() as f64 * (6.0 * weights + 6.0 * layers * context * width)
     }
-
-    /// Operations of five Newton-Schulz steps over the matrices inside the blocks, without use of symmetry.
-    pub fn newton_schulz_flops(&self) -> f64 {
-        let w = self.width as f64;
-        let of = |short: f64, long: f64| 5.0 * (4.0 * short * short * long + 2.0 * short.powi(3));
-        self.layers as f64 * (4.0 * of(w, w) + 2.0 * of(w, 4.0 * w))
-    }
 }
 
 /// The optimizer of a measurement.

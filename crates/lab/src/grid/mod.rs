@@ -61,8 +61,6 @@ pub enum Display {
     /// A bar and a line for each finished stage on a terminal, else the lines alone.
     #[default]
     Auto,
-    /// A line for each finished stage.
-    Lines,
     /// Nothing.
     Quiet,
 }

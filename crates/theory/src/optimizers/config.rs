@@ -100,11 +100,6 @@ impl OptimizerConfig {
         Self { momentum, ..self }
     }
 
-    /// The same with another second-moment decay.
-    pub fn with_second_moment_decay(self, second_moment_decay: f64) -> Self {
-        Self { second_moment_decay, ..self }
-    }
-
     /// Checks both decay rates.
     ///
     /// # Errors

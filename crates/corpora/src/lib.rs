@@ -50,9 +50,12 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 pub use error::CorpusError;
-pub use packages::{Fetching, Package, packages_of, pinned_packages};
+pub use packages::{Fetching, Package, packages_of, pinned_lock, pinned_packages};
 pub use split::{Split, split};
 pub use user::{UserCorpus, read_user_corpus};
+
+/// The version of the extraction: raised when a change of this crate changes the text of the same packages.
+pub const SEMANTICS: u32 = 1;
 
 /// The text of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]

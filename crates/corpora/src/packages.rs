@@ -48,12 +48,22 @@ impl fmt::Display for Fetching {
 /// # Errors
 /// [`CorpusError::ProjectMoved`], and those of [`packages_of`].
 pub fn pinned_packages(tell: impl FnOnce(Fetching)) -> Result<Vec<Package>, CorpusError> {
+    located(&pinned_folder()?, FOLDER, &Cargo::of_environment(), tell)
+}
+
+/// The lock file of the default corpus: with the version of the extraction, all that decides its text.
+///
+/// # Errors
+/// [`CorpusError::ProjectMoved`], [`CorpusError::Read`].
+pub fn pinned_lock() -> Result<String, CorpusError> {
+    let path = pinned_folder()?.join("Cargo.lock");
+    fs::read_to_string(&path).map_err(|source| CorpusError::Read { path, source })
+}
+
+fn pinned_folder() -> Result<PathBuf, CorpusError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packages");
     let lock_file = folder.join("Cargo.lock");
-    if !lock_file.is_file() {
-        return Err(CorpusError::ProjectMoved { lock_file });
-    }
-    located(&folder, FOLDER, &Cargo::of_environment(), tell)
+    if lock_file.is_file() { Ok(folder) } else { Err(CorpusError::ProjectMoved { lock_file }) }
 }
 
 /// The packages of a registry that the `Cargo.lock` in `folder` names, sorted by name and version. A `Cargo.toml` lies

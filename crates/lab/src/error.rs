@@ -44,9 +44,22 @@ pub enum LabError {
     /// The run store refused.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// A job of the grid failed.
-    #[error(transparent)]
-    Grid(#[from] crate::grid::GridError),
+    /// A stage failed.
+    #[error("{label}: {source}")]
+    Stage {
+        /// The stage's label.
+        label: String,
+        /// What it failed with.
+        source: Failure,
+    },
+    /// A stage panicked: a mistake in the program.
+    #[error("{label}: internal error: {message}")]
+    Panicked {
+        /// The stage's label.
+        label: String,
+        /// The first line of the panic's message.
+        message: String,
+    },
     /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] crate::figures::FigureError),

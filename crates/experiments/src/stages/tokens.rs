@@ -3,17 +3,17 @@
 //! Prose with its tokenizer is one stage, code in these tokens another, read only if it is a task.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use corpora::{Corpus, Document, UserCorpus};
 use lab::error::Failure;
 use lab::grid::Grid;
-use lab::hash;
 use lab::stage::{Stage, Work};
 use lab::store::{DoneStage, FilesWriter, StageId, StoredFiles};
+use lab::{console, hash};
 use models::Tokenizer;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 
@@ -66,21 +66,94 @@ pub struct CodeTokens {
     pub id: StageId,
 }
 
-/// The pinned packages' text, read once where it is needed.
-struct Pinned<'a> {
-    source: &'a TextSource,
-    corpus: Option<Corpus>,
+/// The pinned packages' text: read when it is needed, and once.
+struct Pinned {
+    prose_bytes: Option<usize>,
+    code_bytes: Option<usize>,
+    corpus: OnceLock<Corpus>,
 }
 
-impl Pinned<'_> {
-    fn read(&mut self, grid: &Grid) -> Result<&Corpus> {
-        if self.corpus.is_none() {
-            let TextSource { prose_bytes, code_bytes, .. } = *self.source;
-            let all = Corpus::pinned(|fetching| grid.say(&fetching.to_string()))?;
-            self.corpus = Some(all.limited(prose_bytes, code_bytes, LIMIT_SEED)?);
+impl Pinned {
+    fn read(&self) -> Result<&Corpus> {
+        if self.corpus.get().is_none() {
+            let all = Corpus::pinned(|fetching| console::say(&fetching.to_string()))?;
+            let limited = all.limited(self.prose_bytes, self.code_bytes, LIMIT_SEED)?;
+            // Whoever was quicker has read the same.
+            let _ = self.corpus.set(limited);
         }
-        self.corpus.as_ref().ok_or_else(|| ExperimentError::value("corpus", "nothing", "the packages' text"))
+        self.corpus.get().ok_or_else(|| ExperimentError::value("corpus", "nothing", "the packages' text"))
     }
+}
+
+/// What the pinned packages' text is: a stage, so that a run that needs no more than that does not read it.
+struct PinnedText(Arc<Pinned>);
+
+/// What decides it.
+#[derive(Debug, Serialize)]
+struct PinnedKey {
+    /// SHA-256 of the lock file.
+    lock: String,
+    extraction: u32,
+    prose_bytes: Option<usize>,
+    code_bytes: Option<usize>,
+    seed: u64,
+}
+
+/// What is known of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct PinnedSummary {
+    description: String,
+    prose: String,
+    code: String,
+    packages: usize,
+    code_bytes: usize,
+}
+
+impl Stage for PinnedText {
+    const KIND: &'static str = "text";
+    const SEMANTICS: u32 = 1;
+    type Key = PinnedKey;
+    type Output = PinnedSummary;
+
+    fn key(&self) -> PinnedKey {
+        let Pinned { prose_bytes, code_bytes, .. } = *self.0;
+        // A lock file that cannot be read has no text: computing the stage says so.
+        let lock = hash::sha256_hex(corpora::pinned_lock().unwrap_or_default().as_bytes());
+        PinnedKey { lock, extraction: corpora::SEMANTICS, prose_bytes, code_bytes, seed: LIMIT_SEED }
+    }
+
+    fn label(&self) -> String {
+        "text of the pinned packages".into()
+    }
+
+    fn cost(&self) -> u64 {
+        0
+    }
+
+    fn uses_all_threads(&self) -> bool {
+        true
+    }
+
+    fn compute(&self, _: &mut Work<'_>) -> Result<PinnedSummary, Failure> {
+        let corpus = self.0.read()?;
+        Ok(PinnedSummary {
+            description: corpus.summary().to_string(),
+            prose: fingerprint(&corpus.prose),
+            code: fingerprint(&corpus.code),
+            packages: corpus.packages,
+            code_bytes: corpora::bytes(&corpus.code),
+        })
+    }
+
+    fn summary(output: &PinnedSummary) -> String {
+        output.description.clone()
+    }
+}
+
+/// Pretraining text: a user's, or the pinned packages' prose.
+enum Text {
+    Own(UserCorpus),
+    Pinned(Arc<Pinned>),
 }
 
 impl TokenData {
@@ -93,30 +166,32 @@ impl TokenData {
         source: &TextSource,
         with_code: bool,
     ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
-        let mut pinned = Pinned { source, corpus: None };
+        let TextSource { prose_bytes, code_bytes, .. } = *source;
+        let pinned = Arc::new(Pinned { prose_bytes, code_bytes, corpus: OnceLock::new() });
+        let known = match source.file.is_none() || with_code {
+            true => Some(grid.now(&PinnedText(pinned.clone()))?.0),
+            false => None,
+        };
         let tokenizer = source.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
-        let (prose, description) = match &source.file {
-            Some(path) => user_text(path, tokenizer.as_ref())?,
-            None => {
-                let corpus = pinned.read(grid)?;
-                (UserCorpus::Text(corpus.prose.clone()), corpus.summary().to_string())
-            }
+        let (text, fingerprint, description) = match (&source.file, &known) {
+            (None, Some(known)) => (Text::Pinned(pinned.clone()), known.prose.clone(), known.description.clone()),
+            (Some(path), _) => user_text(path, tokenizer.as_ref())?,
+            (None, None) => return Err(ExperimentError::value("corpus", "nothing", "text").into()),
         };
         let vocabulary = tokenizer.as_ref().map_or(source.vocabulary, Tokenizer::vocabulary);
-        let tokens = Tokens::new(prose, tokenizer, vocabulary, source.held_out)?;
+        let tokens = Tokens::new(text, fingerprint, tokenizer, vocabulary, source.held_out)?;
         let (_, done) = grid.now(&tokens)?;
         let mut data = Self::read(&done, description)?;
         let mut code = None;
-        if with_code {
-            let corpus = pinned.read(grid)?;
+        if let Some(known) = known.filter(|_| with_code) {
             if source.file.is_some() {
-                let megabytes = corpora::bytes(&corpus.code) as f64 / 1e6;
-                let packages = corpus.packages;
+                let megabytes = known.code_bytes as f64 / 1e6;
+                let packages = known.packages;
                 data.description = format!("{}; code from {packages} packages, {megabytes:.1} MB", data.description);
             }
             let stage = TokensOfCode {
-                fingerprint: fingerprint(&corpus.code),
-                documents: corpus.code.clone(),
+                fingerprint: known.code,
+                pinned,
                 tokenizer: data.tokenizer.clone(),
                 held_out: source.held_out,
                 text: data.id.clone(),
@@ -143,8 +218,8 @@ impl TokenData {
     }
 }
 
-/// A user's text, and what it is.
-fn user_text(path: &Path, tokenizer: Option<&Tokenizer>) -> Result<(UserCorpus, String)> {
+/// A user's text, its fingerprint, and what it is.
+fn user_text(path: &Path, tokenizer: Option<&Tokenizer>) -> Result<(Text, String, String)> {
     if path.extension().is_some_and(|extension| extension == "bin") && tokenizer.is_none() {
         let expected = "--tokenizer FILE with the tokenizer.json that made it";
         return Err(ExperimentError::value("corpus", path.display(), expected));
@@ -155,8 +230,9 @@ fn user_text(path: &Path, tokenizer: Option<&Tokenizer>) -> Result<(UserCorpus, 
         UserCorpus::Tokens(tokens) => format!("{} tokens", tokens.len()),
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let description = format!("corpus: {name}, {size}, sha256 {}", &fingerprint_of(&text)[..8]);
-    Ok((text, description))
+    let fingerprint = fingerprint_of(&text);
+    let description = format!("corpus: {name}, {size}, sha256 {}", &fingerprint[..8]);
+    Ok((Text::Own(text), fingerprint, description))
 }
 
 fn fingerprint(documents: &[Document]) -> String {
@@ -175,7 +251,7 @@ fn fingerprint_of(text: &UserCorpus) -> String {
 
 /// Pretraining text to be tokenised.
 struct Tokens {
-    text: UserCorpus,
+    text: Text,
     tokenizer: Option<Tokenizer>,
     key: TokensKey,
 }
@@ -192,11 +268,32 @@ struct TokensKey {
 }
 
 impl Tokens {
-    fn new(text: UserCorpus, tokenizer: Option<Tokenizer>, vocabulary: usize, held_out: f64) -> Result<Self> {
+    fn new(
+        text: Text,
+        fingerprint: String,
+        tokenizer: Option<Tokenizer>,
+        vocabulary: usize,
+        held_out: f64,
+    ) -> Result<Self> {
         let json = tokenizer.as_ref().map(Tokenizer::to_json).transpose()?.flatten();
         let tokenizer_key = json.map(|json| hash::sha256_hex(json.as_bytes()));
-        let key = TokensKey { text: fingerprint_of(&text), tokenizer: tokenizer_key, vocabulary, held_out };
+        let key = TokensKey { text: fingerprint, tokenizer: tokenizer_key, vocabulary, held_out };
         Ok(Self { text, tokenizer, key })
+    }
+}
+
+impl Tokens {
+    /// The tokenizer, and the tokens to train on and held out.
+    fn tokenise(&self, documents: &[Document]) -> Result<(Tokenizer, [Vec<u32>; 2])> {
+        let split = corpora::split(documents, self.key.held_out, SPLIT_SEED)?;
+        let texts = split.train.iter().map(|document| document.text.as_str());
+        let tokenizer = match &self.tokenizer {
+            Some(tokenizer) => tokenizer.clone(),
+            None if self.key.vocabulary == 257 => Tokenizer::Bytes,
+            None => Tokenizer::train_bpe(texts, self.key.vocabulary)?,
+        };
+        let prose = [encode(&tokenizer, &split.train)?, encode(&tokenizer, &split.held_out)?];
+        Ok((tokenizer, prose))
     }
 }
 
@@ -229,7 +326,7 @@ impl Stage for Tokens {
     fn compute(&self, work: &mut Work<'_>) -> Result<[usize; 2], Failure> {
         let held_out = self.key.held_out;
         let (tokenizer, prose) = match &self.text {
-            UserCorpus::Tokens(tokens) => {
+            Text::Own(UserCorpus::Tokens(tokens)) => {
                 let tokenizer = self
                     .tokenizer
                     .clone()
@@ -239,17 +336,8 @@ impl Stage for Tokens {
                 let ids = |tokens: &[u16]| tokens.iter().map(|&token| u32::from(token)).collect::<Vec<_>>();
                 (tokenizer, [ids(&tokens[..kept]), ids(&tokens[kept..])])
             }
-            UserCorpus::Text(documents) => {
-                let split = corpora::split(documents, held_out, SPLIT_SEED)?;
-                let texts = split.train.iter().map(|document| document.text.as_str());
-                let tokenizer = match &self.tokenizer {
-                    Some(tokenizer) => tokenizer.clone(),
-                    None if self.key.vocabulary == 257 => Tokenizer::Bytes,
-                    None => Tokenizer::train_bpe(texts, self.key.vocabulary)?,
-                };
-                let prose = [encode(&tokenizer, &split.train)?, encode(&tokenizer, &split.held_out)?];
-                (tokenizer, prose)
-            }
+            Text::Own(UserCorpus::Text(documents)) => self.tokenise(documents)?,
+            Text::Pinned(pinned) => self.tokenise(&pinned.read()?.prose)?,
         };
         let sizes = [prose[0].len(), prose[1].len()];
         write_tokens(work.files(), prose)?;
@@ -266,7 +354,7 @@ impl Stage for Tokens {
 
 /// Code to be tokenised.
 struct TokensOfCode {
-    documents: Vec<Document>,
+    pinned: Arc<Pinned>,
     fingerprint: String,
     tokenizer: Tokenizer,
     held_out: f64,
@@ -309,7 +397,7 @@ impl Stage for TokensOfCode {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<[usize; 2], Failure> {
-        let split = corpora::split(&self.documents, self.held_out, SPLIT_SEED)?;
+        let split = corpora::split(&self.pinned.read()?.code, self.held_out, SPLIT_SEED)?;
         let tokens = [encode(&self.tokenizer, &split.train)?, encode(&self.tokenizer, &split.held_out)?];
         let sizes = [tokens[0].len(), tokens[1].len()];
         write_tokens(work.files(), tokens)?;

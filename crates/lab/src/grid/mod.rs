@@ -67,27 +67,6 @@ pub enum Display {
     Quiet,
 }
 
-/// Why a grid stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum GridError {
-    /// A stage failed.
-    #[error("{label}: {source}")]
-    Failed {
-        /// The stage's label.
-        label: String,
-        /// What it failed with.
-        source: Failure,
-    },
-    /// A stage panicked: a mistake in the program.
-    #[error("{label}: internal error: {message}")]
-    Panicked {
-        /// The stage's label.
-        label: String,
-        /// The first line of the panic's message.
-        message: String,
-    },
-}
-
 /// What a stage left, without its type.
 pub(crate) struct Made {
     output: Box<dyn Any + Send + Sync>,
@@ -434,16 +413,13 @@ impl Grid {
         let progress = Progress::new(self.options.display, open.len(), total);
         let result = self.run_open(&todo, &progress);
         progress.close();
-        Ok(result?)
+        result
     }
 
-    fn run_open(&self, todo: &[bool], progress: &Progress) -> Result<(), GridError> {
-        let threads = |jobs: NonZeroUsize| {
-            pool(jobs).map_err(|error| GridError::Failed { label: "threads".into(), source: error.into() })
-        };
+    fn run_open(&self, todo: &[bool], progress: &Progress) -> Result<()> {
         let alone: Vec<rayon::ThreadPool> =
-            (0..self.options.jobs.get()).map(|_| threads(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
-        let together = threads(self.options.jobs)?;
+            (0..self.options.jobs.get()).map(|_| pool(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
+        let together = pool(self.options.jobs)?;
         schedule::run(self, todo, &alone, &together, progress)
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::progress::{JobTokens, Progress};
-use super::{Attempt, Grid, GridError, Runner, keep};
-use crate::error::Failure;
+use super::{Attempt, Grid, Runner, keep};
+use crate::error::{Failure, LabError, Result};
 
 /// How long a stage that another process is at is left alone: at first, and at most.
 const PATIENCE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
@@ -28,7 +28,7 @@ struct State {
     unfinished: usize,
     kept: Instant,
     /// Job and error; of several the job added first.
-    failure: Option<(usize, GridError)>,
+    failure: Option<(usize, LabError)>,
 }
 
 /// The jobs by what decides their order.
@@ -78,7 +78,7 @@ pub(super) fn run(
     alone: &[rayon::ThreadPool],
     together: &rayon::ThreadPool,
     progress: &Progress,
-) -> Result<(), GridError> {
+) -> Result<()> {
     let order = Order::of(grid);
     let is_open = |index: usize| grid.outcomes.slots[index].get().is_none();
     let waits_for: Vec<usize> =
@@ -126,10 +126,10 @@ impl Shared<'_> {
                     let _ = self.grid.outcomes.slots[index].set(None);
                     None
                 }
-                Ok(Err(source)) => Some(GridError::Failed { label: entry.label.clone(), source }),
+                Ok(Err(source)) => Some(LabError::Stage { label: entry.label.clone(), source }),
                 Err(panic) => {
                     let message = panic_message(panic.as_ref());
-                    Some(GridError::Panicked { label: entry.label.clone(), message })
+                    Some(LabError::Panicked { label: entry.label.clone(), message })
                 }
             };
             self.conclude(index, error);
@@ -161,7 +161,7 @@ impl Shared<'_> {
     }
 
     /// Notes that a job has ended, and lets those start that waited for it alone.
-    fn conclude(&self, index: usize, error: Option<GridError>) {
+    fn conclude(&self, index: usize, error: Option<LabError>) {
         let mut state = self.lock();
         state.unfinished -= 1;
         match error {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::claims::Claim;
+use super::holder::Claim;
 
 /// An error of the run store. Its message is one line that names the path concerned.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::claims::Record;
 use super::durable;
 use super::error::{IoContext, StoreError};
+use super::holder::Record;
 
 /// A claim file that is kept alive.
 #[derive(Debug)]

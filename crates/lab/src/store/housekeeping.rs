@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::adopt::{partials, stage_of_partial};
-use super::claims::{Acquired, Claim, nonce};
+use super::claims::{Acquired, nonce};
 use super::error::StoreError;
+use super::holder::Claim;
 use super::key::StageId;
 use super::{Store, durable};
 

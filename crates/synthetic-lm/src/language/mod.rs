@@ -38,6 +38,7 @@ pub mod presets;
 mod probe;
 mod process;
 mod rule;
+mod rules;
 mod stream;
 mod vocabulary;
 
@@ -55,7 +56,7 @@ pub use oracle::{Learner, Loss};
 pub use pattern::Pattern;
 pub use permuted_copy::PermutedCopy;
 pub use probe::Probe;
-pub use rule::RuleConfig;
+pub use rules::RuleConfig;
 pub use stream::{Document, Stream};
 pub use vocabulary::{Role, Token, Vocabulary};
 

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::pool::{Form, Pool};
-use super::rule::{Rule, RuleConfig};
+use super::rule::Rule;
+use super::rules::RuleConfig;
 use super::vocabulary::{Token, Vocabulary};
 use crate::Error;
 use crate::error::out_of_range;

@@ -2,15 +2,7 @@
 
 use std::fmt::Debug;
 
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-
-use super::induction::Induction;
-use super::last_letter::LastLetter;
-use super::modular::Modular;
-use super::permuted_copy::PermutedCopy;
 use super::vocabulary::Token;
-use crate::Error;
 
 /// A rule from prompts to answers, over symbols `0..symbols`. All prompts have one length, and so have all answers; the
 /// prompts are numbered from 0, in a way that gives every prompt exactly one number.
@@ -40,45 +32,6 @@ pub(super) trait Rule: Debug + Send + Sync {
 
     /// Writes the answer to a prompt into a slice of [`Rule::answer_length`].
     fn write_answer(&self, prompt: &[Token], answer: &mut [Token]);
-}
-
-/// Which rule, with its difficulty.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RuleConfig {
-    /// `a b` gives `a op b` modulo a number.
-    Modular(Modular),
-    /// A string gives its image under a fixed permutation of the alphabet, of the places, or both; or itself.
-    PermutedCopy(PermutedCopy),
-    /// Words give their last letters.
-    LastLetter(LastLetter),
-    /// Pairs and the first of one of them give its second.
-    Induction(Induction),
-}
-
-impl RuleConfig {
-    /// The rule; what is random about it comes from `rng`.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] for a difficulty outside its range.
-    pub(super) fn build(&self, rng: &mut ChaCha8Rng) -> Result<Box<dyn Rule>, Error> {
-        Ok(match self {
-            Self::Modular(config) => Box::new(config.validate()?),
-            Self::PermutedCopy(config) => Box::new(config.build(rng)?),
-            Self::LastLetter(config) => Box::new(config.validate()?),
-            Self::Induction(config) => Box::new(config.validate()?),
-        })
-    }
-
-    /// The rule's name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Modular(_) => super::modular::NAME,
-            Self::PermutedCopy(_) => super::permuted_copy::NAME,
-            Self::LastLetter(_) => super::last_letter::NAME,
-            Self::Induction(_) => super::induction::NAME,
-        }
-    }
 }
 
 /// Most instances that a rule may have: numbers stay well inside 64 bits.

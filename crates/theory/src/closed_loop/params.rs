@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::simulation::ClosedLoopSimulation;
 use crate::error::{Result, at_least, in_range, not_empty, not_negative, parameter, positive};
 use crate::inputs::InputFamily;
 use crate::optimizers::Rule;
@@ -66,7 +65,7 @@ impl ClosedLoopParams {
     ///
     /// # Errors
     /// Names the first parameter that is out of range.
-    pub fn check(self) -> Result<ClosedLoopSimulation> {
+    pub(super) fn validate(&self) -> Result<()> {
         if self.widths.len() < 3 {
             return Err(parameter(
                 "widths",
@@ -99,6 +98,6 @@ impl ClosedLoopParams {
         at_least("tasks", self.tasks, 1)?;
         at_least("seeds", self.seeds, 1)?;
         self.finetune.check()?;
-        Ok(ClosedLoopSimulation::new(self))
+        Ok(())
     }
 }

@@ -32,8 +32,19 @@ const WARM_START_BATCH: usize = 32;
 /// Standard deviation of the first weights, times the root of a layer's number of inputs.
 const START_GAIN: f64 = 0.9;
 
+impl ClosedLoopParams {
+    /// Checks every parameter; what is checked can be run.
+    ///
+    /// # Errors
+    /// Names the first parameter that is out of range.
+    pub fn check(self) -> Result<ClosedLoopSimulation> {
+        self.validate()?;
+        Ok(ClosedLoopSimulation::new(self))
+    }
+}
+
 impl ClosedLoopSimulation {
-    pub(super) fn new(params: ClosedLoopParams) -> Self {
+    fn new(params: ClosedLoopParams) -> Self {
         Self { params }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::claims::Record;
+use super::holder::Record;
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -116,7 +116,7 @@ fn opening_removes_what_others_left_of_stages_that_are_done_and_nothing_else() {
     let reference = content(root.path());
     let claim = |process: &Process, key: &StageKey| {
         let path = root.path().join(format!("claims/{}.3", key.id()));
-        let record = claims::Record::new(process, claims::nonce(), Duration::from_secs(5));
+        let record = super::super::holder::Record::new(process, claims::nonce(), Duration::from_secs(5));
         fs::write(&path, record.to_bytes()).unwrap();
         path
     };

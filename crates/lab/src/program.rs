@@ -25,7 +25,10 @@ pub struct RunFlags {
     /// A preset by its name, or the path of a .toml file
     #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
     pub preset: String,
-    /// Change a field of the preset, such as seeds=3 or finetune.steps=300 (see --print-config); may be repeated
+    /// Change a field of the preset (--print-config shows them); may be repeated
+    ///
+    /// For example seeds=3 or finetune.steps=300. A table of a list is found by its name or place:
+    /// methods.muon.rates=[0.001,0.003]
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Number of seeds [default: the preset's]
@@ -47,13 +50,17 @@ pub struct PlaceFlags {
     /// Stages at a time, each on one thread; results do not depend on it [default: the number of cores, 1 on a GPU]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Seconds between the snapshots of a stage in progress; they decide what a kill costs, and no result
+    /// Seconds between the snapshots of a stage in progress
+    ///
+    /// A stage that was cut off goes on from its newest snapshot. Results do not depend on it
     #[arg(long, default_value_t = 15.0, value_name = "SECONDS")]
     snapshot_every: f64,
-    /// Folder for the run store and the report; run again with the same folder to go on where a run stopped. Several processes may share it
+    /// Folder for the run store and the report; run again with the same folder to go on where a run stopped
+    ///
+    /// Several processes may share it, on one machine or on several: they divide the stages among them
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
-    /// A NAME-finished.csv of an earlier report: what is in it is taken over, not computed again; may be repeated
+    /// A NAME-finished.csv of an earlier report, to take its results over and not compute them again; may be repeated
     #[arg(long, value_name = "FILE")]
     finished: Vec<PathBuf>,
     /// Print nothing but the report's path

@@ -400,7 +400,7 @@ pub struct TradeoffFlags {
     /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
     #[arg(long, value_name = "TASKS")]
     tasks: Option<String>,
-    /// Finetuning methods to keep, comma-separated
+    /// Finetuning methods to keep of the preset's, comma-separated; those of the compared pair must be among them
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
     /// What full finetuning trains [default: the preset's]

@@ -53,7 +53,8 @@ pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 /// What the command line does to a field of a preset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or place (`runs.0`).
+    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or
+    /// place (`runs.0`).
     pub path: String,
     /// What becomes of it.
     pub to: To,

@@ -1,4 +1,5 @@
-//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the [grid](crate::grid) runs it.
+//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the
+//! [grid](crate::grid) runs it.
 
 use std::time::{Duration, Instant};
 

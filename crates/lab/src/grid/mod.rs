@@ -1,9 +1,11 @@
 //! The grid: many stages that depend on one another, on a few workers.
 //!
-//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output. What stages compute depends on nothing here:
-//! neither on the number of workers nor on other processes that work on the same store, with which the grid shares the stages that are to be done.
+//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output.
+//! What stages compute depends on nothing here: neither on the number of workers nor on other processes that work on
+//! the same store, with which the grid shares the stages that are to be done.
 //!
-//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and computed only if another needs its files.
+//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and
+//! computed only if another needs its files.
 
 mod progress;
 mod schedule;
@@ -93,7 +95,8 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// The output of a stage; `None` if it was left out because one that it starts from leads nowhere, or is not done yet.
+    /// The output of a stage; `None` if it was left out because one that it starts from leads nowhere, or is not done
+    /// yet.
     pub fn get<O: 'static>(&self, job: Job<O>) -> Option<&O> {
         self.slots.get(job.index)?.get()?.as_ref()?.output.downcast_ref()
     }
@@ -232,7 +235,8 @@ impl Grid {
         self.keep = Some(path);
     }
 
-    /// Puts the stages added from now on behind all added before: a worker takes one of them only when none of the earlier rounds can start.
+    /// Puts the stages added from now on behind all added before: a worker takes one of them only when none of the
+    /// earlier rounds can start.
     ///
     /// So that a grid that is stopped has done some seeds to their end, and not the first half of every one.
     pub fn next_round(&mut self) {
@@ -257,7 +261,8 @@ impl Grid {
         Ok((output, self.store.open_done(key.id())?))
     }
 
-    /// Adds a stage, to be run after `after` and left out if one of those leads nowhere. A stage that is there already is that one.
+    /// Adds a stage, to be run after `after` and left out if one of those leads nowhere. A stage that is there already
+    /// is that one.
     ///
     /// # Errors
     /// If the key cannot be serialised.
@@ -347,7 +352,8 @@ impl Grid {
         Finished::of(made.map(|made| made.line.clone()))
     }
 
-    /// Which stages are to be computed: those that are neither in the store nor taken over; and of what is taken over that whose files another needs.
+    /// Which stages are to be computed: those that are neither in the store nor taken over; and of what is taken over
+    /// that whose files another needs.
     fn to_compute(&self) -> Result<Vec<bool>> {
         let mut todo = vec![false; self.entries.len()];
         let mut files_needed: BTreeSet<StageId> = BTreeSet::new();
@@ -393,8 +399,8 @@ impl Grid {
     /// Runs all stages that are not done yet.
     ///
     /// # Errors
-    /// The error of a stage that failed. Stages that run at that moment are waited for, no other is started; of several that fail, the one added first is
-    /// reported.
+    /// The error of a stage that failed. Stages that run at that moment are waited for, no other is started; of several
+    /// that fail, the one added first is reported.
     pub fn run(&mut self) -> Result<()> {
         let todo = self.to_compute()?;
         for (slot, &todo) in self.outcomes.slots.iter_mut().zip(&todo) {

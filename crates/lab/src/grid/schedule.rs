@@ -190,7 +190,8 @@ impl Shared<'_> {
         }
     }
 
-    /// Waits for a job that may start, with the time to leave it alone if another process is at it; none when all are done or one has failed.
+    /// Waits for a job that may start, with the time to leave it alone if another process is at it; none when all are
+    /// done or one has failed.
     fn next_job(&self) -> Option<(usize, Duration)> {
         let mut state = self.lock();
         loop {

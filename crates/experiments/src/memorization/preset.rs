@@ -73,13 +73,14 @@ pub struct ProbesPreset {
 pub struct OptimizerPreset {
     /// The optimizer of the hidden matrices.
     pub name: RuleName,
-    /// Learning rate of AdamW on embeddings, gains and biases. Where nothing is said they have the hidden matrices' rate, and their optimizer too
-    /// (AdamW beside Muon).
+    /// Learning rate of AdamW on embeddings, gains and biases. Where nothing is said they have the hidden matrices'
+    /// rate, and their optimizer too (AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_rate: Option<f64>,
     /// Learning rates of the hidden matrices, ascending.
     pub rates: Vec<f64>,
-    /// Where it takes only some of the hidden matrices: which, and the learning rate of the others, by AdamW if it is Muon.
+    /// Where it takes only some of the hidden matrices: which, and the learning rate of the others, by AdamW if it is
+    /// Muon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matrices: Option<Split>,
 }
@@ -92,7 +93,8 @@ pub struct Preset {
     pub name: String,
     /// Reported seeds: 0, 1, ... A verdict needs at least five.
     pub seeds: u64,
-    /// Reported seeds where no verdict is read: without facts, and of optimizers beside AdamW and Muon; as many where nothing is said.
+    /// Reported seeds where no verdict is read: without facts, and of optimizers beside AdamW and Muon; as many where
+    /// nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_seeds: Option<u64>,
     /// Seeds on which learning rates are chosen, none of them reported.

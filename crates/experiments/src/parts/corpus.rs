@@ -11,8 +11,8 @@ use crate::error::Result;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CorpusPreset {
-    /// Pretraining text of one's own, used whole: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with a tokenizer). Where nothing is said it is the prose of
-    /// the pinned packages.
+    /// Pretraining text of one's own, used whole: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with a
+    /// tokenizer). Where nothing is said it is the prose of the pinned packages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// A `tokenizer.json` in place of a BPE trained on the text.

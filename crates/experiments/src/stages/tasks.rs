@@ -96,8 +96,8 @@ impl TaskData {
     /// Makes the data of `task`, in the tokens of `tokenizer`; `code` is what the task [`CODE`] needs.
     ///
     /// # Errors
-    /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than the context (fewer are left
-    /// out).
+    /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than
+    /// the context (fewer are left out).
     pub fn prepare(task: &str, sizes: &TaskSizes, tokenizer: &Tokenizer, code: Option<&CodeTokens>) -> Result<Self> {
         let name = task.to_string();
         let context = sizes.context;

@@ -57,8 +57,8 @@ pub trait Experiment: 'static {
     /// One line that says what was found and expected.
     fn plan(preset: &Self::Preset, grid: &mut Grid) -> Result<Self::Plan, Failure>;
 
-    /// Adds stages that follow from finished results and from nothing else, so that a rerun adds the same; whether it
-    /// added some.
+    /// Adds stages that follow from finished results and from nothing else, so that a rerun adds the same. Returns
+    /// whether it added any.
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
@@ -85,7 +85,7 @@ pub struct Options {
     pub out: PathBuf,
     /// Files with what earlier runs finished.
     pub finished: Vec<PathBuf>,
-    /// Stages at a time, each on one thread; the preset's where nothing is said.
+    /// Stages at a time, each on one thread; [`Preset::default_jobs`] if `None`.
     pub jobs: Option<NonZeroUsize>,
     /// Time between the snapshots of a stage in progress.
     pub snapshot_every: Duration,

@@ -115,7 +115,8 @@ pub trait Registered: Sync {
     fn presets(&self) -> Vec<&'static str>;
     /// The program's flags and help.
     fn command(&self) -> Command;
-    /// Does what the flags say; the report is left for [`experiment::build_page`]. Whether there is a page to build.
+    /// Does what the flags say, but for the page. Returns the report's folder if there is a page to build with
+    /// [`experiment::build_page`].
     ///
     /// # Errors
     /// One line that says what was found and expected.
@@ -271,8 +272,8 @@ impl Registry {
         finish(self.execute(name, std::env::args().skip(1)))
     }
 
-    /// Every experiment in turn that has a preset of this name; each adds its section to the one report. Returns the
-    /// path of its page.
+    /// Runs every experiment that has a preset of this name, one after the other; each adds its section to the one
+    /// report. Returns the path of its page.
     ///
     /// The preset may also be the path of one of the first experiment in `only`, which is then the only one that runs.
     /// A change is made in every experiment whose presets have the field; one that begins with an experiment's name and

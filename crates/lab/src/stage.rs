@@ -116,7 +116,7 @@ impl Work<'_> {
         self.snapshot.take()
     }
 
-    /// Whether it is time for a snapshot. When is the user's choice; it decides what a kill costs, and no result.
+    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it.
     pub fn snapshot_is_due(&self) -> bool {
         self.last_snapshot.elapsed() >= self.snapshot_every
     }

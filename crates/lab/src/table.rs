@@ -41,8 +41,7 @@ pub enum TableError {
     },
 }
 
-/// The text of a table with these rows; nothing but an empty file without rows, since there is no row to name the
-/// columns.
+/// The text of a table with these rows. Without rows it is empty, since there is no row to name the columns.
 ///
 /// # Errors
 /// [`TableError::Write`] if a row is no flat struct.

@@ -59,7 +59,7 @@ fn respond(network: &Transformer, probes: &[Probe]) -> Result<Vec<Response>> {
     Ok(responses)
 }
 
-/// The most probable token, the lower one of equals, and -ln P of the right one.
+/// The most probable token (of equal ones the lowest), and -ln P of the right one.
 fn read(logits: &[f32], right: Token) -> (Token, f64) {
     let (mut best, mut top) = (0, f32::NEG_INFINITY);
     for (token, &logit) in logits.iter().enumerate() {

@@ -5,7 +5,8 @@
 //! chosen on tuning seeds.
 //!
 //! ```text
-//! preset ──> language of a cell ──> run (tuning seeds) ──> tuning ──> run (reported seeds) ──> statistics ──> figures, report
+//! preset ──> language of a cell ──> run (tuning seeds) ──> tuning ──> run (reported seeds)
+//!        ──> statistics ──> section of the report
 //! ```
 
 mod data;

@@ -12,8 +12,8 @@ pub fn comparison(preset: &Preset) -> Comparison {
 }
 
 /// The comparison of the control pairs, and of the pair itself beside them, by the methods that are run from every
-/// checkpoint: levels are set by the compared methods, so that only with the same methods a control is read at the same
-/// depth as the pair.
+/// checkpoint. Levels are set by the compared methods, so a control is read at the same depth as the pair only with the
+/// same methods.
 pub fn controls(preset: &Preset) -> Option<Comparison> {
     let common = |method: &&MethodPreset| {
         !method.is_ablation() && (preset.control_methods.is_empty() || preset.control_methods.contains(&method.name))

@@ -166,7 +166,7 @@ pub struct Measurement {
     pub loss: f64,
 }
 
-/// A Markdown table, and what in it is not as it should be, a line each.
+/// A Markdown table, and a line for each thing in it that is not as it should be.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
     /// The table.

@@ -54,7 +54,8 @@ pub fn lora_rank(name: &str) -> Option<u32> {
     rest.strip_prefix('-').unwrap_or(rest).parse().ok()
 }
 
-/// Style of a finetuning method or of a checkpoint, by its name: the same in every figure, whatever else the figure shows.
+/// Style of a finetuning method or of a checkpoint, by its name: the same in every figure, whatever else the figure
+/// shows.
 ///
 /// The part before the first `-` decides (`adamw-long` is drawn like `adamw`, but dashed), except
 /// for LoRA, whose ranks have colours of their own. An unknown name gets a colour by its spelling.

@@ -20,7 +20,7 @@ pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// One line with the first field that is out of range.
     fn validate(&self) -> Result<(), Failure>;
 
-    /// Stages at a time where the user does not say: the number of cores, unless a stage takes a device of its own.
+    /// Stages at a time if the user does not say: the number of cores, unless a stage takes a device of its own.
     fn default_jobs(&self) -> NonZeroUsize {
         std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
     }
@@ -53,7 +53,8 @@ pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 /// What the command line does to a field of a preset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or place (`runs.0`).
+    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or
+    /// place (`runs.0`).
     pub path: String,
     /// What becomes of it.
     pub to: To,
@@ -84,7 +85,7 @@ impl Change {
         Self { path: path.into(), to: To::Kept { names, all } }
     }
 
-    /// Of the text `path=value`; the value is TOML, or text where it is none.
+    /// Reads `path=value`. The value is TOML; what is not TOML counts as text.
     ///
     /// # Errors
     /// If there is no `=`.
@@ -166,7 +167,7 @@ pub fn with<T: Serialize + DeserializeOwned + Clone>(preset: &T, changes: &[Chan
     Ok(preset)
 }
 
-/// Whether a preset has the field that a change is about, whatever it says of the value.
+/// Whether a preset has the field of a change, whatever value it is given.
 pub fn has_field<T: Serialize + DeserializeOwned + Clone>(preset: &T, change: &Change) -> bool {
     match with(preset, std::slice::from_ref(change)) {
         Ok(_) => true,

@@ -1,6 +1,7 @@
 //! The programs of the experiments: one set of flags for all of them, and a registry that the rest follows from.
 //!
-//! A registered experiment has a program of its own, a place in `reproduce` and in the report, and an entry in the reference.
+//! A registered experiment has a program of its own, a place in `reproduce` and in the report, and an entry in the
+//! reference.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -114,7 +115,8 @@ pub trait Registered: Sync {
     fn presets(&self) -> Vec<&'static str>;
     /// The program's flags and help.
     fn command(&self) -> Command;
-    /// Does what the flags say; the report is left for [`experiment::build_page`]. Whether there is a page to build.
+    /// Does what the flags say, but for the page. Returns the report's folder if there is a page to build with
+    /// [`experiment::build_page`].
     ///
     /// # Errors
     /// One line that says what was found and expected.
@@ -270,10 +272,12 @@ impl Registry {
         finish(self.execute(name, std::env::args().skip(1)))
     }
 
-    /// Every experiment in turn that has a preset of this name; each adds its section to the one report. Returns the path of its page.
+    /// Runs every experiment that has a preset of this name, one after the other; each adds its section to the one
+    /// report. Returns the path of its page.
     ///
-    /// The preset may also be the path of one of the first experiment in `only`, which is then the only one that runs. A change is made in every experiment whose
-    /// presets have the field; one that begins with an experiment's name and a colon (`tradeoff:finetune.steps=3`) in that one.
+    /// The preset may also be the path of one of the first experiment in `only`, which is then the only one that runs.
+    /// A change is made in every experiment whose presets have the field; one that begins with an experiment's name and
+    /// a colon (`tradeoff:finetune.steps=3`) in that one.
     ///
     /// # Errors
     /// One line that says what was found and expected.
@@ -342,7 +346,8 @@ impl Registry {
     }
 }
 
-/// The flags of a program. A mistake in them is one line and exit code 2, as every other; `--help` and `--version` print and end.
+/// The flags of a program. A mistake in them is one line and exit code 2, as every other; `--help` and `--version`
+/// print and end.
 fn matches(command: Command, arguments: impl Iterator<Item = String>) -> ArgMatches {
     command.try_get_matches_from(arguments).unwrap_or_else(|error| refuse(&error))
 }

@@ -1,4 +1,5 @@
-//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the [grid](crate::grid) runs it.
+//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the
+//! [grid](crate::grid) runs it.
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,7 @@ impl Work<'_> {
         self.snapshot.take()
     }
 
-    /// Whether it is time for a snapshot. When is the user's choice; it decides what a kill costs, and no result.
+    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it.
     pub fn snapshot_is_due(&self) -> bool {
         self.last_snapshot.elapsed() >= self.snapshot_every
     }

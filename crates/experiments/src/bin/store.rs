@@ -29,7 +29,8 @@ enum Task {
     Prune {
         #[command(flatten)]
         place: Place,
-        /// What is kept: EXPERIMENT:PRESET, with a preset's name or file; may be repeated. Stages that follow from results (memorization's reported runs) are kept too
+        /// What is kept: EXPERIMENT:PRESET, with a preset's name or file; may be repeated. Stages that follow from
+        /// results (memorization's reported runs) are kept too
         #[arg(long, value_name = "EXPERIMENT:PRESET", required = true)]
         keep: Vec<String>,
         /// Remove; without it only what would be removed is shown

@@ -1,9 +1,10 @@
 //! The grid: many stages that depend on one another, on a few workers.
+//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output.
+//! What a stage computes does not depend on the number of workers, nor on other processes that work on the same store
+//! and take some of the stages.
 //!
-//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output. What stages compute depends on nothing here:
-//! neither on the number of workers nor on other processes that work on the same store, with which the grid shares the stages that are to be done.
-//!
-//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and computed only if another needs its files.
+//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and
+//! computed only if another needs its files.
 
 mod progress;
 mod schedule;
@@ -82,7 +83,7 @@ type Slot = Arc<OnceLock<Option<Made>>>;
 /// What came of an attempt at a job.
 enum Attempt {
     Made(Made),
-    /// Another process is at it: to be tried again.
+    /// Another process works on it: to be tried again.
     Elsewhere,
 }
 
@@ -93,7 +94,8 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// The output of a stage; `None` if it was left out because one that it starts from leads nowhere, or is not done yet.
+    /// The output of a stage; `None` if it is not done yet, or was left out because one that it starts from leads
+    /// nowhere.
     pub fn get<O: 'static>(&self, job: Job<O>) -> Option<&O> {
         self.slots.get(job.index)?.get()?.as_ref()?.output.downcast_ref()
     }
@@ -222,7 +224,7 @@ impl Grid {
         }
     }
 
-    /// Tells how many tokens a second one stage works through, for an estimate of the time.
+    /// Sets how many tokens a second one stage works through, for an estimate of the time.
     pub fn set_speed(&mut self, tokens_per_second: f64) {
         self.speed = Some(tokens_per_second);
     }
@@ -232,14 +234,14 @@ impl Grid {
         self.keep = Some(path);
     }
 
-    /// Puts the stages added from now on behind all added before: a worker takes one of them only when none of the earlier rounds can start.
-    ///
-    /// So that a grid that is stopped has done some seeds to their end, and not the first half of every one.
+    /// Begins a new round. A worker takes a stage of it only when no stage of an earlier round can start.
+    /// A grid that is stopped has then done some seeds to their end, and not the first half of every one.
     pub fn next_round(&mut self) {
         self.round += 1;
     }
 
-    /// The output and the files of a stage that is needed to plan, computed at once on all threads unless it is done.
+    /// Computes a stage that is needed to plan, at once and on all threads, unless it is done. Returns its output and
+    /// files.
     ///
     /// # Errors
     /// What the stage fails with, and those of the store.
@@ -257,7 +259,8 @@ impl Grid {
         Ok((output, self.store.open_done(key.id())?))
     }
 
-    /// Adds a stage, to be run after `after` and left out if one of those leads nowhere. A stage that is there already is that one.
+    /// Adds a stage. It runs after those in `after`, and is left out if one of them leads nowhere. The same stage added
+    /// twice is one job.
     ///
     /// # Errors
     /// If the key cannot be serialised.
@@ -321,7 +324,7 @@ impl Grid {
         self.entries.is_empty()
     }
 
-    /// What there is to be done: for each stage its label, its id if it is known, and whether it is done or taken over.
+    /// What there is to do: for each stage its label, its id if it is known, and whether it is done or taken over.
     ///
     /// # Errors
     /// If a stage in the store is damaged.
@@ -347,7 +350,8 @@ impl Grid {
         Finished::of(made.map(|made| made.line.clone()))
     }
 
-    /// Which stages are to be computed: those that are neither in the store nor taken over; and of what is taken over that whose files another needs.
+    /// Which stages are to be computed: those that are neither in the store nor taken over, and those taken over whose
+    /// files another stage needs.
     fn to_compute(&self) -> Result<Vec<bool>> {
         let mut todo = vec![false; self.entries.len()];
         let mut files_needed: BTreeSet<StageId> = BTreeSet::new();
@@ -393,8 +397,8 @@ impl Grid {
     /// Runs all stages that are not done yet.
     ///
     /// # Errors
-    /// The error of a stage that failed. Stages that run at that moment are waited for, no other is started; of several that fail, the one added first is
-    /// reported.
+    /// The error of a stage that failed. Stages that run at that moment go on to their end, and no other is started. Of
+    /// several errors, that of the stage added first.
     pub fn run(&mut self) -> Result<()> {
         let todo = self.to_compute()?;
         for (slot, &todo) in self.outcomes.slots.iter_mut().zip(&todo) {

@@ -126,16 +126,16 @@ pub trait Registered: Sync {
     /// # Errors
     /// If there is no such preset.
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool>;
-    /// Runs a preset with changes.
+    /// Does what the flags say with their preset and these changes. The report's folder, if there is a page to build.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    fn run(&self, preset: &str, changes: &[Change], options: &Options, place: u32) -> Result<()>;
+    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>>;
     /// The stages that a preset needs, as far as they are known.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    fn needed(&self, preset: &str, changes: &[Change], options: &Options) -> Result<BTreeSet<StageId>>;
+    fn needed(&self, preset: &str, options: &Options) -> Result<BTreeSet<StageId>>;
 }
 
 /// A line of the [`Registry`].
@@ -181,40 +181,51 @@ impl<E: Experiment> Registered for Entry<E> {
 
     fn execute(&self, given: &ArgMatches, place: u32) -> Result<Option<PathBuf>> {
         let Given { run, own } = Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
-        let preset = E::Preset::find(&run.preset, &run.changes(own.changes())?)?;
-        if run.print_config {
+        self.run(&run.changes(own.changes())?, &run, place)
+    }
+
+    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>> {
+        let preset = E::Preset::find(&flags.preset, changes)?;
+        if flags.print_config {
             print!("{}", preset.to_toml());
             return Ok(None);
         }
-        let options = run.place.options()?;
-        if run.plan {
-            let mut grid = options.grid(&preset)?;
-            E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
-            for stage in grid.look()? {
-                let state = if stage.done { "done" } else { "to do" };
-                let id = stage.id.map_or_else(|| "follows from results".into(), |id| id.to_string());
-                println!("{state:5}  {:>8.2} M tokens  {}  ({id})", stage.cost as f64 / 1e6, stage.label);
-            }
+        let options = flags.place.options()?;
+        if flags.plan {
+            show_plan::<E>(&preset, &options)?;
             return Ok(None);
         }
         experiment::run::<E>(&preset, &options, place)?;
         Ok(Some(options.report()))
     }
 
-    fn run(&self, preset: &str, changes: &[Change], options: &Options, place: u32) -> Result<()> {
-        experiment::run::<E>(&E::Preset::find(preset, changes)?, options, place)
-    }
-
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool> {
         Ok(preset::has_field(&E::Preset::read(preset)?, change))
     }
 
-    fn needed(&self, preset: &str, changes: &[Change], options: &Options) -> Result<BTreeSet<StageId>> {
-        let preset = E::Preset::find(preset, changes)?;
+    fn needed(&self, preset: &str, options: &Options) -> Result<BTreeSet<StageId>> {
+        let preset = E::Preset::find(preset, &[])?;
         let mut grid = options.grid(&preset)?;
-        E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
-        Ok(grid.ids())
+        let mut plan = E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
+        loop {
+            let (ids, all) = grid.read_done().map_err(LabError::Experiment)?;
+            if !all || !E::refine(&preset, &mut plan, &mut grid).map_err(LabError::Experiment)? {
+                return Ok(ids);
+            }
+        }
     }
+}
+
+/// Prints a line for each stage of a preset.
+fn show_plan<E: Experiment>(preset: &E::Preset, options: &Options) -> Result<()> {
+    let mut grid = options.grid(preset)?;
+    E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
+    for stage in grid.look()? {
+        let state = if stage.done { "done" } else { "to do" };
+        let id = stage.id.map_or_else(|| "follows from results".into(), |id| id.to_string());
+        println!("{state:5}  {:>8.2} M tokens  {}  ({id})", stage.cost as f64 / 1e6, stage.label);
+    }
+    Ok(())
 }
 
 fn first_paragraph(text: &'static str) -> &'static str {
@@ -296,12 +307,12 @@ impl Registry {
             .take(if is_file { 1 } else { usize::MAX })
             .collect();
         if run.is_empty() {
-            let known: BTreeSet<&str> = self.experiments.iter().flat_map(|experiment| experiment.presets()).collect();
+            let chosen = self.experiments.iter().filter(|experiment| chosen(experiment.name()));
+            let known: BTreeSet<&str> = chosen.flat_map(|experiment| experiment.presets()).collect();
             let expected = format!("{} or the path of a .toml file", known.into_iter().collect::<Vec<_>>().join(", "));
             return Err(LabError::value("preset", &flags.preset, expected));
         }
         let changes = flags.changes(own)?;
-        let options = flags.place.options()?;
         let mut used = vec![false; changes.len()];
         let mut of_each = Vec::new();
         for (place, experiment) in run {
@@ -322,10 +333,14 @@ impl Registry {
             let expected = "a field of a preset of one of the experiments that run";
             return Err(LabError::value("set", &unused.path, expected));
         }
+        let mut report = None;
         for (place, experiment, changes) in of_each {
-            experiment.run(&flags.preset, &changes, &options, place as u32)?;
+            if flags.print_config || flags.plan {
+                println!("# {}", experiment.name());
+            }
+            report = experiment.run(&changes, flags, place as u32)?;
         }
-        Ok(Some(experiment::build_page(&options.report(), &self.front)?))
+        report.map(|report| experiment::build_page(&report, &self.front)).transpose()
     }
 
     /// The reference: every experiment with its presets and flags, in Markdown.

@@ -219,10 +219,15 @@ pub(crate) fn run_or_wait<S: Stage>(
     }
 }
 
+/// The output that a finished stage keeps.
+pub(crate) fn output_of<S: Stage>(done: &DoneStage) -> Result<S::Output, StoreError> {
+    done.files().read_json(RESULT)
+}
+
 /// Reads the output of a finished stage.
 fn read<S: Stage>(stage: &S, done: &DoneStage, meter: &dyn Meter) -> Result<Ran<S::Output>, Failure> {
     meter.skip(stage.cost());
-    Ok(Ran::Done(done.files().read_json(RESULT)?))
+    Ok(Ran::Done(output_of::<S>(done)?))
 }
 
 /// Computes a stage that this process has claimed.

@@ -88,7 +88,7 @@ fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
     for text in keep {
         let (name, preset) = text.split_once(':').ok_or_else(|| LabError::value("keep", text, "EXPERIMENT:PRESET"))?;
-        needed.extend(REGISTRY.find(name)?.1.needed(preset, &[], &options)?);
+        needed.extend(REGISTRY.find(name)?.1.needed(preset, &options)?);
     }
     let mut freed = 0;
     for stage in store.list()?.into_iter().filter(|stage| !needed.contains(&stage.id)) {

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Failure, Result};
@@ -109,11 +109,6 @@ impl Outcomes {
     }
 }
 
-/// What is known of a stage before it runs.
-struct Known {
-    key: StageKey,
-}
-
 type Task = Box<dyn Fn(&Runner<'_>, &dyn Meter) -> Result<Attempt, Failure> + Send + Sync>;
 
 struct Entry {
@@ -123,7 +118,7 @@ struct Entry {
     /// Jobs that must be done before, sorted.
     after: Vec<usize>,
     /// Nothing for a stage that is made of outcomes.
-    known: Option<Known>,
+    key: Option<StageKey>,
     task: Task,
 }
 
@@ -137,10 +132,19 @@ struct Runner<'a> {
     /// Whether to compute even what an earlier run finished.
     needs_files: bool,
     outcomes: &'a Outcomes,
+    /// Whether to look only, which ids there are included.
+    look: Option<&'a Mutex<BTreeSet<StageId>>>,
 }
 
 impl Runner<'_> {
     fn attempt<S: Stage>(&self, stage: &S, key: &StageKey, meter: &dyn Meter) -> Result<Attempt, Failure> {
+        if let Some(ids) = self.look {
+            ids.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id().clone());
+            return match self.store.find(key)? {
+                Some(done) => Ok(Attempt::Made(made::<S>(key, stage::output_of::<S>(&done)?, false)?)),
+                None => Ok(Attempt::Elsewhere),
+            };
+        }
         if !self.needs_files
             && let Some(output) = self.earlier.get::<S::Output>(key)
             && self.store.find(key)?.is_none()
@@ -273,7 +277,7 @@ impl Grid {
             return Ok(Job { index, output: PhantomData });
         }
         self.jobs.insert(key.id().clone(), self.entries.len());
-        let (label, cost, known) = (stage.label(), stage.cost(), Known { key: key.clone() });
+        let (label, cost, known) = (stage.label(), stage.cost(), key.clone());
         let task: Task = Box::new(move |runner, meter| runner.attempt(&stage, &key, meter));
         Ok(self.push(label, cost, after, Some(known), task))
     }
@@ -298,13 +302,13 @@ impl Grid {
         self.push(label.into(), cost, after, None, task)
     }
 
-    fn push<O>(&mut self, label: String, cost: u64, after: &[AnyJob], known: Option<Known>, task: Task) -> Job<O> {
+    fn push<O>(&mut self, label: String, cost: u64, after: &[AnyJob], key: Option<StageKey>, task: Task) -> Job<O> {
         let index = self.entries.len();
         let mut after: Vec<usize> = after.iter().map(|job| job.0).collect();
         after.sort_unstable();
         after.dedup();
         assert!(after.iter().all(|&other| other < index), "a dependency of another grid");
-        self.entries.push(Entry { label, round: self.round, cost, after, known, task });
+        self.entries.push(Entry { label, round: self.round, cost, after, key, task });
         self.outcomes.slots.push(Slot::default());
         Job { index, output: PhantomData }
     }
@@ -332,16 +336,55 @@ impl Grid {
         let todo = self.to_compute()?;
         let looked = self.entries.iter().zip(todo).map(|(entry, todo)| Looked {
             label: entry.label.clone(),
-            id: entry.known.as_ref().map(|known| known.key.id().clone()),
+            id: entry.key.as_ref().map(|key| key.id().clone()),
             cost: entry.cost,
             done: !todo,
         });
         Ok(looked.collect())
     }
 
-    /// The ids of all stages that are known, those needed to plan included.
-    pub fn ids(&self) -> BTreeSet<StageId> {
-        self.jobs.keys().chain(&self.prepared).cloned().collect()
+    /// Reads what is done without computing anything. Returns the ids of all stages, those needed to plan included; of stages made of outcomes those whose
+    /// outcomes are there. And whether everything is done.
+    ///
+    /// # Errors
+    /// If a stage in the store is damaged.
+    pub fn read_done(&self) -> Result<(BTreeSet<StageId>, bool), Failure> {
+        let ids = Mutex::new(self.jobs.keys().chain(&self.prepared).cloned().collect());
+        let alone = pool(NonZeroUsize::MIN)?;
+        let runner = Runner {
+            store: &self.store,
+            snapshot_every: self.options.snapshot_every,
+            alone: &alone,
+            together: &alone,
+            earlier: &self.earlier,
+            needs_files: false,
+            outcomes: &self.outcomes,
+            look: Some(&ids),
+        };
+        let mut all = true;
+        for (entry, slot) in self.entries.iter().zip(&self.outcomes.slots) {
+            let before: Vec<Option<&Option<Made>>> =
+                entry.after.iter().map(|&other| self.outcomes.slots[other].get()).collect();
+            if slot.get().is_some() {
+                continue;
+            }
+            let found = match before.iter().copied().collect::<Option<Vec<_>>>() {
+                None => None,
+                Some(before) if before.iter().all(|made| made.as_ref().is_some_and(|made| made.leads_on)) => {
+                    match (entry.task)(&runner, &Unmeasured)? {
+                        Attempt::Made(made) => Some(Some(made)),
+                        Attempt::Elsewhere => None,
+                    }
+                }
+                Some(_) => Some(None),
+            };
+            all &= found.is_some();
+            if let Some(found) = found {
+                // Set once: it was empty.
+                let _ = slot.set(found);
+            }
+        }
+        Ok((ids.into_inner().unwrap_or_else(PoisonError::into_inner), all))
     }
 
     /// The lines of all stages that are done.
@@ -356,7 +399,7 @@ impl Grid {
         let mut todo = vec![false; self.entries.len()];
         let mut files_needed: BTreeSet<StageId> = BTreeSet::new();
         for (index, entry) in self.entries.iter().enumerate().rev() {
-            let Some(Known { key }) = &entry.known else {
+            let Some(key) = &entry.key else {
                 todo[index] = self.outcomes.slots[index].get().is_none();
                 continue;
             };
@@ -377,8 +420,8 @@ impl Grid {
     pub fn announce(&self, name: &str) -> Result<()> {
         let looked = self.look()?;
         for path in &self.options.finished {
-            let known = self.entries.iter().filter_map(|entry| entry.known.as_ref());
-            let taken = known.filter(|known| self.earlier.contains(&known.key)).count();
+            let known = self.entries.iter().filter_map(|entry| entry.key.as_ref());
+            let taken = known.filter(|key| self.earlier.contains(key)).count();
             self.say(&format!("{}: {taken} of its {} stages are taken over", path.display(), self.earlier.len()));
         }
         let left: u64 = looked.iter().filter(|stage| !stage.done).map(|stage| stage.cost).sum();

@@ -156,6 +156,7 @@ impl Shared<'_> {
             earlier: &self.grid.earlier,
             needs_files: self.todo[index],
             outcomes,
+            look: None,
         };
         (entry.task)(&runner, tokens).map(Some)
     }

@@ -13,7 +13,8 @@ fn main() {
     println!("cargo::rustc-env=COMMIT={}", commit().unwrap_or_default());
 
     println!("cargo::rerun-if-changed=build.rs");
-    // A new commit is a line of this log; a commit of documentation alone builds this package again too, so that "with changes" never stays behind.
+    // A new commit is a line of this log; a commit of documentation alone builds this package again too, so that "with
+    // changes" never stays behind.
     let log = output("git", &["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| std::path::Path::new(log).exists());
     for path in log.iter().map(String::as_str).chain(SOURCES) {
         println!("cargo::rerun-if-changed={path}");

@@ -5,15 +5,15 @@
 //!            tokens ──> pretrain ──> measure ──> finetune
 //!                           └──> probes of the checkpoint
 //! ```
-//!
-//! - [`stages`] are pure functions of their keys; `lab`'s store keeps what they leave, its grid runs them.
+//! - [`stages`] are pure functions of their keys: `lab`'s grid runs them, its store keeps their outputs.
 //! - [`parts`] are the tables that presets share: the text, the network, how it is trained, where.
-//! - [`tradeoff`] is about claim C1, [`optimizer_pairs`] about C4, [`memorization`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a
-//!   plan, statistics and a section.
-//! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the report, and the reference follow.
+//! - [`tradeoff`] is about claim C1, [`optimizer_pairs`] about C4, [`memorization`] about C5, [`theory`] about C2 and
+//!   C3 in linear models. Each has a preset, a plan, statistics and a section.
+//! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the
+//!   report, and the reference follow.
 //! - [`train_bench`] times the training step, beside PyTorch's.
-//!
-//! A new experiment is a folder like [`tradeoff`] and a line in [`registry`]; a new probe of checkpoints is a file like `stages/weights.rs`.
+//! A new experiment is a folder like [`tradeoff`] and a line in [`registry`]. A new probe of checkpoints is a file like
+//! `stages/weights.rs`. `docs/design.md` says more.
 
 pub mod error;
 pub mod memorization;

@@ -3,22 +3,36 @@
 use lab::figures::theme::{BLACK, BLUE, GREEN, Marker, ORANGE, PURPLE, SKY, Style, VERMILLION};
 use plotters::style::RGBColor;
 
-/// An optimizer's spelling in the literature, its colour and its marker. One that is not here is drawn in a colour by its spelling.
-const OPTIMIZERS: [(&str, &str, RGBColor, Marker); 8] = [
-    ("adamw", "AdamW", BLUE, Marker::Circle),
-    ("muon", "Muon", VERMILLION, Marker::Square),
-    ("sgd", "SGD", BLACK, Marker::Diamond),
-    ("lion", "Lion", GREEN, Marker::Circle),
-    ("signum", "Signum", SKY, Marker::Diamond),
-    ("soap", "SOAP", PURPLE, Marker::Square),
-    ("normuon", "NorMuon", ORANGE, Marker::Square),
-    ("shampoo", "Shampoo", PURPLE, Marker::Diamond),
+/// An optimizer in texts and figures.
+struct Look {
+    /// Its name in presets.
+    name: &'static str,
+    /// Its spelling in the literature.
+    label: &'static str,
+    color: RGBColor,
+    marker: Marker,
+}
+
+const fn look(name: &'static str, label: &'static str, color: RGBColor, marker: Marker) -> Look {
+    Look { name, label, color, marker }
+}
+
+/// One that is not here bears its own name, and is drawn in a colour by its spelling.
+const LOOKS: [Look; 8] = [
+    look("adamw", "AdamW", BLUE, Marker::Circle),
+    look("muon", "Muon", VERMILLION, Marker::Square),
+    look("sgd", "SGD", BLACK, Marker::Diamond),
+    look("lion", "Lion", GREEN, Marker::Circle),
+    look("signum", "Signum", SKY, Marker::Diamond),
+    look("soap", "SOAP", PURPLE, Marker::Square),
+    look("normuon", "NorMuon", ORANGE, Marker::Square),
+    look("shampoo", "Shampoo", PURPLE, Marker::Diamond),
 ];
 
 /// The optimizer that a name begins with, and the rest of the name.
-fn known(name: &str) -> Option<(&'static (&'static str, &'static str, RGBColor, Marker), &str)> {
+fn known(name: &str) -> Option<(&'static Look, &str)> {
     let (head, rest) = name.split_once('-').unwrap_or((name, ""));
-    OPTIMIZERS.iter().find(|(known, ..)| *known == head).map(|known| (known, rest))
+    LOOKS.iter().find(|look| look.name == head).map(|look| (look, rest))
 }
 
 /// Display name of a checkpoint or method: `adamw` is "AdamW", `lora-16` "LoRA-16", and
@@ -29,8 +43,8 @@ pub fn display(name: &str) -> String {
     }
     match known(name) {
         None => name.to_owned(),
-        Some(((_, head, ..), "")) => (*head).to_owned(),
-        Some(((_, head, ..), rest)) => format!("{head} ({})", rest.replace('-', " ")),
+        Some((look, "")) => look.label.to_owned(),
+        Some((look, rest)) => format!("{} ({})", look.label, rest.replace('-', " ")),
     }
 }
 
@@ -40,7 +54,8 @@ pub fn lora_rank(name: &str) -> Option<u32> {
     rest.strip_prefix('-').unwrap_or(rest).parse().ok()
 }
 
-/// Style of a finetuning method or of a checkpoint, by its name: the same in every figure, whatever else the figure shows.
+/// Style of a finetuning method or of a checkpoint, by its name: the same in every figure, whatever else the figure
+/// shows.
 ///
 /// The part before the first `-` decides (`adamw-long` is drawn like `adamw`, but dashed), except
 /// for LoRA, whose ranks have colours of their own. An unknown name gets a colour by its spelling.
@@ -55,7 +70,7 @@ pub fn style(name: &str) -> Style {
         };
     }
     match known(name) {
-        Some(((_, _, color, marker), rest)) => Style { dashed: !rest.is_empty(), ..solid(*color, *marker) },
+        Some((look, rest)) => Style { dashed: !rest.is_empty(), ..solid(look.color, look.marker) },
         None => {
             let sum: usize = name.bytes().map(usize::from).sum();
             let dashed = name.contains('-');

@@ -6,8 +6,8 @@
 //!                     +---- refine ----+     more stages, as a function of finished results alone
 //! ```
 //!
-//! The engine does the rest: it finds and checks the preset, shows what there is to do, runs the stages, keeps what finishes, adds where the numbers come from,
-//! and builds the page.
+//! The engine does the rest: it finds and checks the preset, shows what there is to do, runs the stages, keeps what
+//! finishes, adds where the numbers come from, and builds the page.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,8 @@ pub trait Experiment: 'static {
     /// One line that says what was found and expected.
     fn plan(preset: &Self::Preset, grid: &mut Grid) -> Result<Self::Plan, Failure>;
 
-    /// Adds stages that follow from finished results and from nothing else, so that a rerun adds the same; whether it added some.
+    /// Adds stages that follow from finished results and from nothing else, so that a rerun adds the same. Returns
+    /// whether it added any.
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
@@ -84,7 +85,7 @@ pub struct Options {
     pub out: PathBuf,
     /// Files with what earlier runs finished.
     pub finished: Vec<PathBuf>,
-    /// Stages at a time, each on one thread; the preset's where nothing is said.
+    /// Stages at a time, each on one thread; [`Preset::default_jobs`] if `None`.
     pub jobs: Option<NonZeroUsize>,
     /// Time between the snapshots of a stage in progress.
     pub snapshot_every: Duration,
@@ -118,7 +119,8 @@ impl Options {
 /// Runs an experiment (or what is left of it) and writes its section; `place` orders the sections.
 ///
 /// # Errors
-/// One line that says what was found and expected; what is finished stays in the run store, and in `report/NAME-finished.csv`.
+/// One line that says what was found and expected; what is finished stays in the run store, and in
+/// `report/NAME-finished.csv`.
 pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32) -> Result<()> {
     let started = Instant::now();
     preset.validate().map_err(LabError::Experiment)?;

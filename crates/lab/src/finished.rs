@@ -1,7 +1,7 @@
-//! What finished, as one small CSV file: a later run takes it over in place of computing it again.
+//! The outputs of finished stages as one small CSV file: a later run takes them over and does not compute them again.
 //!
-//! The file has a line for each stage: its id, what it is, and its output as JSON. An id is made of everything that decides the output, text included, so
-//! that a line of another preset or another text is never taken for one's own.
+//! The file has a line for each stage: its id, what it is, and its output as JSON. An id is made of everything that
+//! decides the output, text included, so that a line of another preset or another text is never taken for one's own.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The engine of experiments: it runs what others describe, keeps what was computed, and shows what came out. It knows no claim and no optimizer.
+//! The engine of experiments: it runs what others describe, keeps what was computed, and shows what came out. It knows
+//! no claim and no optimizer.
 //!
 //! ```text
 //! preset --> Experiment::plan --> Grid of Stages --> Outcomes --> Experiment::section --> report
@@ -7,12 +8,15 @@
 //!                                    Store: every finished stage once, under the hash of its key
 //! ```
 //!
-//! - A [`Stage`](stage::Stage) is a pure function of its key and its inputs; the [`store`] keeps its output, resumes what was cut off, and lets several processes work
-//!   on one folder.
-//! - The [`grid`] runs stages at a time, in an order that brings whole seeds to their end; what they compute does not depend on it.
-//! - An [`Experiment`](experiment::Experiment) says which stages a [`preset`] needs and what their outcomes mean. [`program`] gives it flags, a place in the report
-//!   and in the reference: all that follows from one line in a [`Registry`](program::Registry).
-//! - [`statistics`] has intervals and verdicts, [`table`] CSV files, [`figures`] and [`report`] what people look at, [`tensorboard`] the same for TensorBoard.
+//! - A [`Stage`](stage::Stage) is a pure function of its key and its inputs; the [`store`] keeps its output, resumes
+//!   what was cut off, and lets several processes work on one folder.
+//! - The [`grid`] runs stages at a time, in an order that brings whole seeds to their end; what they compute does not
+//!   depend on it.
+//! - An [`Experiment`](experiment::Experiment) says which stages a [`preset`] needs and what their outcomes mean.
+//!   [`program`] gives it flags, a place in the report and in the reference: all that follows from one line in a
+//!   [`Registry`](program::Registry).
+//! - [`statistics`] has intervals and verdicts, [`table`] CSV files, [`figures`] and [`report`] what people look at,
+//!   [`tensorboard`] the same for TensorBoard.
 //!
 //! A whole experiment, of one stage and without a report's figures:
 //!

@@ -2,8 +2,9 @@
 
 /// Tells the C library's allocator to keep freed memory rather than to give it back to the system.
 ///
-/// A training step frees and takes the same large buffers again and again; returned to the system, each would come back page by page, zeroed. Costs
-/// nothing but that the process stays as large as it once was. Does nothing where the C library is not glibc.
+/// A training step frees and takes the same large buffers again and again; returned to the system, each would come back
+/// page by page, zeroed. Costs nothing but that the process stays as large as it once was. Does nothing where the C
+/// library is not glibc.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

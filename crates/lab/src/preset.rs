@@ -20,7 +20,7 @@ pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// One line with the first field that is out of range.
     fn validate(&self) -> Result<(), Failure>;
 
-    /// Stages at a time where the user does not say: the number of cores, unless a stage takes a device of its own.
+    /// Stages at a time if the user does not say: the number of cores, unless a stage takes a device of its own.
     fn default_jobs(&self) -> NonZeroUsize {
         std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
     }
@@ -53,7 +53,8 @@ pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 /// What the command line does to a field of a preset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or place (`runs.0`).
+    /// The field: a path such as `finetune.steps`. Tables of a list are found by their name (`methods.muon.rates`) or
+    /// place (`runs.0`).
     pub path: String,
     /// What becomes of it.
     pub to: To,
@@ -84,7 +85,7 @@ impl Change {
         Self { path: path.into(), to: To::Kept { names, all } }
     }
 
-    /// Of the text `path=value`; the value is TOML, or text where it is none.
+    /// Reads `path=value`. The value is TOML; what is not TOML counts as text.
     ///
     /// # Errors
     /// If there is no `=`.
@@ -139,6 +140,9 @@ pub fn checked<P: Preset>(preset: P) -> Result<P> {
     Ok(preset)
 }
 
+/// What is expected where a path names no field.
+const FIELD: &str = "a field of this preset (see --print-config)";
+
 /// A preset with changes, not checked.
 ///
 /// # Errors
@@ -149,8 +153,7 @@ pub fn with<T: Serialize + DeserializeOwned + Clone>(preset: &T, changes: &[Chan
         let mut table = Table::try_from(&preset).map_err(|error| LabError::value(path, error, "a value in TOML"))?;
         let found = match to {
             To::Value(value) => {
-                put(&mut table, path, value.clone())
-                    .ok_or_else(|| LabError::value(path, value, "a field of this preset (see --print-config)"))?;
+                put(&mut table, path, value.clone()).ok_or_else(|| LabError::value(path, value, FIELD))?;
                 value.to_string()
             }
             To::Kept { names, all } => {
@@ -159,32 +162,33 @@ pub fn with<T: Serialize + DeserializeOwned + Clone>(preset: &T, changes: &[Chan
             }
         };
         preset = table.try_into().map_err(|error: toml::de::Error| {
-            let expected = format!("what the field holds: {}", error.message().replace('\n', ", "));
-            LabError::value(path, found, expected)
+            let message = error.message().replace('\n', ", ");
+            // The words of serde's `deny_unknown_fields`, which presets have.
+            match message.contains("unknown field") {
+                true => LabError::value(path, found, FIELD),
+                false => LabError::value(path, found, format!("another value: {message}")),
+            }
         })?;
     }
     Ok(preset)
 }
 
-/// Whether a preset has the field that a change is about, whatever it says of the value.
+/// Whether a preset has the field of a change, whatever value it is given.
 pub fn has_field<T: Serialize + DeserializeOwned + Clone>(preset: &T, change: &Change) -> bool {
     match with(preset, std::slice::from_ref(change)) {
-        Ok(_) => true,
-        // The words of serde's `deny_unknown_fields`, which presets have.
-        Err(LabError::Value { expected, .. }) => {
-            !expected.contains("unknown field")
-                && !expected.starts_with("a field of")
-                && !expected.starts_with("a list of")
-        }
-        Err(_) => true,
+        Err(LabError::Value { expected, .. }) => expected != FIELD && expected != LIST,
+        _ => true,
     }
 }
+
+/// What is expected where names are to be kept of something that is no list.
+const LIST: &str = "a list of this preset";
 
 /// Keeps of a list of the preset's outermost table what is named.
 fn keep(table: &mut Table, path: &str, names: &[String], all: bool) -> Result<()> {
     let name_of = |item: &Value| item.get("name").unwrap_or(item).as_str().unwrap_or_default().to_string();
     let list = table.get_mut(path).and_then(Value::as_array_mut);
-    let list = list.ok_or_else(|| LabError::value(path, names.join(", "), "a list of this preset"))?;
+    let list = list.ok_or_else(|| LabError::value(path, names.join(", "), LIST))?;
     let known: Vec<String> = list.iter().map(name_of).collect();
     if let Some(unknown) = names.iter().find(|name| all && !known.contains(name)) {
         return Err(LabError::value(path, unknown, format!("one of this preset's: {}", known.join(", "))));
@@ -301,8 +305,8 @@ mod tests {
     fn what_does_not_fit_is_one_line_with_the_field() {
         for (change, expected) in [
             ("steps", "set: found steps, expected KEY=VALUE"),
-            ("stepz=3", "stepz: found 3, expected what the field holds: unknown field `stepz`"),
-            ("inner.rat=3", "unknown field `rat`"),
+            ("stepz=3", "stepz: found 3, expected a field of this preset (see --print-config)"),
+            ("inner.rat=3", "inner.rat: found 3, expected a field of this preset"),
             ("steps=-1", "steps: found -1"),
             ("steps=many", "steps: found \"many\""),
             ("methods.9.rates=[1]", "methods.9.rates: found [1], expected a field of this preset"),

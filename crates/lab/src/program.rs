@@ -1,6 +1,7 @@
 //! The programs of the experiments: one set of flags for all of them, and a registry that the rest follows from.
 //!
-//! A registered experiment has a program of its own, a place in `reproduce` and in the report, and an entry in the reference.
+//! A registered experiment has a program of its own, a place in `reproduce` and in the report, and an entry in the
+//! reference.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
 
+use crate::console;
 use crate::error::{LabError, Result};
 use crate::experiment::{self, Experiment, Flags, Options};
 use crate::grid::Display;
@@ -25,7 +27,10 @@ pub struct RunFlags {
     /// A preset by its name, or the path of a .toml file
     #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
     pub preset: String,
-    /// Change a field of the preset, such as seeds=3 or finetune.steps=300 (see --print-config); may be repeated
+    /// Change a field of the preset (--print-config shows them); may be repeated
+    ///
+    /// For example seeds=3 or finetune.steps=300. A table of a list is found by its name or place:
+    /// methods.muon.rates=[0.001,0.003]
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Number of seeds [default: the preset's]
@@ -47,13 +52,17 @@ pub struct PlaceFlags {
     /// Stages at a time, each on one thread; results do not depend on it [default: the number of cores, 1 on a GPU]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Seconds between the snapshots of a stage in progress; they decide what a kill costs, and no result
+    /// Seconds between the snapshots of a stage in progress
+    ///
+    /// A stage that was cut off goes on from its newest snapshot. Results do not depend on it
     #[arg(long, default_value_t = 15.0, value_name = "SECONDS")]
     snapshot_every: f64,
-    /// Folder for the run store and the report; run again with the same folder to go on where a run stopped. Several processes may share it
+    /// Folder for the run store and the report; run again with the same folder to go on where a run stopped
+    ///
+    /// Several processes may share it, on one machine or on several: they divide the stages among them
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
-    /// A NAME-finished.csv of an earlier report: what is in it is taken over, not computed again; may be repeated
+    /// A NAME-finished.csv of an earlier report, to take its results over and not compute them again; may be repeated
     #[arg(long, value_name = "FILE")]
     finished: Vec<PathBuf>,
     /// Print nothing but the report's path
@@ -107,7 +116,8 @@ pub trait Registered: Sync {
     fn presets(&self) -> Vec<&'static str>;
     /// The program's flags and help.
     fn command(&self) -> Command;
-    /// Does what the flags say; the report is left for [`experiment::build_page`]. Whether there is a page to build.
+    /// Does what the flags say, but for the page. Returns the report's folder if there is a page to build with
+    /// [`experiment::build_page`].
     ///
     /// # Errors
     /// One line that says what was found and expected.
@@ -117,16 +127,16 @@ pub trait Registered: Sync {
     /// # Errors
     /// If there is no such preset.
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool>;
-    /// Runs a preset with changes.
+    /// Does what the flags say with their preset and these changes. The report's folder, if there is a page to build.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    fn run(&self, preset: &str, changes: &[Change], options: &Options, place: u32) -> Result<()>;
+    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>>;
     /// The stages that a preset needs, as far as they are known.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    fn needed(&self, preset: &str, changes: &[Change], options: &Options) -> Result<BTreeSet<StageId>>;
+    fn needed(&self, preset: &str, options: &Options) -> Result<BTreeSet<StageId>>;
 }
 
 /// A line of the [`Registry`].
@@ -172,44 +182,52 @@ impl<E: Experiment> Registered for Entry<E> {
 
     fn execute(&self, given: &ArgMatches, place: u32) -> Result<Option<PathBuf>> {
         let Given { run, own } = Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
-        let preset = E::Preset::find(&run.preset, &run.changes(own.changes())?)?;
-        if run.print_config {
-            crate::console::print(&preset.to_toml());
+        self.run(&run.changes(own.changes())?, &run, place)
+    }
+
+    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>> {
+        let preset = E::Preset::find(&flags.preset, changes)?;
+        if flags.print_config {
+            console::print(&preset.to_toml());
             return Ok(None);
         }
-        let options = run.place.options()?;
-        if run.plan {
-            let mut grid = options.grid(&preset)?;
-            E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
-            for stage in grid.look()? {
-                let state = if stage.done { "done" } else { "to do" };
-                let id = stage.id.map_or_else(|| "follows from results".into(), |id| id.to_string());
-                crate::console::print_line(&format!(
-                    "{state:5}  {:>8.2} M tokens  {}  ({id})",
-                    stage.cost as f64 / 1e6,
-                    stage.label
-                ));
-            }
+        let options = flags.place.options()?;
+        if flags.plan {
+            show_plan::<E>(&preset, &options)?;
             return Ok(None);
         }
         experiment::run::<E>(&preset, &options, place)?;
         Ok(Some(options.report()))
     }
 
-    fn run(&self, preset: &str, changes: &[Change], options: &Options, place: u32) -> Result<()> {
-        experiment::run::<E>(&E::Preset::find(preset, changes)?, options, place)
-    }
-
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool> {
         Ok(preset::has_field(&E::Preset::read(preset)?, change))
     }
 
-    fn needed(&self, preset: &str, changes: &[Change], options: &Options) -> Result<BTreeSet<StageId>> {
-        let preset = E::Preset::find(preset, changes)?;
+    fn needed(&self, preset: &str, options: &Options) -> Result<BTreeSet<StageId>> {
+        let preset = E::Preset::find(preset, &[])?;
         let mut grid = options.grid(&preset)?;
-        E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
-        Ok(grid.ids())
+        let mut plan = E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
+        loop {
+            let (ids, all) = grid.read_done().map_err(LabError::Experiment)?;
+            if !all || !E::refine(&preset, &mut plan, &mut grid).map_err(LabError::Experiment)? {
+                return Ok(ids);
+            }
+        }
     }
+}
+
+/// Prints a line for each stage of a preset.
+fn show_plan<E: Experiment>(preset: &E::Preset, options: &Options) -> Result<()> {
+    let mut grid = options.grid(preset)?;
+    E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
+    for stage in grid.look()? {
+        let state = if stage.done { "done" } else { "to do" };
+        let id = stage.id.map_or_else(|| "follows from results".into(), |id| id.to_string());
+        let tokens = stage.cost as f64 / 1e6;
+        console::print_line(&format!("{state:5}  {tokens:>8.2} M tokens  {}  ({id})", stage.label));
+    }
+    Ok(())
 }
 
 fn first_paragraph(text: &'static str) -> &'static str {
@@ -256,7 +274,7 @@ impl Registry {
         let (place, experiment) = self.find(name)?;
         let given = matches(experiment.command(), std::iter::once(name.to_string()).chain(arguments));
         if let Some(report) = experiment.execute(&given, place)? {
-            crate::console::print_line(&format!("{}", experiment::build_page(&report, &self.front)?.display()));
+            console::print_line(&format!("{}", experiment::build_page(&report, &self.front)?.display()));
         }
         Ok(())
     }
@@ -267,10 +285,12 @@ impl Registry {
         finish(self.execute(name, std::env::args().skip(1)))
     }
 
-    /// Every experiment in turn that has a preset of this name; each adds its section to the one report. Returns the path of its page.
+    /// Runs every experiment that has a preset of this name, one after the other; each adds its section to the one
+    /// report. Returns the path of its page.
     ///
-    /// The preset may also be the path of one of the first experiment in `only`, which is then the only one that runs. A change is made in every experiment whose
-    /// presets have the field; one that begins with an experiment's name and a colon (`tradeoff:finetune.steps=3`) in that one.
+    /// The preset may also be the path of one of the first experiment in `only`, which is then the only one that runs.
+    /// A change is made in every experiment whose presets have the field; one that begins with an experiment's name and
+    /// a colon (`tradeoff:finetune.steps=3`) in that one.
     ///
     /// # Errors
     /// One line that says what was found and expected.
@@ -289,12 +309,12 @@ impl Registry {
             .take(if is_file { 1 } else { usize::MAX })
             .collect();
         if run.is_empty() {
-            let known: BTreeSet<&str> = self.experiments.iter().flat_map(|experiment| experiment.presets()).collect();
+            let chosen = self.experiments.iter().filter(|experiment| chosen(experiment.name()));
+            let known: BTreeSet<&str> = chosen.flat_map(|experiment| experiment.presets()).collect();
             let expected = format!("{} or the path of a .toml file", known.into_iter().collect::<Vec<_>>().join(", "));
             return Err(LabError::value("preset", &flags.preset, expected));
         }
         let changes = flags.changes(own)?;
-        let options = flags.place.options()?;
         let mut used = vec![false; changes.len()];
         let mut of_each = Vec::new();
         for (place, experiment) in run {
@@ -315,10 +335,14 @@ impl Registry {
             let expected = "a field of a preset of one of the experiments that run";
             return Err(LabError::value("set", &unused.path, expected));
         }
+        let mut report = None;
         for (place, experiment, changes) in of_each {
-            experiment.run(&flags.preset, &changes, &options, place as u32)?;
+            if flags.print_config || flags.plan {
+                console::print_line(&format!("# {}", experiment.name()));
+            }
+            report = experiment.run(&changes, flags, place as u32)?;
         }
-        Ok(Some(experiment::build_page(&options.report(), &self.front)?))
+        report.map(|report| experiment::build_page(&report, &self.front)).transpose()
     }
 
     /// The reference: every experiment with its presets and flags, in Markdown.
@@ -339,7 +363,8 @@ impl Registry {
     }
 }
 
-/// The flags of a program. A mistake in them is one line and exit code 2, as every other; `--help` and `--version` print and end.
+/// The flags of a program. A mistake in them is one line and exit code 2, as every other; `--help` and `--version`
+/// print and end.
 fn matches(command: Command, arguments: impl Iterator<Item = String>) -> ArgMatches {
     command.try_get_matches_from(arguments).unwrap_or_else(|error| refuse(&error))
 }
@@ -347,7 +372,7 @@ fn matches(command: Command, arguments: impl Iterator<Item = String>) -> ArgMatc
 fn refuse(error: &clap::Error) -> ! {
     if error.use_stderr() {
         let text = error.to_string();
-        crate::console::say(text.lines().next().unwrap_or_default());
+        console::say(text.lines().next().unwrap_or_default());
         std::process::exit(2)
     }
     error.exit()
@@ -371,7 +396,7 @@ pub fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::console::say(&format!("error: {}", error.to_string().replace('\n', " ")));
+            console::say(&format!("error: {}", error.to_string().replace('\n', " ")));
             ExitCode::from(2)
         }
     }

@@ -40,8 +40,8 @@ pub fn date() -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Year, month and day of the proleptic Gregorian calendar from days since 1970-01-01, counting years from March so that the
-/// leap day is a year's last.
+/// Year, month and day of the proleptic Gregorian calendar from days since 1970-01-01, counting years from March so
+/// that the leap day is a year's last.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

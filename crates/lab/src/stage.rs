@@ -1,4 +1,5 @@
-//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the [grid](crate::grid) runs it.
+//! A stage: a pure function of its key and its inputs. The [store](crate::store) keeps its output, the
+//! [grid](crate::grid) runs it.
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,7 @@ impl Work<'_> {
         self.snapshot.take()
     }
 
-    /// Whether it is time for a snapshot. When is the user's choice; it decides what a kill costs, and no result.
+    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it.
     pub fn snapshot_is_due(&self) -> bool {
         self.last_snapshot.elapsed() >= self.snapshot_every
     }
@@ -218,10 +219,15 @@ pub(crate) fn run_or_wait<S: Stage>(
     }
 }
 
+/// The output that a finished stage keeps.
+pub(crate) fn output_of<S: Stage>(done: &DoneStage) -> Result<S::Output, StoreError> {
+    done.files().read_json(RESULT)
+}
+
 /// Reads the output of a finished stage.
 fn read<S: Stage>(stage: &S, done: &DoneStage, meter: &dyn Meter) -> Result<Ran<S::Output>, Failure> {
     meter.skip(stage.cost());
-    Ok(Ran::Done(done.files().read_json(RESULT)?))
+    Ok(Ran::Done(output_of::<S>(done)?))
 }
 
 /// Computes a stage that this process has claimed.

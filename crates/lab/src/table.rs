@@ -1,7 +1,7 @@
 //! Tables as CSV files: rows are serde structs, and the file is a pure function of them.
 //!
-//! One header line with the names of the fields, RFC 4180 quoting, lines ended by `\n`. A float is written as the shortest
-//! decimal that reads back to the same bits, a missing value as an empty field.
+//! One header line with the names of the fields, RFC 4180 quoting, lines ended by `\n`. A float is written as the
+//! shortest decimal that reads back to the same bits, a missing value as an empty field.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ pub enum TableError {
     },
 }
 
-/// The text of a table with these rows; nothing but an empty file without rows, since there is no row to name the columns.
+/// The text of a table with these rows. Without rows it is empty, since there is no row to name the columns.
 ///
 /// # Errors
 /// [`TableError::Write`] if a row is no flat struct.
@@ -72,7 +72,8 @@ pub fn write_with<R: Serialize>(columns: &[&str], rows: impl IntoIterator<Item =
     }
 }
 
-/// The rows of the file at `path`, each with its line; `columns` are the names that its header must have, in this order.
+/// The rows of the file at `path`, each with its line; `columns` are the names that its header must have, in this
+/// order.
 ///
 /// # Errors
 /// One line that names the file, and the line and what is wrong with it.

@@ -11,7 +11,8 @@ use faer::{MatMut, MatRef, Side};
 /// not converge.
 ///
 /// # Safety
-/// As for LAPACK's `dsyev`: `a` holds `n` columns of `n` entries `lda` apart, `w` holds `n` entries, `work` at least one.
+/// As for LAPACK's `dsyev`: `a` holds `n` columns of `n` entries `lda` apart, `w` holds `n` entries, `work` at least
+/// one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dsyev_(
     jobz: *const c_char,

@@ -1,4 +1,5 @@
-//! Tokens per second of every named language, on one thread: `cargo run --release -p synthetic-lm --example throughput`.
+//! Tokens per second of every named language, on one thread: `cargo run --release -p synthetic-lm --example
+//! throughput`.
 //!
 //! Each language fills a buffer of 65536 tokens again and again for about a second; the best of five rounds counts.
 

@@ -18,8 +18,8 @@ pub struct Example {
     pub answer: String,
 }
 
-/// Exact match on `test` of a model that always gives the most frequent answer of `train` (of equally frequent ones, the
-/// first in alphabetical order): what exact match has to be read against. 0 if either is empty.
+/// Exact match on `test` of a model that always gives the most frequent answer of `train` (of equally frequent ones,
+/// the first in alphabetical order): what exact match has to be read against. 0 if either is empty.
 pub fn constant_baseline(train: &[Example], test: &[Example]) -> f64 {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for example in train {

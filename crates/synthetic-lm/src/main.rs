@@ -67,8 +67,8 @@ enum Command {
         /// The folder to write into; made if missing.
         #[arg(long)]
         out: PathBuf,
-        /// Write {"text": prompt and completion} in place of {"prompt", "completion", "answer"}. Training documents of a
-        /// language always are texts.
+        /// Write {"text": prompt and completion} in place of {"prompt", "completion", "answer"}. Training documents of
+        /// a language always are texts.
         #[arg(long)]
         text: bool,
     },

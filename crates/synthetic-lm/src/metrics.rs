@@ -1,7 +1,7 @@
 //! What a model has memorised and what it has understood: plain functions of its answers to [`Probe`]s.
 //!
-//! A model is asked for the answer of each probe; its [`Response`] holds the greedily decoded answer and the loss on the
-//! right one. The functions take probes and responses side by side and panic if their numbers differ.
+//! A model is asked for the answer of each probe; its [`Response`] holds the greedily decoded answer and the loss on
+//! the right one. The functions take probes and responses side by side and panic if their numbers differ.
 
 use crate::language::{Probe, Token};
 
@@ -44,7 +44,8 @@ pub struct Memorisation {
 }
 
 /// Memorisation of facts. `blind` is the answer's loss without knowledge of the fact, in nats
-/// ([`Learner::Blind`](crate::language::Learner::Blind)); `parameters` the number of the model's parameters, at least 1.
+/// ([`Learner::Blind`](crate::language::Learner::Blind)); `parameters` the number of the model's parameters, at least
+/// 1.
 pub fn memorisation(facts: &[Probe], responses: &[Response], blind: f64, parameters: u64) -> Memorisation {
     let nats: f64 = responses.iter().map(|response| blind - response.loss).sum();
     let bits = nats.max(0.0) / std::f64::consts::LN_2;
@@ -66,7 +67,8 @@ pub struct FrequencyBin {
     pub mean_loss: f64,
 }
 
-/// Memorisation by frequency: the facts, most frequent first, in at most `bins` groups whose sizes differ by at most one.
+/// Memorisation by frequency: the facts, most frequent first, in at most `bins` groups whose sizes differ by at most
+/// one.
 pub fn by_frequency(facts: &[Probe], responses: &[Response], bins: usize) -> Vec<FrequencyBin> {
     let mut sorted: Vec<(&Probe, &Response)> = pairs(facts, responses).collect();
     sorted.sort_by(|(a, _), (b, _)| b.frequency.total_cmp(&a.frequency).then(a.instance.cmp(&b.instance)));
@@ -113,8 +115,8 @@ pub fn conflict(exceptions: &[Probe], responses: &[Response]) -> Option<Conflict
 }
 
 /// The part of a loss that knowledge explains: 1 where the model loses as little as the learner who has it
-/// (`informed`), 0 where it loses as much as the one who lacks it (`blind`), below 0 where it is worse than that. All in
-/// nats on the same documents. Read on facts, with the memoriser informed, it says what memory explains; on held-out
+/// (`informed`), 0 where it loses as much as the one who lacks it (`blind`), below 0 where it is worse than that. All
+/// in nats on the same documents. Read on facts, with the memoriser informed, it says what memory explains; on held-out
 /// instances, with the rule-follower informed, what the rule explains. None if the knowledge is worth nothing.
 pub fn explained(loss: f64, blind: f64, informed: f64) -> Option<f64> {
     (blind > informed).then(|| (blind - loss) / (blind - informed))
@@ -142,8 +144,8 @@ pub fn time_to_reach(curve: &[CurvePoint], level: f64) -> Option<f64> {
         .map(|(before, after, share)| before.step + share * (after.step - before.step))
 }
 
-/// The value where the training loss first falls to `loss`, interpolated linearly between points in order of step; none if
-/// it starts below (so that the value there is unknown) or never falls as far.
+/// The value where the training loss first falls to `loss`, interpolated linearly between points in order of step; none
+/// if it starts below (so that the value there is unknown) or never falls as far.
 pub fn value_at_loss(curve: &[CurvePoint], loss: f64) -> Option<f64> {
     let first = curve.first()?;
     if first.loss <= loss {

@@ -11,7 +11,8 @@ use crate::random::mix;
 
 /// Up to this size a permutation is a shuffled list, uniform over all permutations.
 const LIST_LIMIT: u128 = 4096;
-/// Rounds of the Feistel network. Four make a pseudorandom permutation (Luby and Rackoff, 1988); two more for good measure.
+/// Rounds of the Feistel network. Four make a pseudorandom permutation (Luby and Rackoff, 1988); two more for good
+/// measure.
 const ROUNDS: usize = 6;
 
 /// A bijection of `0..size` chosen by a seed.
@@ -24,7 +25,8 @@ pub struct Permutation {
 #[derive(Debug, Clone)]
 enum Form {
     List(Vec<u16>),
-    /// A balanced Feistel network on `2 * half_bits` bits; images beyond `size` are mapped again until they fall inside.
+    /// A balanced Feistel network on `2 * half_bits` bits; images beyond `size` are mapped again until they fall
+    /// inside.
     Feistel {
         half_bits: u32,
         keys: [u64; ROUNDS],

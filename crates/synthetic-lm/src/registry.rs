@@ -1,7 +1,7 @@
 //! The text tasks by name, so that a command line can ask for `math` or `strings:kinds=sort,max_length=4`.
 //!
-//! A new task is a module with a `Config` (with serde and defaults), `ValidConfig`, `generate`, `available`, `solve` and
-//! `is_correct`, an `impl Task for` its `ValidConfig` here, and one line in [`TASKS`].
+//! A new task is a module with a `Config` (with serde and defaults), `ValidConfig`, `generate`, `available`, `solve`
+//! and `is_correct`, an `impl Task for` its `ValidConfig` here, and one line in [`TASKS`].
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -83,8 +83,8 @@ pub fn task_names() -> Vec<&'static str> {
     TASKS.iter().map(|entry| entry.name).collect()
 }
 
-/// The task that `spec` names: a name, or a name with parameters, such as `math:max_steps=3,largest=50`. Parameters that
-/// are not given keep their defaults.
+/// The task that `spec` names: a name, or a name with parameters, such as `math:max_steps=3,largest=50`. Parameters
+/// that are not given keep their defaults.
 ///
 /// # Errors
 /// [`Error::Unknown`], [`Error::BadParameter`] or [`Error::OutOfRange`].

@@ -1,4 +1,5 @@
-//! Learners that count reach the oracles' losses within sampling error; so the oracles are neither too low nor too high.
+//! Learners that count reach the oracles' losses within sampling error; so the oracles are neither too low nor too
+//! high.
 
 use std::collections::BTreeMap;
 
@@ -152,7 +153,8 @@ fn a_table_of_stack_states_reaches_the_entropy_of_brackets() {
     assert!((mean - expected).abs() < 4.0 * error + 0.01, "{mean} +- {error}, expected {expected}");
 }
 
-/// The entropy of the relative frequencies of whole sentences, with the correction for its bias (Miller and Madow, 1955).
+/// The entropy of the relative frequencies of whole sentences, with the correction for its bias (Miller and Madow,
+/// 1955).
 #[test]
 fn sentence_frequencies_have_the_entropy_of_the_grammar() {
     let grammar = Grammar { symbols: 8, nonterminals: 4, productions: 1, mean_children: 0.3 };

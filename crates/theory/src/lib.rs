@@ -1,8 +1,9 @@
 //! Linear and diagonal models of optimizers: why a model that is finetuned with the optimizer that pretrained it might
 //! forget less.
 //!
-//! Everything is in f64, every simulation a pure function of checked parameters and a seed. The chapters in `docs/theory`
-//! hold the derivations and say what is proved, what is simulated and what is conjectured; this crate states and checks it.
+//! Everything is in f64, every simulation a pure function of checked parameters and a seed. The chapters in
+//! `docs/theory` hold the derivations and say what is proved, what is simulated and what is conjectured; this crate
+//! states and checks it.
 //!
 //! # The argument
 //! A linear layer y = W x sees activations with second moment S = E\[x xᵀ\]; a sample's gradient is G = d xᵀ.
@@ -51,8 +52,8 @@
 //! `consistency-matrix`.
 //!
 //! # Decompositions
-//! [`linalg`] uses `ndarray-linalg`. By default LAPACK's routines come from an internal crate in pure Rust; with the feature
-//! `openblas-system` they come from the system's OpenBLAS (run it with one thread: `OPENBLAS_NUM_THREADS=1`).
+//! [`linalg`] uses `ndarray-linalg`. By default LAPACK's routines come from an internal crate in pure Rust; with the
+//! feature `openblas-system` they come from the system's OpenBLAS (run it with one thread: `OPENBLAS_NUM_THREADS=1`).
 
 // Named so that it is linked: it defines the LAPACK symbols that `ndarray-linalg` calls.
 #[cfg(not(feature = "openblas-system"))]

@@ -1,8 +1,8 @@
 //! Predicted forgetting of a real layer's update, from the layer's measured statistics.
 //!
-//! For small updates dW of a linear layer with activation second moment S = E[x x^T] and output curvature B, the pretraining
-//! loss rises by half of tr(B dW S dW^T) to second order, if its Hessian is B (x) S and its gradient vanishes. The functions
-//! here return tr(B dW S dW^T) itself, the quantity called forgetting in the linear model.
+//! For small updates dW of a linear layer with activation second moment S = E[x x^T] and output curvature B, the
+//! pretraining loss rises by half of tr(B dW S dW^T) to second order, if its Hessian is B (x) S and its gradient
+//! vanishes. The functions here return tr(B dW S dW^T) itself, the quantity called forgetting in the linear model.
 
 use ndarray::Array2;
 
@@ -86,8 +86,8 @@ impl LayerStatistics {
         Ok(Prediction { forgetting, unstructured: inner(dw, dw) * mean_curvature * self.input.diag().sum() / n as f64 })
     }
 
-    /// Predicted forgetting of steepest descent under `norm` on the task gradient `gradient`, scaled to the first-order gain
-    /// <G, dW> = `gain`: compares the structures of different optimizers at equal learning.
+    /// Predicted forgetting of steepest descent under `norm` on the task gradient `gradient`, scaled to the first-order
+    /// gain <G, dW> = `gain`: compares the structures of different optimizers at equal learning.
     ///
     /// # Errors
     /// If the gain is not positive, the gradient zero, or a shape does not fit.
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn equal_gain_compares_structures() {
-        // Activations that matter along one axis only, and a gradient that has little there: the sign update, which treats all
-        // coordinates alike, pays for it, the raw gradient does not.
+        // Activations that matter along one axis only, and a gradient that has little there: the sign update, which
+        // treats all coordinates alike, pays for it, the raw gradient does not.
         let input = Array2::from_diag(&ndarray::array![1.0, 0.01, 0.01]);
         let statistics = LayerStatistics::new(input, None).unwrap();
         let gradient = ndarray::array![[0.1, 1.0, -1.0]];

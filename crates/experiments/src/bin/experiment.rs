@@ -1,4 +1,4 @@
-//! Any registered experiment by its name, and what there is.
+//! Any experiment of the registry by its name; the list of them, and the reference of their flags.
 
 use std::process::ExitCode;
 

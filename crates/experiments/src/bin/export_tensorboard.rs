@@ -9,9 +9,9 @@ use lab::error::Result;
 use lab::program::{finish, parse};
 use lab::tensorboard::export;
 
-/// Write the metrics of every training in a run store as files that TensorBoard opens: `tensorboard --logdir OUT/tensorboard`. Ends with the folder.
-///
-/// Trainings that go on are included, as far as they are: run it again to see more.
+/// Write the metrics of every training in a run store as files that TensorBoard opens: `tensorboard --logdir
+/// OUT/tensorboard`. Ends with the folder.
+/// Trainings under way are included as far as they are. Run it again to see more.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {

@@ -10,10 +10,11 @@ use lab::error::Result;
 use lab::experiment::Flags as _;
 use lab::program::{RunFlags, finish, parse};
 
-/// Reproduce the results: run every experiment that has a preset of this name and write one report. Ends with the report's path.
+/// Reproduce the results: run every experiment that has a preset of this name and write one report. Ends with the
+/// report's path.
 ///
-/// Run again with the same --out to go on where a run stopped: what is finished is never repeated. A field that is set is set in every experiment whose presets have
-/// it, or in one: --set tradeoff:finetune.steps=100.
+/// Run again with the same --out to go on where a run stopped: what is finished is never repeated. A field that is set
+/// is set in every experiment whose presets have it, or in one: --set tradeoff:finetune.steps=100.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {

@@ -30,7 +30,8 @@ enum Task {
     Prune {
         #[command(flatten)]
         place: Place,
-        /// What is kept: EXPERIMENT:PRESET, with a preset's name or file; may be repeated. Stages that follow from results (memorization's reported runs) are kept too
+        /// What is kept: EXPERIMENT:PRESET, with a preset's name or file; may be repeated. Stages that follow from
+        /// results (memorization's reported runs) are kept too
         #[arg(long, value_name = "EXPERIMENT:PRESET", required = true)]
         keep: Vec<String>,
         /// Remove; without it only what would be removed is shown
@@ -93,7 +94,7 @@ fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
     for text in keep {
         let (name, preset) = text.split_once(':').ok_or_else(|| LabError::value("keep", text, "EXPERIMENT:PRESET"))?;
-        needed.extend(REGISTRY.find(name)?.1.needed(preset, &[], &options)?);
+        needed.extend(REGISTRY.find(name)?.1.needed(preset, &options)?);
     }
     let mut freed = 0;
     for stage in store.list()?.into_iter().filter(|stage| !needed.contains(&stage.id)) {

@@ -18,8 +18,8 @@ pub(super) struct LanguageRows<'a> {
 }
 
 impl BatchSource for LanguageRows<'_> {
-    /// Every row is a stream of its own, so that a batch is a function of its step and a run resumes without saved state; and a
-    /// document stands at a row's beginning, where questions stand too.
+    /// Every row is a random stream of its own, so that a batch is a function of its step and a run resumes without
+    /// saved state. A row begins with a document, as questions do.
     fn batch(&mut self, step: u64, sequences: usize) -> models::Result<Batch> {
         let (mut ids, mut targets) = (Vec::new(), Vec::new());
         let (mut tokens, mut is_answer) = (Vec::new(), Vec::new());

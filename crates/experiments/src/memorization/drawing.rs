@@ -109,7 +109,8 @@ pub(super) fn curves(preset: &Preset, reported: &[Reported], cell: Cell) -> Line
     }
 }
 
-/// Singular values of the hidden matrices at the end, a panel for each cell of the control and of the most facts with the fewest examples.
+/// Singular values of the hidden matrices at the end, a panel for each cell of the control and of the most facts with
+/// the fewest examples.
 pub(super) fn spectra(preset: &Preset, reported: &[Reported], cells: &[Cell]) -> LinePanels {
     let panel = |&cell: &Cell| {
         let series = by_optimizer(preset, |name| {

@@ -37,8 +37,8 @@ pub struct Point {
     pub test_loss: f64,
 }
 
-/// The network's answers. An answer is judged token by token after the right ones before it, which finds the same answers to be right as
-/// greedy decoding does.
+/// The network's answers. An answer is judged token by token after the right ones before it, which finds the same
+/// answers to be right as greedy decoding does.
 fn respond(network: &Transformer, probes: &[Probe]) -> Result<Vec<Response>> {
     let mut responses = Vec::with_capacity(probes.len());
     for chunk in probes.chunks(ROWS) {
@@ -59,7 +59,7 @@ fn respond(network: &Transformer, probes: &[Probe]) -> Result<Vec<Response>> {
     Ok(responses)
 }
 
-/// The most probable token, the lower one of equals, and -ln P of the right one.
+/// The most probable token (of equal ones the lowest), and -ln P of the right one.
 fn read(logits: &[f32], right: Token) -> (Token, f64) {
     let (mut best, mut top) = (0, f32::NEG_INFINITY);
     for (token, &logit) in logits.iter().enumerate() {
@@ -102,17 +102,19 @@ impl Questions {
     }
 }
 
-/// Singular values of the hidden matrices, each matrix's divided by its largest, descending, and averaged over the matrices.
+/// Singular values of the hidden matrices, each matrix's divided by its largest, descending, and averaged over the
+/// matrices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spectrum {
     /// The mean of the normalised singular values, place by place.
     pub normalised: Vec<f64>,
-    /// Mean over the matrices of exp(entropy of the singular values' shares), as a share of the number of singular values: 1 for an
-    /// orthogonal matrix.
+    /// Mean over the matrices of exp(entropy of the singular values' shares), as a share of the number of singular
+    /// values: 1 for an orthogonal matrix.
     pub effective_rank: f64,
 }
 
-/// The spectrum of a network whose hidden matrices all have the residual stream on one side, hence equally many singular values.
+/// The spectrum of a network whose hidden matrices all have the residual stream on one side, hence equally many
+/// singular values.
 pub(super) fn spectrum(network: &Transformer) -> Result<Spectrum> {
     let mut sum = vec![0.0; network.config().width];
     let (mut rank, mut matrices) = (0.0, 0.0);

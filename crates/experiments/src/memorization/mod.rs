@@ -1,10 +1,12 @@
 //! The experiment behind claim C5: does Muon lean to rote memorisation, at the cost of a pattern with few examples?
 //!
-//! Networks are trained on a synthetic language of facts (which only memory can hold) and a pattern (of which some instances are held out).
-//! Cells vary the numbers of both; each optimizer has its own learning rate in each cell, chosen on tuning seeds.
+//! Networks are trained on a synthetic language of facts (which only memory can hold) and a pattern (of which some
+//! instances are held out). Cells vary the numbers of both; each optimizer has its own learning rate in each cell,
+//! chosen on tuning seeds.
 //!
 //! ```text
-//! preset ──> language of a cell ──> run (tuning seeds) ──> tuning ──> run (reported seeds) ──> statistics ──> figures, report
+//! preset ──> language of a cell ──> run (tuning seeds) ──> tuning ──> run (reported seeds)
+//!        ──> statistics ──> section of the report
 //! ```
 
 mod data;

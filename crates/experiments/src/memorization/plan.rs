@@ -9,6 +9,9 @@ use super::run::{Run, RunResult};
 use super::tuning::{RateScore, choose};
 use crate::error::Result;
 
+/// The tuning runs of every learning rate.
+type Tuning = Vec<(f64, Vec<Job<RunResult>>)>;
+
 /// The jobs of a preset's reported runs.
 pub struct Planned {
     pub(super) preset: Preset,
@@ -20,7 +23,7 @@ struct Reporting {
     cell: Cell,
     optimizer: RuleName,
     seed: u64,
-    tuning: Vec<(f64, Vec<Job<RunResult>>)>,
+    tuning: Tuning,
     job: Job<RunResult>,
 }
 
@@ -54,7 +57,7 @@ impl Planned {
 }
 
 /// What the tuning runs say about every rate.
-fn scores(tuning: &[(f64, Vec<Job<RunResult>>)], done: &Outcomes) -> Vec<RateScore> {
+fn scores(tuning: &Tuning, done: &Outcomes) -> Vec<RateScore> {
     let score =
         |(rate, jobs): &(f64, Vec<Job<RunResult>>)| RateScore::of(*rate, jobs.iter().filter_map(|job| done.get(*job)));
     tuning.iter().map(score).collect()
@@ -79,12 +82,7 @@ pub(super) fn plan(preset: Preset, grid: &mut Grid) -> Result<Planned, Failure> 
 }
 
 /// A tuning run for every rate and tuning seed.
-fn add_tuning(
-    preset: &Preset,
-    cell: Cell,
-    optimizer: &OptimizerPreset,
-    grid: &mut Grid,
-) -> Result<Vec<(f64, Vec<Job<RunResult>>)>, Failure> {
+fn add_tuning(preset: &Preset, cell: Cell, optimizer: &OptimizerPreset, grid: &mut Grid) -> Result<Tuning, Failure> {
     let mut found = Vec::new();
     for &rate in &optimizer.rates {
         let seeds = FIRST_TUNING_SEED..FIRST_TUNING_SEED + preset.tuning_seeds;
@@ -99,14 +97,14 @@ fn add_reported(
     preset: &Preset,
     cell: Cell,
     optimizer: &OptimizerPreset,
-    tuning: &[(f64, Vec<Job<RunResult>>)],
+    tuning: &Tuning,
     seed: u64,
     grid: &mut Grid,
 ) -> Job<RunResult> {
     let after: Vec<AnyJob> = tuning.iter().flat_map(|(_, jobs)| jobs.iter().map(|job| job.any())).collect();
     let Cell { facts, examples } = cell;
     let label = format!("{}: {facts} facts, {examples} examples, {} seed {seed}", preset.name, optimizer.name);
-    let (preset, optimizer, tuning) = (preset.clone(), optimizer.clone(), tuning.to_vec());
+    let (preset, optimizer, tuning) = (preset.clone(), optimizer.clone(), tuning.clone());
     grid.stage_from(label, preset.run_tokens(), &after, move |done| {
         let scores = scores(&tuning, done);
         let rate = scores[choose(&scores)].rate;

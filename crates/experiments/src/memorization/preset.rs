@@ -73,13 +73,13 @@ pub struct ProbesPreset {
 pub struct OptimizerPreset {
     /// The optimizer of the hidden matrices.
     pub name: RuleName,
-    /// Learning rate of AdamW on embeddings, gains and biases. Where nothing is said they have the hidden matrices' rate, and their optimizer too
-    /// (AdamW beside Muon).
+    /// Learning rate of AdamW on embeddings, gains and biases. If left out, they have the rate of the hidden matrices,
+    /// and their optimizer too (AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_rate: Option<f64>,
     /// Learning rates of the hidden matrices, ascending.
     pub rates: Vec<f64>,
-    /// Where it takes only some of the hidden matrices: which, and the learning rate of the others, by AdamW if it is Muon.
+    /// If it takes only some of the hidden matrices: which, and the learning rate of the others (by AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matrices: Option<Split>,
 }
@@ -92,7 +92,8 @@ pub struct Preset {
     pub name: String,
     /// Reported seeds: 0, 1, ... A verdict needs at least five.
     pub seeds: u64,
-    /// Reported seeds where no verdict is read: without facts, and of optimizers beside AdamW and Muon; as many where nothing is said.
+    /// Reported seeds where no verdict is read: without facts, and of optimizers beside AdamW and Muon. As many as
+    /// `seeds` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_seeds: Option<u64>,
     /// Seeds on which learning rates are chosen, none of them reported.
@@ -137,7 +138,7 @@ pub struct Cell {
 pub struct Variation {
     /// Its name in results.
     pub name: String,
-    /// The fields that differ, as they stand in a preset; of the optimizers those that are named.
+    /// The fields that differ, as they stand in a preset. Of the optimizers, those that are named.
     #[serde(flatten)]
     pub changes: toml::Table,
 }

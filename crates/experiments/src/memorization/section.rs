@@ -24,7 +24,8 @@ const DIFFERENCES: &str = "memorization-differences.csv";
 /// One row a learning rate of a setting's cell.
 const RATES: &str = "memorization-rates.csv";
 
-/// Writes tables and figures to `report`; returns the section. `all` begins with the preset itself, then come its variations.
+/// Writes tables and figures to `report`; returns the section. `all` begins with the preset itself, then come its
+/// variations.
 pub(super) fn section(all: &[Setting], report: &ReportFolder) -> Result<Section, Failure> {
     let (Setting { preset, reported, statistics }, varied) = (&all[0], &all[1..]);
     report.table(RUNS, run_rows(all))?;
@@ -100,8 +101,8 @@ fn seeds(preset: &Preset) -> String {
     }
 }
 
-/// The cells whose curves and spectra are drawn: of those with few examples the one with the most facts and examples, that one without
-/// facts, and the one with the most examples.
+/// The cells whose curves and spectra are drawn: of those with few examples the one with the most facts and examples,
+/// that one without facts, and the one with the most examples.
 fn shown_cells(mut cells: Vec<Cell>, statistics: &Statistics) -> Vec<Cell> {
     cells.sort_unstable();
     let few = |cell: &&Cell| statistics.is_few(**cell);

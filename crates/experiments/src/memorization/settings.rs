@@ -17,8 +17,8 @@ pub(super) const EFFECTS: &str = "memorization-settings.csv";
 
 const LIGHT: RGBColor = RGBColor(150, 150, 158);
 
-/// The rows of a setting's scorecard in the order of [`Statistics::scorecard`](super::Statistics): C5a at the end, C5a at matched training
-/// loss, C5b.
+/// The rows of a setting's scorecard in the order of [`Statistics::scorecard`](super::Statistics): C5a at the end, C5a
+/// at matched training loss, C5b.
 const READ: [&str; 3] = ["at the end", "at matched training loss", "steps to 90 % of the facts"];
 
 /// The chosen rates of an optimizer in a setting's cells, each with what has to be known about it.

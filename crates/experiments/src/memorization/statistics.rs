@@ -182,8 +182,9 @@ impl Statistics {
     }
 }
 
-/// The logarithm of AdamW's steps to [`MEMORISED`] of the facts over Muon's, averaged over the cells within each seed. A run that does
-/// not get there counts with its last step, which brings the effect nearer to zero; where neither does, there is no value.
+/// The logarithm of AdamW's steps to [`MEMORISED`] of the facts over Muon's, averaged over the cells within each seed.
+/// A run that does not get there counts with its last step, which brings the effect nearer to zero; where neither does,
+/// there is no value.
 fn memorisation_row(reported: &[Reported], cells: &[Cell]) -> ScorecardRow {
     let mut cut_off = [0, 0];
     let mut values = Vec::new();
@@ -309,7 +310,8 @@ mod tests {
     #[test]
     fn few_examples_with_facts_decide_and_the_rest_are_controls() {
         let mut runs = seeds(CELL, 5);
-        // 30 of 100 instances are many; without facts there is nothing to memorise: both would change the verdict's mean.
+        // 30 of 100 instances are many; without facts there is nothing to memorise: both would change the verdict's
+        // mean.
         for cell in [Cell { examples: 30, ..CELL }, Cell { facts: 0, ..CELL }] {
             for run in seeds(cell, 5) {
                 let shift = if run.optimizer == RuleName::Muon { 0.5 } else { 0.0 };

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::run::RunResult;
 
-/// Training answers that a rate must have learned, as a share, before its generalisation counts: an optimizer that learned little has not
-/// been asked whether it memorises.
+/// Training answers that a rate must have learned, as a share, before its generalisation counts: an optimizer that
+/// learned little has not been asked whether it memorises.
 pub const LEARNED: f64 = 0.95;
 
 /// What the tuning seeds say about a learning rate: means over them at the end of the runs.
@@ -41,8 +41,8 @@ impl RateScore {
     }
 }
 
-/// The place of the rate to use: among those that learned the training answers the one with the highest validation accuracy, of equals
-/// the one with the lower training loss; if none learned them, the one that learned most.
+/// The place of the rate to use: among those that learned the training answers the one with the highest validation
+/// accuracy, of equals the one with the lower training loss; if none learned them, the one that learned most.
 pub fn choose(scores: &[RateScore]) -> usize {
     let learned = |score: &RateScore| score.training >= LEARNED && score.loss.is_finite();
     let better = |a: &RateScore, b: &RateScore| match (learned(a), learned(b)) {

@@ -68,7 +68,8 @@ fn with(preset: &Preset, variation: &Variation) -> Result<Preset> {
     Ok(preset)
 }
 
-/// `changes` put over `base`: tables field by field, lists of named tables by their names; a rule and everything else are replaced.
+/// `changes` put over `base`: tables field by field, lists of named tables by their names; a rule and everything else
+/// are replaced.
 fn merged(base: Value, changes: Value) -> Value {
     match (base, changes) {
         (Value::Table(mut base), Value::Table(changes)) => {

@@ -1,4 +1,5 @@
-//! Task loss and exact match against the size of the finetuning set, a panel for each task, a line for each pair of optimizers.
+//! Task loss and exact match against the size of the finetuning set, a panel for each task, a line for each pair of
+//! optimizers.
 
 use std::collections::BTreeSet;
 

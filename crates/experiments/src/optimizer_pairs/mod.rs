@@ -1,7 +1,9 @@
-//! The experiment behind claim C4: with one optimizer in both stages, is Muon worse than AdamW when finetuned on reasoning?
+//! The experiment behind claim C4: with one optimizer in both stages, is Muon worse than AdamW when finetuned on
+//! reasoning?
 //!
-//! Checkpoints of both optimizers are finetuned with both on word problems of rising difficulty and on other tasks, with finetuning sets of several sizes. What is
-//! compared is the task itself, not forgetting: held-out loss on the solutions and exact match.
+//! Checkpoints of both optimizers are finetuned with both on word problems of rising difficulty and on other tasks,
+//! with finetuning sets of several sizes. What is compared is the task itself, not forgetting: held-out loss on the
+//! solutions and exact match.
 
 mod figures;
 mod preset;

@@ -46,7 +46,8 @@ pub struct PairsPreset {
     /// Tasks beside them, at the largest size.
     #[serde(default)]
     pub others: Vec<String>,
-    /// Numbers of finetuning examples, ascending. Below the largest only the pair is run, and only on the reasoning tasks.
+    /// Numbers of finetuning examples, ascending. Below the largest only the pair is run, and only on the reasoning
+    /// tasks.
     pub sizes: Vec<usize>,
     /// Steps of a finetuning.
     pub steps: u64,

@@ -15,7 +15,8 @@ use crate::tradeoff::Finished;
 /// A row for each finetuning, in the report's folder.
 const RESULTS: &str = "optimizer-pairs.csv";
 
-/// Writes tables and figures to `report`; returns the section. `sizes` has what the stages of every size of the finetuning set left.
+/// Writes tables and figures to `report`; returns the section. `sizes` has what the stages of every size of the
+/// finetuning set left.
 pub(super) fn section(
     preset: &PairsPreset,
     sizes: Vec<(usize, Finished)>,

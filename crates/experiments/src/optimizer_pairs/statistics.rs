@@ -1,7 +1,7 @@
 //! From finetuning runs to one number a seed for each pair of optimizers, task and size of the finetuning set.
 //!
-//! The learning rate is chosen for each seed by the mean held-out loss of the *other* seeds, so that a seed's own luck does not choose its rate. A single seed
-//! chooses its own.
+//! The learning rate is chosen for each seed by the mean held-out loss of the *other* seeds, so that a seed's own luck
+//! does not choose its rate. A single seed chooses its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 

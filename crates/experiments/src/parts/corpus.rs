@@ -11,17 +11,17 @@ use crate::error::Result;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CorpusPreset {
-    /// Pretraining text of one's own, used whole: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with a tokenizer). Where nothing is said it is the prose of
-    /// the pinned packages.
+    /// Pretraining text of one's own, used whole: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with a
+    /// tokenizer). If left out, the prose of the pinned packages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// A `tokenizer.json` in place of a BPE trained on the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
-    /// Bytes of the packages' prose, about: files drawn at random, the same for every run; all where nothing is said.
+    /// About how many bytes of the packages' prose: files drawn at random, the same for every run. All if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prose_bytes: Option<usize>,
-    /// Bytes of the packages' code, as of the prose.
+    /// About how many bytes of the packages' code, in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_bytes: Option<usize>,
 }

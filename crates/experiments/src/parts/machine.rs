@@ -65,7 +65,8 @@ impl<'de> Deserialize<'de> for Machine {
 /// Flags of every program that trains networks.
 #[derive(Debug, Clone, Args)]
 pub struct MachineFlags {
-    /// Where networks are trained: auto (a GPU if this build can use one and there is one), cpu, cuda or cuda:N [default: the preset's, else auto]
+    /// Where networks are trained: auto (a GPU if this build can use one and there is one), cpu, cuda or cuda:N
+    /// [default: the preset's, else auto]
     #[arg(long, value_name = "DEVICE")]
     device: Option<Hardware>,
 }
@@ -81,13 +82,15 @@ impl Flags for MachineFlags {
 pub struct TextFlags {
     #[command(flatten)]
     machine: MachineFlags,
-    /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the documentation of the pinned packages]
+    /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the
+    /// documentation of Rust packages, see docs/corpus.md]
     #[arg(long, value_name = "FILE")]
     corpus: Option<PathBuf>,
     /// A tokenizer.json in place of a BPE trained on the text
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// In which numbers products of matrices are computed: f32; tf32 (on a GPU); bf16 (faster with AVX512-BF16 or on a GPU) [default: the preset's]
+    /// In which numbers products of matrices are computed: f32; tf32 (on a GPU); bf16 (faster with AVX512-BF16 or on
+    /// a GPU) [default: the preset's]
     #[arg(long, value_parser = precision)]
     precision: Option<Precision>,
 }

@@ -12,7 +12,8 @@ use crate::error::{ExperimentError, Result};
 pub enum Architecture {
     /// Learned positions, LayerNorm, GELU, biases, tied head.
     Gpt2,
-    /// Rotary positions, RMSNorm, SwiGLU, no biases; the head is tied here, since a small model's embeddings are most of it.
+    /// Rotary positions, RMSNorm, SwiGLU, no biases; the head is tied here, since a small model's embeddings are most
+    /// of it.
     Llama,
 }
 

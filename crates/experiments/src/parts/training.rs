@@ -15,7 +15,7 @@ use crate::stages::Training;
 pub struct PretrainPreset {
     /// Sequences of a step.
     pub sequences: usize,
-    /// Sequences that go through the network at a time, where a step does not fit in memory; all where nothing is said.
+    /// Sequences that go through the network at a time, where a step does not fit in memory. All if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
     /// Schedule after the warmup.

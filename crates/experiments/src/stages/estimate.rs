@@ -9,7 +9,8 @@ use super::network::Network;
 use super::training::Training;
 use crate::error::Result;
 
-/// Tokens of a step at the most with which a processor's speed is measured: a step of half a million would take an hour.
+/// Tokens of a step at the most with which a processor's speed is measured: a step of half a million would take an
+/// hour.
 const MEASURED_TOKENS: usize = 4096;
 
 /// Training tokens per second of one job, from a few steps on made-up tokens.
@@ -39,7 +40,8 @@ pub fn training_speed(network: &Network, policy: &Policy, training: &Training) -
     })
 }
 
-/// What the largest step of several trainings takes of a GPU's memory, by count, beside what there is; nothing for the processor.
+/// What the largest step of several trainings takes of a GPU's memory, by count, beside what there is; nothing for the
+/// processor.
 ///
 /// # Errors
 /// If the device does not answer.

@@ -1,4 +1,5 @@
-//! The stages that experiments are made of. Each has a small configuration of its own, so that what decides its output can be read off its key.
+//! The stages that experiments are made of. Each has a small configuration of its own, so that what decides its output
+//! can be read off its key.
 //!
 //! ```text
 //! text --> tokens --+--> pretrain --> measure, weights (probes of the checkpoint)

@@ -17,7 +17,7 @@ pub struct Network {
     pub device: Hardware,
 }
 
-/// What of a [`Network`] decides a result: of the device its kind.
+/// What of a [`Network`] decides a result. Of the device it is the kind, not the number.
 #[derive(Debug, Clone, Serialize)]
 pub struct NetworkKey {
     model: ModelConfig,

@@ -18,11 +18,11 @@ struct Context {
     continuations: u32,
 }
 
-/// An n-gram model with absolute discounting, each order interpolated with the one below and the lowest with the uniform
-/// distribution (Ney, Essen and Kneser 1994).
+/// An n-gram model with absolute discounting, each order interpolated with the one below and the lowest with the
+/// uniform distribution (Ney, Essen and Kneser 1994).
 ///
-/// p(w | h) = max(c(h w) - D, 0) / c(h) + D n(h) / c(h) p(w | h'), with n(h) the number of different continuations of h and h' the context without its
-/// first token.
+/// p(w | h) = max(c(h w) - D, 0) / c(h) + D n(h) / c(h) p(w | h'), with n(h) the number of different continuations of h
+/// and h' the context without its first token.
 #[derive(Debug)]
 pub(super) struct NGram {
     orders: Vec<Order>,
@@ -65,8 +65,8 @@ impl NGram {
         p
     }
 
-    /// The mean of -ln p over the tokens from the second on of all `windows` together, in nats; like a network, the model sees
-    /// nothing before a window.
+    /// The mean of -ln p over the tokens from the second on of all `windows` together, in nats; like a network, the
+    /// model sees nothing before a window.
     pub(super) fn loss<'a>(&self, windows: impl IntoIterator<Item = &'a [u32]>) -> f64 {
         let (mut sum, mut count) = (0.0, 0);
         for window in windows {

@@ -15,7 +15,7 @@ use crate::error::{ExperimentError, Result};
 /// The task of going on with Rust code.
 pub const CODE: &str = "code";
 
-/// Seed of all task data: the data are the same for every run, seeds differ in order.
+/// Seed of all task data: they are the same for every run. Seeds of runs differ in their order.
 const DATA_SEED: u64 = 0;
 
 /// The names that `--tasks` accepts.
@@ -58,7 +58,7 @@ pub struct TaskSizes {
 /// What of a task decides a result.
 #[derive(Debug, Clone, Serialize)]
 pub struct TaskKey {
-    /// Identifies the text or the examples, training and held out: a change of the generator is a change of this.
+    /// Identifies the text or the examples, training and held out: if the generator changes, this does.
     data: String,
     /// Longest sequence in tokens; longer examples are left out.
     context: usize,
@@ -96,8 +96,8 @@ impl TaskData {
     /// Makes the data of `task`, in the tokens of `tokenizer`; `code` is what the task [`CODE`] needs.
     ///
     /// # Errors
-    /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than the context (fewer are left
-    /// out).
+    /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than
+    /// the context (fewer are left out).
     pub fn prepare(task: &str, sizes: &TaskSizes, tokenizer: &Tokenizer, code: Option<&CodeTokens>) -> Result<Self> {
         let name = task.to_string();
         let context = sizes.context;

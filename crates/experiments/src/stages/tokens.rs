@@ -87,7 +87,7 @@ impl Pinned {
     }
 }
 
-/// What the pinned packages' text is: a stage, so that a run that needs no more than that does not read it.
+/// What the pinned packages' text is. A stage, so that a run whose tokens are there does not read the text.
 struct PinnedText(Arc<Pinned>);
 
 /// What decides it.

@@ -107,7 +107,8 @@ impl<P: Serialize + DeserializeOwned> Trained<P> {
 
     /// Trains to the end of the schedule or to divergence.
     ///
-    /// `observe` is called before the first step and after every step with the number of steps done, and may give a point to keep.
+    /// `observe` is called before the first step and after every step with the number of steps done, and may give a
+    /// point to keep.
     ///
     /// # Errors
     /// If a batch cannot be made, the model cannot run on it, or the store cannot be written.

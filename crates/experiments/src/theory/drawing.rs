@@ -35,7 +35,7 @@ pub(super) fn drawings(name: FigureName, data: &FigureData) -> Drawings {
     drawings
 }
 
-/// The theory's Adam is drawn like AdamW, from which it differs by the weight decay it has not, and normalised SGD like SGD.
+/// The theory's Adam, which has no weight decay, is drawn like AdamW, and normalised SGD like SGD.
 fn style_of(optimizer: &str) -> Style {
     style(match optimizer {
         "adam" => "adamw",

@@ -72,7 +72,7 @@ impl std::fmt::Display for FigureName {
 pub struct TheoryPreset {
     /// The figures to make.
     pub figures: Vec<FigureName>,
-    /// Of `geometry`; the quick one where nothing is said, as for the others.
+    /// Of `geometry`; that of `quick` if left out, as for the others.
     #[serde(default = "quick_geometry")]
     pub geometry: geometry::Preset,
     /// Of `regularization`.

@@ -11,8 +11,9 @@ pub fn comparison(preset: &Preset) -> Comparison {
     compare(preset, &methods, Vec::new(), |optimizer| optimizer.as_str().into())
 }
 
-/// The comparison of the control pairs, and of the pair itself beside them, by the methods that are run from every checkpoint: levels are set by the
-/// compared methods, so that only with the same methods a control is read at the same depth as the pair.
+/// The comparison of the control pairs, and of the pair itself beside them, by the methods that are run from every
+/// checkpoint. Levels are set by the compared methods, so a control is read at the same depth as the pair only with the
+/// same methods.
 pub fn controls(preset: &Preset) -> Option<Comparison> {
     let common = |method: &&MethodPreset| {
         !method.is_ablation() && (preset.control_methods.is_empty() || preset.control_methods.contains(&method.name))

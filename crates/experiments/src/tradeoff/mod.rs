@@ -1,4 +1,5 @@
-//! The experiment behind claim C1: does a checkpoint forget less when it is finetuned with the optimizer that pretrained it?
+//! The experiment behind claim C1: does a checkpoint forget less when it is finetuned with the optimizer that
+//! pretrained it?
 //!
 //! Pretraining optimizer x finetuning method x learning rate x seed; forgetting is compared at matched learning.
 

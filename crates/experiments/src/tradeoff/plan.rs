@@ -160,7 +160,11 @@ impl Planner<'_> {
         };
         let id = stage::id_of(&pretraining)?;
         let training = grid.stage(pretraining, &[])?;
-        let probe = Weights { name: checkpoint.name.clone(), checkpoint: id.clone(), network: self.network.clone() };
+        let probe = Weights {
+            name: format!("{} seed {seed}", checkpoint.name),
+            checkpoint: id.clone(),
+            network: self.network.clone(),
+        };
         let weights = grid.stage(probe, &[training.any()])?;
         planned.pretrained.push(Pretrained { checkpoint: checkpoint.name.clone(), seed, training, weights });
         for task in self.tasks {

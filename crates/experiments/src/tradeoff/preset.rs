@@ -84,13 +84,14 @@ pub struct MethodPreset {
     /// The rank, for LoRA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora_rank: Option<usize>,
-    /// LoRA's alpha: the adapters' output is multiplied by alpha / rank. Twice the rank where nothing is said.
+    /// LoRA's alpha: the adapters' output is multiplied by alpha / rank. Twice the rank if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora_alpha: Option<f64>,
-    /// The learning rate of the weights that a rule for matrices leaves to AdamW, as a share of its own; the preset's where nothing is said.
+    /// The learning rate of the weights that a rule for matrices leaves to AdamW, as a share of its own.
+    /// `finetune.rest-share` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_share: Option<f64>,
-    /// What this method trains, where it is not what the preset says: such a method is an ablation, left out of the verdicts.
+    /// What this method trains, if not what the preset says. Such a method is an ablation, left out of the verdicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<FinetuneScope>,
     /// Learning rates, one run each.
@@ -400,7 +401,7 @@ pub struct TradeoffFlags {
     /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
     #[arg(long, value_name = "TASKS")]
     tasks: Option<String>,
-    /// Finetuning methods to keep, comma-separated
+    /// Finetuning methods to keep of the preset's, comma-separated; those of the compared pair must be among them
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
     /// What full finetuning trains [default: the preset's]
@@ -433,7 +434,8 @@ impl Flags for TradeoffFlags {
     }
 }
 
-/// Splits `code,math:max_steps=3,largest=50` at the commas that begin a task: those not followed by a parameter `key=value`.
+/// Splits `code,math:max_steps=3,largest=50` at the commas that begin a task: those not followed by a parameter
+/// `key=value`.
 fn split_tasks(given: &str) -> Vec<String> {
     let mut tasks: Vec<String> = Vec::new();
     for piece in given.split(',') {

@@ -47,7 +47,8 @@ pub struct GpuOptions {
     pub csv: Option<PathBuf>,
 }
 
-/// Measures, each in a process of its own. One that fails is a row that says so; the others are in the table and in the CSV all the same.
+/// Measures everything, each in a process of its own. A measurement that fails is a row that says so; the others are in
+/// the table and in the CSV all the same.
 ///
 /// # Errors
 /// If the CSV cannot be written; nothing has been measured by then.

@@ -1,7 +1,8 @@
 //! The speed of a training step, beside PyTorch's.
 //!
-//! Every measurement is a process of its own: ours is this binary again with the command `step`, PyTorch's a script that prints one JSON line. Rounds alternate between
-//! them, so that a machine that slows down slows down both; what is compared is the median over rounds.
+//! Every measurement is a process of its own: ours is this binary again with the command `step`, PyTorch's a script
+//! that prints one JSON line. Rounds alternate between them, so that a machine that slows down slows down both; what is
+//! compared is the median over rounds.
 
 mod gpu;
 mod orthogonalizers;
@@ -122,19 +123,13 @@ impl Shape {
         self.batch * self.context
     }
 
-    /// Floating-point operations of the matrix products of one forward and backward: 6 for each weight of a product and token, and 6 T d for a token's
-    /// causal attention in each layer (scores and values, each T d forward over the causal half and twice that backward). What is computed twice counts once.
+    /// Floating-point operations of the matrix products of one forward and backward: 6 for each weight of a product and
+    /// token, and 6 T d for a token's causal attention in each layer (scores and values, each T d forward over the
+    /// causal half and twice that backward). What is computed twice counts once.
     pub fn flops(&self) -> f64 {
         let (layers, width, context) = (self.layers as f64, self.width as f64, self.context as f64);
         let weights = 12.0 * layers * width * width + self.vocabulary as f64 * width;
         self.tokens() as f64 * (6.0 * weights + 6.0 * layers * context * width)
-    }
-
-    /// Operations of five Newton-Schulz steps over the matrices inside the blocks, without use of symmetry.
-    pub fn newton_schulz_flops(&self) -> f64 {
-        let w = self.width as f64;
-        let of = |short: f64, long: f64| 5.0 * (4.0 * short * short * long + 2.0 * short.powi(3));
-        self.layers as f64 * (4.0 * of(w, w) + 2.0 * of(w, 4.0 * w))
     }
 }
 
@@ -163,13 +158,15 @@ impl BenchOptimizer {
 pub struct Measurement {
     /// Median time of a step in milliseconds.
     pub step_ms: f64,
-    /// Largest resident memory of the process in bytes, where the system tells it; of a GPU, the most that tensors took there.
+    /// Largest resident memory of the process in bytes, where the system tells it; of a GPU, the most that tensors took
+    /// there.
     pub peak_bytes: Option<u64>,
-    /// Training loss before the last step, in nats: after the same steps from the same weights, so that two precisions can be compared. PyTorch's starts from other weights.
+    /// Training loss before the last step, in nats: after the same steps from the same weights, so that two precisions
+    /// can be compared. PyTorch's starts from other weights.
     pub loss: f64,
 }
 
-/// A Markdown table, and what in it is not as it should be, a line each.
+/// A Markdown table, and a line for each thing in it that is not as it should be.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
     /// The table.

@@ -21,7 +21,8 @@ const METHODS: [(Orthogonalizer, &str); 4] = [
     (Orthogonalizer::Exact, "exact"),
 ];
 
-/// A Markdown table for products in one precision: milliseconds of a call on one thread, and the root mean square of sigma^2 - 1 over the singular values of the result.
+/// A Markdown table for products in one precision: milliseconds of a call on one thread, and the root mean square of
+/// sigma^2 - 1 over the singular values of the result.
 ///
 /// The matrices have singular values that fall from 1 to 1e-3, evenly in their logarithm, as gradients' do in kind.
 ///
@@ -64,7 +65,8 @@ fn decaying(rows: usize, columns: usize) -> Result<Tensor, models::Error> {
     Ok(matmul_transposed(&scaled, &right, Precision::F32)?)
 }
 
-/// Root mean square of sigma^2 - 1: the norm of P P^T - I over the root of its side, for the Gram matrix of the short side.
+/// Root mean square of sigma^2 - 1: the norm of P P^T - I over the root of its side, for the Gram matrix of the short
+/// side.
 fn orthogonality_error(polar: &Tensor) -> Result<f64, models::Error> {
     let (rows, columns) = polar.dims2()?;
     let transposed = polar.t()?.contiguous()?;

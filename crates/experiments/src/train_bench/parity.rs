@@ -22,7 +22,7 @@ const VOCABULARY: usize = 997;
 /// A number that no tile of the kernels divides.
 const CONTEXT: usize = 150;
 
-/// Compares both, trainings over `steps` steps; a row that is further off than it may be is a failure.
+/// Compares both, trainings over `steps` steps. A row that is further off than its bound is a failure.
 ///
 /// # Errors
 /// If there is no such device, or it fails.

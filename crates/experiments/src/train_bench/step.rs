@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{BenchOptimizer, Measurement, Shape};
 use crate::error::Result;
 
-/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, `micro_batch` sequences at a time, and the peak memory of this
-/// process or of the GPU.
+/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, `micro_batch` sequences
+/// at a time, and the peak memory of this process or of the GPU.
 ///
 /// # Errors
 /// If a shape is impossible or the threads cannot be started.
@@ -83,7 +83,8 @@ fn peak_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
 }
 
-/// Floating-point operations per second of a product of two 1024 x 1024 matrices, the best of ten: what the step's products could reach at most.
+/// Floating-point operations per second of a product of two 1024 x 1024 matrices, the best of ten: what the step's
+/// products could reach at most.
 ///
 /// # Errors
 /// If the threads cannot be started.

@@ -90,7 +90,8 @@ struct Row {
     loss: Option<f64>,
     /// Medians over rounds of this program's time over ours in the same round, for each of [`Products::ALL`].
     ratios: [Option<f64>; 2],
-    /// Share of the speed of a large product that the step's products reach; ours with AdamW only, since Muon's are not counted.
+    /// Share of the speed of a large product that the step's products reach; ours with AdamW only, since Muon's are not
+    /// counted.
     share: Option<f64>,
 }
 

@@ -78,7 +78,8 @@ impl LinePanels {
         entries
     }
 
-    /// Room for every value, and for its interval as far as that does not dwarf the values: an interval over two seeds can be a hundred times as long.
+    /// Room for every value, and for its interval as far as that does not dwarf the values: an interval over two seeds
+    /// can be a hundred times as long.
     fn y_axis(&self, panel: &LinePanel) -> Axis {
         let points = || panel.series.iter().flat_map(|series| &series.points);
         let values: Vec<f64> = points().map(|&(_, y, _)| self.scaled(y)).filter(|y| y.is_finite()).collect();

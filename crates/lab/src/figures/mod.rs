@@ -1,9 +1,9 @@
 //! Figures, each written as SVG and PNG from one drawing function.
 //!
-//! A figure is a type with the data it shows that implements [`Figure`]; [`save`] draws it with
-//! both backends. It draws on a [`Canvas`] in CSS pixels, mostly through [`Panel`]s, with the
-//! markers and sizes of [`theme`]; which name has which colour is the user's. Nothing depends on the system: the font comes from a
-//! crate, and the same data give the same bytes.
+//! A figure is a type with the data it shows that implements [`Figure`]; [`save`] draws it with both backends. It draws
+//! on a [`Canvas`] in CSS pixels, mostly through [`Panel`]s, with the markers and sizes of [`theme`]; which name has
+//! which colour is the user's. Nothing depends on the system: the font comes from a crate, and the same data give the
+//! same bytes.
 //!
 //! A new figure is a new file and one line here.
 

@@ -1,9 +1,10 @@
 //! The grid: many stages that depend on one another, on a few workers.
+//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output.
+//! What a stage computes does not depend on the number of workers, nor on other processes that work on the same store
+//! and take some of the stages.
 //!
-//! [`Grid::stage`] adds a stage and returns a typed [`Job`]; once the grid has run, [`Outcomes::get`] has its output. What stages compute depends on nothing here:
-//! neither on the number of workers nor on other processes that work on the same store, with which the grid shares the stages that are to be done.
-//!
-//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and computed only if another needs its files.
+//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and
+//! computed only if another needs its files.
 
 mod progress;
 mod schedule;
@@ -13,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Failure, Result};
@@ -61,8 +62,6 @@ pub enum Display {
     /// A bar and a line for each finished stage on a terminal, else the lines alone.
     #[default]
     Auto,
-    /// A line for each finished stage.
-    Lines,
     /// Nothing.
     Quiet,
 }
@@ -84,7 +83,7 @@ type Slot = Arc<OnceLock<Option<Made>>>;
 /// What came of an attempt at a job.
 enum Attempt {
     Made(Made),
-    /// Another process is at it: to be tried again.
+    /// Another process works on it: to be tried again.
     Elsewhere,
 }
 
@@ -95,7 +94,8 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// The output of a stage; `None` if it was left out because one that it starts from leads nowhere, or is not done yet.
+    /// The output of a stage; `None` if it is not done yet, or was left out because one that it starts from leads
+    /// nowhere.
     pub fn get<O: 'static>(&self, job: Job<O>) -> Option<&O> {
         self.slots.get(job.index)?.get()?.as_ref()?.output.downcast_ref()
     }
@@ -109,11 +109,6 @@ impl Outcomes {
     }
 }
 
-/// What is known of a stage before it runs.
-struct Known {
-    key: StageKey,
-}
-
 type Task = Box<dyn Fn(&Runner<'_>, &dyn Meter) -> Result<Attempt, Failure> + Send + Sync>;
 
 struct Entry {
@@ -123,7 +118,7 @@ struct Entry {
     /// Jobs that must be done before, sorted.
     after: Vec<usize>,
     /// Nothing for a stage that is made of outcomes.
-    known: Option<Known>,
+    key: Option<StageKey>,
     task: Task,
 }
 
@@ -137,10 +132,19 @@ struct Runner<'a> {
     /// Whether to compute even what an earlier run finished.
     needs_files: bool,
     outcomes: &'a Outcomes,
+    /// Whether to look only, which ids there are included.
+    look: Option<&'a Mutex<BTreeSet<StageId>>>,
 }
 
 impl Runner<'_> {
     fn attempt<S: Stage>(&self, stage: &S, key: &StageKey, meter: &dyn Meter) -> Result<Attempt, Failure> {
+        if let Some(ids) = self.look {
+            ids.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id().clone());
+            return match self.store.find(key)? {
+                Some(done) => Ok(Attempt::Made(made::<S>(key, stage::output_of::<S>(&done)?, false)?)),
+                None => Ok(Attempt::Elsewhere),
+            };
+        }
         if !self.needs_files
             && let Some(output) = self.earlier.get::<S::Output>(key)
             && self.store.find(key)?.is_none()
@@ -230,7 +234,7 @@ impl Grid {
         }
     }
 
-    /// Tells how many tokens a second one stage works through, for an estimate of the time.
+    /// Sets how many tokens a second one stage works through, for an estimate of the time.
     pub fn set_speed(&mut self, tokens_per_second: f64) {
         self.speed = Some(tokens_per_second);
     }
@@ -240,14 +244,14 @@ impl Grid {
         self.keep = Some(path);
     }
 
-    /// Puts the stages added from now on behind all added before: a worker takes one of them only when none of the earlier rounds can start.
-    ///
-    /// So that a grid that is stopped has done some seeds to their end, and not the first half of every one.
+    /// Begins a new round. A worker takes a stage of it only when no stage of an earlier round can start.
+    /// A grid that is stopped has then done some seeds to their end, and not the first half of every one.
     pub fn next_round(&mut self) {
         self.round += 1;
     }
 
-    /// The output and the files of a stage that is needed to plan, computed at once on all threads unless it is done.
+    /// Computes a stage that is needed to plan, at once and on all threads, unless it is done. Returns its output and
+    /// files.
     ///
     /// # Errors
     /// What the stage fails with, and those of the store.
@@ -265,7 +269,8 @@ impl Grid {
         Ok((output, self.store.open_done(key.id())?))
     }
 
-    /// Adds a stage, to be run after `after` and left out if one of those leads nowhere. A stage that is there already is that one.
+    /// Adds a stage. It runs after those in `after`, and is left out if one of them leads nowhere. The same stage added
+    /// twice is one job.
     ///
     /// # Errors
     /// If the key cannot be serialised.
@@ -278,7 +283,7 @@ impl Grid {
             return Ok(Job { index, output: PhantomData });
         }
         self.jobs.insert(key.id().clone(), self.entries.len());
-        let (label, cost, known) = (stage.label(), stage.cost(), Known { key: key.clone() });
+        let (label, cost, known) = (stage.label(), stage.cost(), key.clone());
         let task: Task = Box::new(move |runner, meter| runner.attempt(&stage, &key, meter));
         Ok(self.push(label, cost, after, Some(known), task))
     }
@@ -303,13 +308,13 @@ impl Grid {
         self.push(label.into(), cost, after, None, task)
     }
 
-    fn push<O>(&mut self, label: String, cost: u64, after: &[AnyJob], known: Option<Known>, task: Task) -> Job<O> {
+    fn push<O>(&mut self, label: String, cost: u64, after: &[AnyJob], key: Option<StageKey>, task: Task) -> Job<O> {
         let index = self.entries.len();
         let mut after: Vec<usize> = after.iter().map(|job| job.0).collect();
         after.sort_unstable();
         after.dedup();
         assert!(after.iter().all(|&other| other < index), "a dependency of another grid");
-        self.entries.push(Entry { label, round: self.round, cost, after, known, task });
+        self.entries.push(Entry { label, round: self.round, cost, after, key, task });
         self.outcomes.slots.push(Slot::default());
         Job { index, output: PhantomData }
     }
@@ -329,7 +334,7 @@ impl Grid {
         self.entries.is_empty()
     }
 
-    /// What there is to be done: for each stage its label, its id if it is known, and whether it is done or taken over.
+    /// What there is to do: for each stage its label, its id if it is known, and whether it is done or taken over.
     ///
     /// # Errors
     /// If a stage in the store is damaged.
@@ -337,16 +342,55 @@ impl Grid {
         let todo = self.to_compute()?;
         let looked = self.entries.iter().zip(todo).map(|(entry, todo)| Looked {
             label: entry.label.clone(),
-            id: entry.known.as_ref().map(|known| known.key.id().clone()),
+            id: entry.key.as_ref().map(|key| key.id().clone()),
             cost: entry.cost,
             done: !todo,
         });
         Ok(looked.collect())
     }
 
-    /// The ids of all stages that are known, those needed to plan included.
-    pub fn ids(&self) -> BTreeSet<StageId> {
-        self.jobs.keys().chain(&self.prepared).cloned().collect()
+    /// Reads what is done without computing anything. Returns the ids of all stages, those needed to plan included; of stages made of outcomes those whose
+    /// outcomes are there. And whether everything is done.
+    ///
+    /// # Errors
+    /// If a stage in the store is damaged.
+    pub fn read_done(&self) -> Result<(BTreeSet<StageId>, bool), Failure> {
+        let ids = Mutex::new(self.jobs.keys().chain(&self.prepared).cloned().collect());
+        let alone = pool(NonZeroUsize::MIN)?;
+        let runner = Runner {
+            store: &self.store,
+            snapshot_every: self.options.snapshot_every,
+            alone: &alone,
+            together: &alone,
+            earlier: &self.earlier,
+            needs_files: false,
+            outcomes: &self.outcomes,
+            look: Some(&ids),
+        };
+        let mut all = true;
+        for (entry, slot) in self.entries.iter().zip(&self.outcomes.slots) {
+            let before: Vec<Option<&Option<Made>>> =
+                entry.after.iter().map(|&other| self.outcomes.slots[other].get()).collect();
+            if slot.get().is_some() {
+                continue;
+            }
+            let found = match before.iter().copied().collect::<Option<Vec<_>>>() {
+                None => None,
+                Some(before) if before.iter().all(|made| made.as_ref().is_some_and(|made| made.leads_on)) => {
+                    match (entry.task)(&runner, &Unmeasured)? {
+                        Attempt::Made(made) => Some(Some(made)),
+                        Attempt::Elsewhere => None,
+                    }
+                }
+                Some(_) => Some(None),
+            };
+            all &= found.is_some();
+            if let Some(found) = found {
+                // Set once: it was empty.
+                let _ = slot.set(found);
+            }
+        }
+        Ok((ids.into_inner().unwrap_or_else(PoisonError::into_inner), all))
     }
 
     /// The lines of all stages that are done.
@@ -355,12 +399,13 @@ impl Grid {
         Finished::of(made.map(|made| made.line.clone()))
     }
 
-    /// Which stages are to be computed: those that are neither in the store nor taken over; and of what is taken over that whose files another needs.
+    /// Which stages are to be computed: those that are neither in the store nor taken over, and those taken over whose
+    /// files another stage needs.
     fn to_compute(&self) -> Result<Vec<bool>> {
         let mut todo = vec![false; self.entries.len()];
         let mut files_needed: BTreeSet<StageId> = BTreeSet::new();
         for (index, entry) in self.entries.iter().enumerate().rev() {
-            let Some(Known { key }) = &entry.known else {
+            let Some(key) = &entry.key else {
                 todo[index] = self.outcomes.slots[index].get().is_none();
                 continue;
             };
@@ -381,8 +426,8 @@ impl Grid {
     pub fn announce(&self, name: &str) -> Result<()> {
         let looked = self.look()?;
         for path in &self.options.finished {
-            let known = self.entries.iter().filter_map(|entry| entry.known.as_ref());
-            let taken = known.filter(|known| self.earlier.contains(&known.key)).count();
+            let known = self.entries.iter().filter_map(|entry| entry.key.as_ref());
+            let taken = known.filter(|key| self.earlier.contains(key)).count();
             self.say(&format!("{}: {taken} of its {} stages are taken over", path.display(), self.earlier.len()));
         }
         let left: u64 = looked.iter().filter(|stage| !stage.done).map(|stage| stage.cost).sum();
@@ -401,8 +446,8 @@ impl Grid {
     /// Runs all stages that are not done yet.
     ///
     /// # Errors
-    /// The error of a stage that failed. Stages that run at that moment are waited for, no other is started; of several that fail, the one added first is
-    /// reported.
+    /// The error of a stage that failed. Stages that run at that moment go on to their end, and no other is started. Of
+    /// several errors, that of the stage added first.
     pub fn run(&mut self) -> Result<()> {
         let todo = self.to_compute()?;
         for (slot, &todo) in self.outcomes.slots.iter_mut().zip(&todo) {

@@ -63,7 +63,7 @@ impl Progress {
         let output = match display {
             Display::Quiet => Output::Quiet,
             Display::Auto if std::io::stderr().is_terminal() => Output::Bar(bar(&tokens)),
-            Display::Auto | Display::Lines => Output::Lines,
+            Display::Auto => Output::Lines,
         };
         Self { jobs, jobs_done: AtomicUsize::new(0), tokens, output }
     }

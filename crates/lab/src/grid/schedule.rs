@@ -10,7 +10,7 @@ use super::progress::{JobTokens, Progress};
 use super::{Attempt, Grid, Runner, keep};
 use crate::error::{Failure, LabError, Result};
 
-/// How long a stage that another process is at is left alone: at first, and at most.
+/// Pause before a stage that another process works on is tried again: at first, and at most.
 const PATIENCE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 /// Time between two writings of what has finished.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ struct State {
     waits_for: Vec<usize>,
     /// Jobs that may start, the first of them on top.
     ready: BinaryHeap<(Priority, usize)>,
-    /// Jobs that another process is at: when to try again, and how long to wait after that.
+    /// Jobs that another process works on: when to try again, and how long to wait after that.
     elsewhere: Vec<(Instant, Duration, usize)>,
     unfinished: usize,
     kept: Instant,
@@ -136,7 +136,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Tries a job; nothing where one that it starts from leads nowhere.
+    /// Tries a job; `None` if it is left out because one that it starts from leads nowhere.
     fn attempt(
         &self,
         index: usize,
@@ -156,6 +156,7 @@ impl Shared<'_> {
             earlier: &self.grid.earlier,
             needs_files: self.todo[index],
             outcomes,
+            look: None,
         };
         (entry.task)(&runner, tokens).map(Some)
     }
@@ -190,7 +191,8 @@ impl Shared<'_> {
         }
     }
 
-    /// Waits for a job that may start, with the time to leave it alone if another process is at it; none when all are done or one has failed.
+    /// Waits for a job that may start; `None` when all are done or one has failed. With it comes the pause before the
+    /// next try, should another process work on it.
     fn next_job(&self) -> Option<(usize, Duration)> {
         let mut state = self.lock();
         loop {

@@ -1,11 +1,10 @@
 //! The report: one self-contained `index.html` with the scorecard, figures, tables and provenance.
-//!
-//! The report folder looks like this; every binary adds its part and the page is built anew from all
-//! parts that are there:
+//! The report folder looks like this. Every experiment adds its part, and the page is built anew from all parts that
+//! are there:
 //!
 //! ```text
 //! index.html             the page: styles and SVG inline, nothing loaded from elsewhere
-//! sections/NAME.json     one [`Section`] for each binary
+//! sections/NAME.json     one [`Section`] for each experiment
 //! figures/FIGURE.svg     and .png, as saved by [`crate::figures::save`]
 //! *.csv                  data that sections link to
 //! ```

@@ -14,7 +14,7 @@ pub const FIGURES: &str = "figures";
 /// Folder of the sections, inside the report's folder.
 pub(super) const SECTIONS: &str = "sections";
 
-/// One binary's part of the report. Texts are plain; whatever HTML they hold is shown as written.
+/// One experiment's part of the report. Texts are plain; whatever HTML they hold is shown as written.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Section {
     /// Name of the section's file, and its anchor in the page: lower-case words joined by `-`.

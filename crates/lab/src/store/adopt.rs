@@ -44,7 +44,8 @@ pub(super) fn take_on(runs: &Path, key: &StageKey, claim: Arc<Held>) -> Result<S
         durable::create_dir(&own)?;
         let left = isolate(runs, key.id(), &own, &claim)?;
         let finished = left.iter().find_map(|folder| Some((folder, finished_but_not_renamed(folder, key)?)));
-        // Looked up again: making a folder lets a shared file system forget that there was none of this name.
+        // Looked up again: after a folder is made, a shared file system no longer remembers that there was none of this
+        // name.
         if finished.is_some() || target.is_dir() {
             let kept = finished.as_ref().map(|(folder, _)| *folder);
             for folder in left.iter().filter(|folder| Some(*folder) != kept).chain([&own]) {

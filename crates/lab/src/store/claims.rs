@@ -1,8 +1,7 @@
 //! Who works on a stage: claims that many processes respect, on one machine or on many that share a file system.
-//!
 //! A claim is a file `ROOT/claims/STAGE.N`: who holds it, a random *nonce*, and a counter that the holder's heartbeat
-//! raises. Nothing else is asked of the file system but that creating a file exclusively succeeds for one process only,
-//! that a folder's list shows what is in it all the time, and that renaming is atomic.
+//! raises. The file system has to keep three promises: creating a file exclusively succeeds for one process only, a
+//! folder's list always shows what is in it, and renaming is atomic.
 //!
 //! - **Taking on.** A process reads all claims of the stage. If one is alive, the stage is taken. If all are dead, or
 //!   there is none, it creates the claim with the next number exclusively: of several that saw the same, one succeeds.

@@ -116,7 +116,8 @@ pub(super) fn rename_if_there(from: &Path, to: &Path) -> Result<bool, StoreError
     }
 }
 
-/// Creates a folder in one that must be there: a folder that was renamed is not made anew by who does not know.
+/// Creates a folder in a parent that must be there: who does not know that the parent was renamed must not make it
+/// anew.
 pub(super) fn create_dir(path: &Path) -> Result<(), StoreError> {
     fault::point().context("create folder", path)?;
     fs::create_dir(path).context("create folder", path)

@@ -18,7 +18,7 @@ pub(super) struct Beating {
 }
 
 impl Beating {
-    /// Counts one beat up in the file, if it is still this claim's.
+    /// Raises the counter in the file by one beat, if the file is still this claim's.
     fn beat(&self) {
         // What fails may go well at the next beat; a claim that is lost is noticed by who works on the stage.
         let _ = durable::update(&self.path, |content| {

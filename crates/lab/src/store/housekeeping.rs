@@ -16,7 +16,7 @@ use super::{Store, durable};
 const TRASH: &str = ".trash-";
 /// What the name of the file begins with that shows whether the store can be written.
 pub(super) const PROBE: &str = ".writable-";
-/// What nobody needs is left alone for so long, since a process may be about to notice itself.
+/// Leftovers are kept for so long: a process may be about to notice that they are no longer its own.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How far a stage is.
@@ -107,8 +107,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Removes what processes that were cut off left of stages that are done or removed. What fails is left for the
-    /// next time.
+    /// Removes the leftovers of processes that were cut off, for stages that are done or removed. What cannot be
+    /// removed is left for the next time.
     pub(super) fn sweep(&self) {
         let is_old = |path: &Path| {
             let modified = fs::metadata(path).and_then(|data| data.modified());

@@ -237,21 +237,6 @@ impl Store {
         }
     }
 
-    /// All finished stages of a kind, sorted by id.
-    ///
-    /// # Errors
-    /// As [`find`](Self::find).
-    pub fn finished(&self, kind: &str) -> Result<Vec<DoneStage>, StoreError> {
-        let mut stages = Vec::new();
-        for folder in durable::entries(&self.runs())? {
-            let id = folder.file_name().and_then(|name| name.to_str()?.parse::<StageId>().ok());
-            if id.is_some_and(|id| id.kind() == kind) && folder.is_dir() {
-                stages.push(DoneStage::open(folder)?);
-            }
-        }
-        Ok(stages)
-    }
-
     fn runs(&self) -> PathBuf {
         self.root.join(RUNS)
     }

@@ -1,7 +1,9 @@
 //! TensorBoard's event files: protocol buffers in records with checksums.
 //!
-//! A record is the length of its data (8 bytes), the masked CRC-32C of these 8 bytes, the data, and its masked CRC-32C, all little-endian (TensorFlow's `record_writer.h`). The data is an
-//! `Event` of TensorFlow's `event.proto`: `wall_time` = 1, `step` = 2, `file_version` = 3, `summary` = 5, which holds values with a `tag` = 1 and a `simple_value` = 2.
+//! A record is the length of its data (8 bytes), the masked CRC-32C of these 8 bytes, the data, and its masked CRC-32C,
+//! all little-endian (TensorFlow's `record_writer.h`). The data is an `Event` of TensorFlow's `event.proto`:
+//! `wall_time` = 1, `step` = 2, `file_version` = 3, `summary` = 5, which holds values with a `tag` = 1 and a
+//! `simple_value` = 2.
 
 /// Numbers by step, as the bytes of an event file.
 #[derive(Debug, Clone)]
@@ -17,7 +19,8 @@ impl EventFile {
         file
     }
 
-    /// Adds numbers at a step. There are no times in a run store, so that its files do not depend on them: the step stands for the second.
+    /// Adds numbers at a step. There are no times in a run store, so that its files do not depend on them: the step
+    /// stands for the second.
     pub(super) fn add(&mut self, step: u64, numbers: &[(String, f64)]) {
         let mut event = time(step);
         event.push(2 << 3);

@@ -1,4 +1,5 @@
-//! A run store's stages as files that TensorBoard opens: the metrics of every step, and the [curves](crate::stage::Stage::curves) of finished stages.
+//! A run store's stages as files that TensorBoard opens: the metrics of every step, and the
+//! [curves](crate::stage::Stage::curves) of finished stages.
 
 mod events;
 
@@ -23,8 +24,8 @@ struct Stage {
     label: String,
 }
 
-/// Writes the numbers of every stage in the run store of `out` that has metrics, finished or not, to `out/tensorboard`, a folder for each; returns that folder
-/// and the number of stages.
+/// Writes the numbers of every stage in the run store of `out` that has metrics, finished or not, to `out/tensorboard`,
+/// a folder for each; returns that folder and the number of stages.
 ///
 /// # Errors
 /// If there is no run store, or a file cannot be read or written.

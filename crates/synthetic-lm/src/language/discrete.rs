@@ -2,8 +2,8 @@
 
 use rand::Rng;
 
-/// A distribution over `0..n` whose probabilities are whole multiples of 2^-64, so that the entropy computed here is that
-/// of the samples, without rounding between the two.
+/// A distribution over `0..n` whose probabilities are whole multiples of 2^-64, so that the entropy computed here is
+/// that of the samples, without rounding between the two.
 #[derive(Debug, Clone)]
 pub(super) struct Discrete {
     /// Upper end of each outcome's share of the 64-bit words, the last one (2^64) left out.
@@ -11,8 +11,8 @@ pub(super) struct Discrete {
 }
 
 impl Discrete {
-    /// Probabilities in proportion to positive, finite weights, of which there must be at least one. A weight below about
-    /// 2^-53 of the sum may be rounded to zero.
+    /// Probabilities in proportion to positive, finite weights, of which there must be at least one. A weight below
+    /// about 2^-53 of the sum may be rounded to zero.
     pub(super) fn new(weights: impl IntoIterator<Item = f64>) -> Self {
         let mut cumulative: Vec<f64> = weights
             .into_iter()

@@ -12,9 +12,9 @@ use crate::error::{check_range, out_of_range};
 
 pub(super) const NAME: &str = "dyck";
 
-/// Dyck language with bounded depth. Symbol `2 i` opens a bracket of kind `i`, `2 i + 1` closes it. Where both may follow,
-/// a bracket is opened with the given probability; all kinds are equally likely. A bracket has to open at depth 0 and to
-/// close at the largest depth, or when the places left just suffice to close all.
+/// Dyck language with bounded depth. Symbol `2 i` opens a bracket of kind `i`, `2 i + 1` closes it. Where both may
+/// follow, a bracket is opened with the given probability; all kinds are equally likely. A bracket has to open at depth
+/// 0 and to close at the largest depth, or when the places left just suffice to close all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dyck {

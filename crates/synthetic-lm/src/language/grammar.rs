@@ -15,8 +15,8 @@ use crate::error::{check_range, out_of_range};
 
 pub(super) const NAME: &str = "grammar";
 
-/// A random grammar. Each nonterminal has `productions` productions with no further nonterminals, as many with one and as
-/// many with two; a production with c of them has probability about in proportion to (1 - 3 m / 4, m / 2, m / 4) for
+/// A random grammar. Each nonterminal has `productions` productions with no further nonterminals, as many with one and
+/// as many with two; a production with c of them has probability about in proportion to (1 - 3 m / 4, m / 2, m / 4) for
 /// c = 0, 1, 2 and m = `mean_children`. So a document has 1 / (1 - m) symbols on average.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,9 +2,9 @@
 //!
 //! A language is a mixture of components, each with a weight, its share of the documents:
 //! - **facts** ([`Facts`]): keys with random values; only rote memory helps;
-//! - **patterns** ([`Pattern`]): prompts whose answer a rule determines, with a training pool of a chosen size, instances
-//!   held out for validation and test, and, if wanted, **exceptions**: training instances with a random label, on which
-//!   memory and rule disagree;
+//! - **patterns** ([`Pattern`]): prompts whose answer a rule determines, with a training pool of a chosen size,
+//!   instances held out for validation and test, and, if wanted, **exceptions**: training instances with a random
+//!   label, on which memory and rule disagree;
 //! - **processes** ([`Markov`], [`Dyck`], [`Grammar`]): random documents with known conditional probabilities.
 //!
 //! [`Language::stream`] gives training text, [`Language::probes`] the questions to ask a model,
@@ -140,8 +140,8 @@ pub enum Content {
 }
 
 impl Config {
-    /// The setting of the memorisation question: `facts` facts (component 0) and `examples` examples of addition modulo 59
-    /// (component 1), told equally often, in a vocabulary of 256.
+    /// The setting of the memorisation question: `facts` facts (component 0) and `examples` examples of addition modulo
+    /// 59 (component 1), told equally often, in a vocabulary of 256.
     pub fn memorization(facts: usize, examples: usize) -> Self {
         let facts = Facts { count: facts, key_symbols: 64, key_length: 3, values: 64, frequency: Frequency::Uniform };
         let rule = RuleConfig::Modular(Modular { modulus: 59, operation: ModularOperation::Add });
@@ -209,8 +209,8 @@ impl Content {
 }
 
 impl Language {
-    /// The language that `config` describes and `seed` draws. Each component has random numbers of its own: changing one
-    /// component leaves the others as they are, apart from the numbers of their tokens.
+    /// The language that `config` describes and `seed` draws. Each component has random numbers of its own: changing
+    /// one component leaves the others as they are, apart from the numbers of their tokens.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] or [`Error::TooFewInstances`] for parameters that cannot be met.

@@ -1,7 +1,7 @@
 //! What perfect learners of a known kind would lose: the floors against which a model's loss is read.
 //!
-//! All learners know the form of documents, the shares of the components, and the alphabets. Beyond that each knows what
-//! its name says; the derivations stand beside the formulas.
+//! All learners know the form of documents, the shares of the components, and the alphabets. Beyond that each knows
+//! what its name says; the derivations stand beside the formulas.
 
 use super::pattern::{Part, PatternBook};
 use super::{Body, Group, Language};
@@ -45,8 +45,8 @@ pub struct Loss {
 }
 
 impl Language {
-    /// Expected loss of a learner on a random document of a group (facts by frequency, instances equally often), or none
-    /// if the component has none of this group.
+    /// Expected loss of a learner on a random document of a group (facts by frequency, instances equally often), or
+    /// none if the component has none of this group.
     pub fn loss(&self, component: usize, group: Group, learner: Learner) -> Option<Loss> {
         match (&self.components[component].body, group) {
             (Body::Facts(book), Group::Fact) => Some(match learner {
@@ -134,8 +134,8 @@ impl PatternBook {
                 Some(_) if held_out => Loss { prompt: f64::INFINITY, answer: all_answers },
                 Some(pool) => Loss { prompt: pool, answer: 0.0 },
             },
-            // With e the share of exceptions, the best prediction without knowing which they are gives the rule's answer
-            // 1 - e, and each of the N - 1 others e / (N - 1).
+            // With e the share of exceptions, the best prediction without knowing which they are gives the rule's
+            // answer 1 - e, and each of the N - 1 others e / (N - 1).
             Learner::Rule => {
                 let e = self.exception_share();
                 let answer = match group {

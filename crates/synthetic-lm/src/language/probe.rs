@@ -109,8 +109,8 @@ impl Language {
         }
     }
 
-    /// What the rule of a component answers to a prompt (the tokens between marker and `=`), or none if the component has
-    /// no rule or the tokens are not a prompt of it.
+    /// What the rule of a component answers to a prompt (the tokens between marker and `=`), or none if the component
+    /// has no rule or the tokens are not a prompt of it.
     pub fn rule_answer(&self, component: usize, prompt: &[Token]) -> Option<Vec<Token>> {
         let Body::Pattern(book) = &self.components[component].body else {
             return None;
@@ -121,8 +121,8 @@ impl Language {
     }
 
     /// ln P of each token of a process's document, marker and end included, given the component and the tokens before;
-    /// none if the component is no process or cannot have written the document. The marker has probability 1, and so has
-    /// the end, which each process makes certain where it comes.
+    /// none if the component is no process or cannot have written the document. The marker has probability 1, and so
+    /// has the end, which each process makes certain where it comes.
     pub fn log_probabilities(&self, component: usize, document: &[Token]) -> Option<Vec<f64>> {
         let Body::Process(process) = &self.components[component].body else {
             return None;

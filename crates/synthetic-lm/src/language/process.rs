@@ -26,8 +26,8 @@ pub(super) trait Process: Debug + Send + Sync {
     /// Entropy of a document in nats: the least expected loss of any model of it.
     fn entropy(&self) -> f64;
 
-    /// Expected loss per document, in nats, of a model that knows the alphabet and the form of documents only: lengths if
-    /// they are fixed, otherwise that the end may come at any place.
+    /// Expected loss per document, in nats, of a model that knows the alphabet and the form of documents only: lengths
+    /// if they are fixed, otherwise that the end may come at any place.
     fn blind(&self) -> f64;
 }
 

@@ -63,7 +63,8 @@ pub(super) fn read_digits(digits: &[Token], base: usize) -> Option<u64> {
 pub(super) mod tests {
     use super::*;
 
-    /// What every rule must satisfy, for one instance: its prompt is in the alphabet and reads back; so does the answer.
+    /// What every rule must satisfy, for one instance: its prompt is in the alphabet and reads back; so does the
+    /// answer.
     pub(in crate::language) fn check_instance(rule: &dyn Rule, instance: u64) -> (Vec<Token>, Vec<Token>) {
         let mut prompt = vec![0; rule.prompt_length()];
         rule.write_prompt(instance, &mut prompt);

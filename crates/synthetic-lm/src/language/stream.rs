@@ -41,8 +41,8 @@ impl Language {
         Stream { language: self, rng: random::stream(seed, "stream"), schedule: None, carry: Vec::new() }
     }
 
-    /// A stream of `documents` documents in which every component, every fact and every training instance occurs as often
-    /// as [`Language::exposures`] says, in random order.
+    /// A stream of `documents` documents in which every component, every fact and every training instance occurs as
+    /// often as [`Language::exposures`] says, in random order.
     pub fn exact_stream(&self, documents: u32, seed: u64) -> Stream<'_> {
         let mut rng = random::stream(seed, "exact stream");
         let mut schedule = Vec::with_capacity(documents as usize);
@@ -100,9 +100,10 @@ impl Stream<'_> {
         Some(Document { component, group, instance, answer: start + answer.start..start + answer.end })
     }
 
-    /// Fills the buffers, whatever they held, with the next `n` tokens of the stream: documents follow each other without
-    /// gap and are cut at the end, to be continued by the next call. `is_answer` tells beside each token whether it
-    /// belongs to an answer. Returns the number of tokens, which is less than `n` only when a finite stream ends.
+    /// Fills the buffers, whatever they held, with the next `n` tokens of the stream: documents follow each other
+    /// without gap and are cut at the end, to be continued by the next call. `is_answer` tells beside each token
+    /// whether it belongs to an answer. Returns the number of tokens, which is less than `n` only when a finite stream
+    /// ends.
     pub fn fill(&mut self, n: usize, tokens: &mut Vec<Token>, is_answer: &mut Vec<bool>) -> usize {
         tokens.clear();
         is_answer.clear();

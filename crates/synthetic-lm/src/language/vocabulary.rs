@@ -97,8 +97,8 @@ impl Vocabulary {
         self.symbols.start as Token
     }
 
-    /// A readable name: `.` ends a document, `=` precedes an answer, `#2` opens component 2, `k5` is a key symbol, `v5` a
-    /// value, `s5` a symbol.
+    /// A readable name: `.` ends a document, `=` precedes an answer, `#2` opens component 2, `k5` is a key symbol, `v5`
+    /// a value, `s5` a symbol.
     pub fn name(&self, token: Token) -> String {
         match self.role(token) {
             Some(Role::End) => ".".to_owned(),

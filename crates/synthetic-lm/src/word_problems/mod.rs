@@ -88,8 +88,8 @@ impl ValidConfig {
 }
 
 /// Generates `n_train` and `n_test` distinct problems. The test problems of every seed are disjoint from the training
-/// problems of every seed with the same configuration. Within each number of steps, all feasible sequences of operations
-/// and all stories are equally frequent, as long as their instances last.
+/// problems of every seed with the same configuration. Within each number of steps, all feasible sequences of
+/// operations and all stories are equally frequent, as long as their instances last.
 ///
 /// # Errors
 /// [`Error::TooFewInstances`] if more are asked for than exist.
@@ -114,8 +114,8 @@ pub fn is_correct(generated: &str, example: &Example) -> bool {
     extract_answer(generated).is_some_and(|found| example.answer.parse() == Ok(found))
 }
 
-/// All problems of a configuration. A class is a number of steps; a space within it a sequence of operations (first) and
-/// a story (second).
+/// All problems of a configuration. A class is a number of steps; a space within it a sequence of operations (first)
+/// and a story (second).
 struct ProblemSpace {
     chains: Vec<Vec<ChainSpace>>,
     splits: Vec<Vec<SplitSpace>>,

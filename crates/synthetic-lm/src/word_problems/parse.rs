@@ -44,7 +44,8 @@ fn sentences(text: &str) -> Vec<&str> {
     text.split_inclusive(['.', '?']).map(str::trim).filter(|sentence| !sentence.is_empty()).collect()
 }
 
-/// Reads the sentences as the given story; on failure, how many sentences could be read and what is wrong with the next.
+/// Reads the sentences as the given story; on failure, how many sentences could be read and what is wrong with the
+/// next.
 fn read(story: &Story, sentences: &[&str]) -> Result<Chain, (usize, Error)> {
     let opening_error = || (0, unreadable(sentences.first().copied(), "an opening such as \"Tom has 12 books.\""));
     let (first, rest) = sentences.split_first().ok_or_else(opening_error)?;

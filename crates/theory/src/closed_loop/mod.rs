@@ -1,5 +1,5 @@
-//! The closed loop: pretrain linear networks with each optimizer, finetune every checkpoint with each optimizer, and see
-//! whether the matched one forgets least.
+//! The closed loop: pretrain linear networks with each optimizer, finetune every checkpoint with each optimizer, and
+//! see whether the matched one forgets least.
 //!
 //! Two layers or more. Every run of one seed starts from the same weights on the same data; only the optimizer differs.
 

@@ -37,8 +37,8 @@ pub struct ClosedLoopResult {
 }
 
 impl SeedResult {
-    /// Log of the geometric mean over tasks of the forgetting; tasks that some optimizer of `among` did not learn from some
-    /// checkpoint are left out for all. Nothing if no task remains.
+    /// Log of the geometric mean over tasks of the forgetting; tasks that some optimizer of `among` did not learn from
+    /// some checkpoint are left out for all. Nothing if no task remains.
     fn log_forgetting(&self, pretrained: Rule, finetuned: Rule, among: &[Rule]) -> Option<f64> {
         let values = |p: Rule, f: Rule| {
             let checkpoint = self.checkpoints.iter().find(|c| c.rule == p)?;
@@ -67,7 +67,8 @@ impl ClosedLoopResult {
         Estimate::of(&self.samples(|s| s.log_forgetting(pretrained, finetuned, &[finetuned]))).exp()
     }
 
-    /// Logarithm of the ratio of the forgetting of two finetuning optimizers from one checkpoint, paired by task, one a seed.
+    /// Logarithm of the ratio of the forgetting of two finetuning optimizers from one checkpoint, paired by task, one a
+    /// seed.
     pub fn log_ratios(&self, pretrained: Rule, numerator: Rule, denominator: Rule) -> Vec<f64> {
         let among = [numerator, denominator];
         self.samples(|s| {

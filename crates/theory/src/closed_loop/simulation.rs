@@ -53,7 +53,8 @@ impl ClosedLoopSimulation {
         &self.params
     }
 
-    /// Runs all seeds and optimizers in parallel; `done` is called once for each finished (seed, pretraining optimizer).
+    /// Runs all seeds and optimizers in parallel; `done` is called once for each finished (seed, pretraining
+    /// optimizer).
     ///
     /// # Errors
     /// If a decomposition does not converge.

@@ -1,7 +1,7 @@
 //! The data behind each figure: presets in, tables and findings out.
 //!
-//! Every figure is a module with a preset that can be read from a file (unknown keys are refused) and a `run` that returns
-//! a [`FigureData`]. Drawing them is not this crate's business.
+//! Every figure is a module with a preset that can be read from a file (unknown keys are refused) and a `run` that
+//! returns a [`FigureData`]. Drawing them is not this crate's business.
 
 pub mod consistency_matrix;
 pub mod geometry;

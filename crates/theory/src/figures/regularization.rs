@@ -310,7 +310,8 @@ fn trajectory_table(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Table {
     table
 }
 
-/// |W1|_F / |W2|_F at the minimisers of each functional for the separating network, mean over the first three seeds' targets.
+/// |W1|_F / |W2|_F at the minimisers of each functional for the separating network: the mean over the targets of the
+/// first three seeds.
 fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
     /// The dual norm's minimum is found by descent; its layer ratio hardly depends on the target.
     const TARGETS: u64 = 3;

@@ -1,7 +1,7 @@
 //! Minimax form: of all updates with one first-order gain, the oracle's has the least worst-case output change.
 //!
-//! For an operator norm p -> q, max |D x|_q over |x|_p <= c is c |D|, and <G, D> <= |D| |G|_dual; so <G, D> = gain forces a
-//! worst case of at least c gain / |G|_dual, which the oracle's direction, scaled to the gain, attains.
+//! For an operator norm p -> q, max |D x|_q over |x|_p <= c is c |D|, and <G, D> <= |D| |G|_dual; so <G, D> = gain
+//! forces a worst case of at least c gain / |G|_dual, which the oracle's direction, scaled to the gain, attains.
 
 use ndarray::Array2;
 
@@ -31,8 +31,8 @@ pub fn minimax_update(norm: Norm, gradient: &Array2<f64>, gain: f64) -> Result<W
     Ok(WorstCase { update: norm.oracle(gradient)? * value, value })
 }
 
-/// Looks for an update with the same gain <G, D> as `start` and a smaller norm, by `iterations` projected subgradient steps
-/// of decreasing length; returns the best seen.
+/// Looks for an update with the same gain <G, D> as `start` and a smaller norm, by `iterations` projected subgradient
+/// steps of decreasing length; returns the best seen.
 ///
 /// # Errors
 /// If the gradient is zero, or a matrix is not finite.

@@ -166,7 +166,8 @@ impl Norm {
         })
     }
 
-    /// The linear minimisation oracle: a D of norm 1 with <G, D> equal to the dual norm of G. The zero gradient gives zero.
+    /// The linear minimisation oracle: a D of norm 1 with <G, D> equal to the dual norm of G. The zero gradient gives
+    /// zero.
     ///
     /// Where several D do, the one of least entries is taken for signs of zero, and the first of equal maxima.
     ///
@@ -196,8 +197,8 @@ fn check(a: &Array2<f64>) -> Result<()> {
     if a.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(TheoryError::NotFinite { what: "matrix" }) }
 }
 
-/// The oracle of a norm that is made of its lanes: lane by lane where the outer norm is the maximum, in the best lane alone
-/// where it is the sum.
+/// The oracle of a norm that is made of its lanes: lane by lane where the outer norm is the maximum, in the best lane
+/// alone where it is the sum.
 fn mixed_oracle(g: &Array2<f64>, along: Axis, of_lane: VectorNorm, of_lanes: VectorNorm) -> Array2<f64> {
     let gains: Vec<f64> = g.lanes(along).into_iter().map(|lane| of_lane.dual().value(lane)).collect();
     let best = first_largest(&gains);

@@ -24,7 +24,8 @@ impl OneSample {
         sign(&self.d) * VectorNorm::One.value(self.x.view())
     }
 
-    /// D x for Muon's direction, the polar factor of G: d / |d|_2 times |x|_2. Normalised SGD's is the same, G having rank one.
+    /// D x for Muon's direction, the polar factor of G: d / |d|_2 times |x|_2. Normalised SGD's is the same, G having
+    /// rank one.
     pub fn output_of_muon(&self) -> Array1<f64> {
         &self.d * (VectorNorm::Two.value(self.x.view()) / VectorNorm::Two.value(self.d.view()))
     }
@@ -37,8 +38,8 @@ impl OneSample {
 
 /// y sign(x)^T / |x|_1, an m x n matrix that maps x to y.
 ///
-/// Sign descent on the squared loss of the one pair (x, y) ends there from W = 0 with steps toward zero if all |y_i| are
-/// equal. Of all solutions it has the least largest entry, max |y_i| / |x|_1 (not uniquely).
+/// Sign descent on the squared loss of the one pair (x, y) ends there from W = 0 with steps toward zero if all |y_i|
+/// are equal. Of all solutions it has the least largest entry, max |y_i| / |x|_1 (not uniquely).
 pub fn interpolator_of_sign_descent(x: &Array1<f64>, y: &Array1<f64>) -> Array2<f64> {
     let s = sign(x) / VectorNorm::One.value(x.view());
     Array2::from_shape_fn((y.len(), x.len()), |(i, j)| y[i] * s[j])
@@ -46,8 +47,8 @@ pub fn interpolator_of_sign_descent(x: &Array1<f64>, y: &Array1<f64>) -> Array2<
 
 /// y x^T / |x|_2^2, an m x n matrix that maps x to y.
 ///
-/// Muon on the squared loss of the one pair (x, y) ends there from W = 0 with steps toward zero. Of all solutions it has the
-/// least spectral norm, |y|_2 / |x|_2 (not uniquely).
+/// Muon on the squared loss of the one pair (x, y) ends there from W = 0 with steps toward zero. Of all solutions it
+/// has the least spectral norm, |y|_2 / |x|_2 (not uniquely).
 pub fn interpolator_of_muon(x: &Array1<f64>, y: &Array1<f64>) -> Array2<f64> {
     let squared = x.dot(x);
     Array2::from_shape_fn((y.len(), x.len()), |(i, j)| y[i] * x[j] / squared)

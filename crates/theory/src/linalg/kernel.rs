@@ -1,7 +1,8 @@
 //! The one product kernel behind all small-matrix work, on the CPU's widest vector units.
 //!
 //! It is generic over the vector type, so that `pulp` compiles it for each set of vector units. A closure with a large
-//! body would not do: it is not inlined into the function that has the units switched on, and keeps the build's plain ones.
+//! body would not do: it is not inlined into the function that has the units switched on, and keeps the build's plain
+//! ones.
 
 use pulp::Simd;
 

@@ -1,9 +1,9 @@
 //! The exact polar factor, in place and without allocation: what Muon's step needs hundreds of thousands of times.
 //!
 //! Products of polynomials first (`polynomial`), which is fast and refuses matrices without full rank or nearly so; for
-//! those, one-sided Jacobi: the columns of B = G V are rotated in pairs (and V with them) until they are orthogonal; then
-//! their lengths are the singular values and polar(G) = B diag(1/σ) V^T. V starts from the last call's: an optimizer's
-//! momentum changes little from step to step, so two or three sweeps suffice instead of six to eight.
+//! those, one-sided Jacobi: the columns of B = G V are rotated in pairs (and V with them) until they are orthogonal;
+//! then their lengths are the singular values and polar(G) = B diag(1/σ) V^T. V starts from the last call's: an
+//! optimizer's momentum changes little from step to step, so two or three sweeps suffice instead of six to eight.
 
 use nalgebra::DMatrix;
 use pulp::NullaryFnOnce;
@@ -173,8 +173,8 @@ impl NullaryFnOnce for Rotations<'_> {
                     let (left, right) = columns.split_at_mut(q * long);
                     let (a, b) = (&mut left[p * long..(p + 1) * long], &mut right[..long]);
                     let inner = dot(a, b);
-                    // Squares are compared, which spares roots. Against a column that counts as zero the rotation must still
-                    // remove what a large one left in it.
+                    // Squares are compared, which spares roots. Against a column that counts as zero the rotation must
+                    // still remove what a large one left in it.
                     let lengths = (squared[p] * squared[q]).max(threshold * threshold);
                     if inner * inner <= (1e-15 * 1e-15) * lengths {
                         continue;

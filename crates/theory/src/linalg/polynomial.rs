@@ -1,12 +1,15 @@
-//! The polar factor by polynomials of the matrix: products only, which at these sizes are many times faster than rotations.
+//! The polar factor by polynomials of the matrix: products only, which at these sizes are many times faster than
+//! rotations.
 //!
-//! X <- (a + b X X^T + c (X X^T)^2) X keeps the singular vectors and maps every singular value x to a x + b x^3 + c x^5.
-//! [`CHAIN`] holds the odd quintic polynomials whose composition brings singular values from [1e-6, 1] to 1 fastest (each
-//! the best uniform approximation of 1 on the interval that the one before leaves, scaled to stay at or below 1; Amsel et
-//! al. 2025, "The Polar Express"). The classical quintic, which converges cubically, then finishes to rounding.
+//! X <- (a + b X X^T + c (X X^T)^2) X keeps the singular vectors and maps every singular value x to a x + b x^3 + c
+//! x^5. [`CHAIN`] holds the odd quintic polynomials whose composition brings singular values from [1e-6, 1] to 1
+//! fastest (each the best uniform approximation of 1 on the interval that the one before leaves, scaled to stay at or
+//! below 1; Amsel et al. 2025, "The Polar Express"). The classical quintic, which converges cubically, then finishes to
+//! rounding.
 //!
-//! The error is that of the polar factor's own condition, the rounding unit times the ratio of the largest to the smallest
-//! singular value. Matrices for which that ratio is too large do not converge within the chain and are refused.
+//! The error is that of the polar factor's own condition, the rounding unit times the ratio of the largest to the
+//! smallest singular value. Matrices for which that ratio is too large do not converge within the chain and are
+//! refused.
 
 use nalgebra::DMatrix;
 use pulp::{Arch, Simd, WithSimd};

@@ -23,7 +23,8 @@ pub enum Rule {
     Muon,
     /// Muon as it is run: five Newton-Schulz steps with Keller Jordan's coefficients.
     MuonNewtonSchulz,
-    /// D = L^(-1/2) M on the shorter side, L the average of G G^T with `second_moment_decay` (Shampoo; Gupta et al. 2018).
+    /// D = L^(-1/2) M on the shorter side, L the average of G G^T with `second_moment_decay` (Shampoo; Gupta et al.
+    /// 2018).
     ShampooOneSidedHalf,
     /// D = L^(-1/4) M on the shorter side.
     ShampooOneSidedQuarter,
@@ -98,11 +99,6 @@ impl OptimizerConfig {
     /// The same with another momentum.
     pub fn with_momentum(self, momentum: f64) -> Self {
         Self { momentum, ..self }
-    }
-
-    /// The same with another second-moment decay.
-    pub fn with_second_moment_decay(self, second_moment_decay: f64) -> Self {
-        Self { second_moment_decay, ..self }
     }
 
     /// Checks both decay rates.

@@ -105,7 +105,8 @@ impl MatrixOptimizer {
         })
     }
 
-    /// The same with the inverse metric that the natural gradient multiplies from the right, n x n; other rules ignore it.
+    /// The same with the inverse metric that the natural gradient multiplies from the right, n x n; other rules ignore
+    /// it.
     ///
     /// # Errors
     /// If the shape is not n x n.

@@ -1,8 +1,9 @@
 //! Label noise on a diagonal linear network y = sum_i u_i v_i x_i that can interpolate its data in many ways.
 //!
-//! The functionals are SGD's sum u_i^2 + v_i^2, least 2 sum |u_i v_i| for a given product (an l1 norm), and Adam's
-//! sum |u_i| + |v_i|, least 2 sum sqrt|u_i v_i| (sparser). For Muon it matters which matrix u is: as a row vector its polar
-//! factor is u / |u| (normalised SGD); as diag(u) it is the sign (sign descent). `docs/theory/regularization.md` has the rest.
+//! The functionals are SGD's sum u_i^2 + v_i^2, least 2 sum |u_i v_i| for a given product (an l1 norm), and Adam's sum
+//! |u_i| + |v_i|, least 2 sum sqrt|u_i v_i| (sparser). For Muon it matters which matrix u is: as a row vector its polar
+//! factor is u / |u| (normalised SGD); as diag(u) it is the sign (sign descent). `docs/theory/regularization.md` has
+//! the rest.
 
 use nalgebra::DMatrix;
 use rand_distr::{Distribution, StandardNormal};

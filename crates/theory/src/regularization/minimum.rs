@@ -58,8 +58,8 @@ pub fn closed_form_minimum(which: Functional, inputs: &Inputs, target: &Array2<f
     }))
 }
 
-/// Descends `functional` along the manifold W2 W1 = const from (w1, w2), for at most `iterations` accepted steps (in each of
-/// a few stages for Adam's functional, whose kinks are smoothed less and less).
+/// Descends `functional` along the manifold W2 W1 = const from (w1, w2), for at most `iterations` accepted steps (in
+/// each of a few stages for Adam's functional, whose kinks are smoothed less and less).
 ///
 /// Moves are W1 <- M W1, W2 <- W2 M^(-1) with invertible M, which leave the product as it is; M = I - eta D follows the
 /// gradient in M, with backtracking. From a generic start of width at least n + m every generic factorisation can be

@@ -1,10 +1,10 @@
 //! How Muon's polar factor answers to its own noise: the measurement that settles which functional it descends.
 //!
-//! The gradient noise of a linear layer near its minimum is N = B^(1/2) Z S^(1/2) with Z Gaussian. In the eigenbases of B
-//! and S (which the polar factor respects) everything is diagonal: entry (i, j) of the averaged noise M has curvature
-//! h_ij = b_i s_j, the update D = polar(M) answers a small slow gradient with gain J_ij = E[D_ij M_ij] / Var(M_ij) (Stein's
-//! identity), and diffuses with K_ij, its long-run variance. The weights then fluctuate by X_ij = K_ij / (2 J_ij h_ij), and
-//! the drift descends the functional whose differential is sum_ij X_ij d(b_i s_j):
+//! The gradient noise of a linear layer near its minimum is N = B^(1/2) Z S^(1/2) with Z Gaussian. In the eigenbases of
+//! B and S (which the polar factor respects) everything is diagonal: entry (i, j) of the averaged noise M has curvature
+//! h_ij = b_i s_j, the update D = polar(M) answers a small slow gradient with gain J_ij = E[D_ij M_ij] / Var(M_ij)
+//! (Stein's identity), and diffuses with K_ij, its long-run variance. The weights then fluctuate by X_ij = K_ij / (2
+//! J_ij h_ij), and the drift descends the functional whose differential is sum_ij X_ij d(b_i s_j):
 //!
 //! - full whitening, tr B^(1/2) tr S^(1/2), if X_ij ∝ b_i^(-1/2) s_j^(-1/2);
 //! - whitening of the shorter side only, tr B^(1/2) (tr S)^(1/2), if X_ij ∝ b_i^(-1/2);

@@ -1,8 +1,8 @@
 //! P3: how much a structured update forgets, and the phase diagram in which Adam's and Muon's updates change places.
 //!
-//! A pretrained linear layer sees activations with second moment S. Finetuning it on n samples of a new task changes it by
-//! dW and costs forgetting tr(dW S dW^T). Each optimizer runs over a grid of learning rates; its forgetting is the least
-//! among all points of all its runs at which the task loss has fallen to a given share.
+//! A pretrained linear layer sees activations with second moment S. Finetuning it on n samples of a new task changes it
+//! by dW and costs forgetting tr(dW S dW^T). Each optimizer runs over a grid of learning rates; its forgetting is the
+//! least among all points of all its runs at which the task loss has fallen to a given share.
 
 mod finetune;
 mod oracle;

@@ -6,10 +6,11 @@ use super::task::Task;
 use crate::error::{Result, in_range};
 use crate::linalg::{Svd, svd};
 
-/// Minimum of tr(dW S dW^T) over all dW with |dW X - Y|_F^2 <= `share` |Y|_F^2, divided by |Y|_F^2 / n, and a minimiser dW.
+/// Minimum of tr(dW S dW^T) over all dW with |dW X - Y|_F^2 <= `share` |Y|_F^2, divided by |Y|_F^2 / n, and a minimiser
+/// dW.
 ///
-/// With V = dW S^(1/2) and Z = S^(-1/2) X it is the ridge problem min |V|^2 subject to the bound on |V Z - Y|^2. With
-/// Z = U diag(z) Q^T the solution is V = Y Q diag(z / (z^2 + lambda)) U^T, and lambda >= 0 follows by bisection from the
+/// With V = dW S^(1/2) and Z = S^(-1/2) X it is the ridge problem min |V|^2 subject to the bound on |V Z - Y|^2. With Z
+/// = U diag(z) Q^T the solution is V = Y Q diag(z / (z^2 + lambda)) U^T, and lambda >= 0 follows by bisection from the
 /// residual, which grows with it. Where the samples cannot be fitted to `share`, lambda is 0 and the bound is not met.
 ///
 /// # Errors

@@ -179,8 +179,8 @@ impl PhaseSimulation {
     }
 }
 
-/// The rotation at which the ratio crosses 1, by linear interpolation of its logarithm between the cells of one teacher,
-/// anisotropy and number of samples, given in ascending rotation; nothing if it stays on one side.
+/// The rotation at which the ratio crosses 1, by linear interpolation of its logarithm between the cells of one
+/// teacher, anisotropy and number of samples, given in ascending rotation; nothing if it stays on one side.
 pub fn tie_line(cells: &[&CellResult], numerator: Rule, denominator: Rule) -> Option<f64> {
     let points: Vec<(f64, f64)> =
         cells.iter().map(|c| (c.cell.rotation, c.ratio(numerator, denominator).mean.ln())).collect();

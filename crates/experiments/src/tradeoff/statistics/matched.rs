@@ -82,7 +82,7 @@ pub fn useful_range(points: &[Point]) -> Vec<Point> {
 ///
 /// # Example
 /// ```
-/// use experiments::stats::matched::{forgetting_at, Point};
+/// use experiments::tradeoff::statistics::matched::{forgetting_at, Point};
 /// let point = |learning_rate, task_loss, forgetting| Point { learning_rate, task_loss, forgetting };
 /// let points = [point(1e-4, 4.0, 0.25), point(1e-3, 3.0, 0.75)];
 /// assert_eq!(forgetting_at(&points, 3.5), Ok(0.5));

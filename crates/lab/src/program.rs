@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use crate::console;
@@ -370,12 +371,17 @@ fn matches(command: Command, arguments: impl Iterator<Item = String>) -> ArgMatc
 }
 
 fn refuse(error: &clap::Error) -> ! {
-    if error.use_stderr() {
-        let text = error.to_string();
-        console::say(text.lines().next().unwrap_or_default());
-        std::process::exit(2)
+    // Without a command there is nothing to say but what there is.
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit()
     }
-    error.exit()
+    console::say(&first_lines(&error.to_string()));
+    std::process::exit(2)
+}
+
+/// What is wrong and which values there are, without usage and tips, as one line.
+fn first_lines(text: &str) -> String {
+    text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// The flags of a program that is no experiment; mistakes as in every other.

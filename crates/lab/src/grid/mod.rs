@@ -230,7 +230,7 @@ impl Grid {
     pub fn teller(&self) -> fn(&str) {
         match self.options.display {
             Display::Quiet => |_| (),
-            Display::Auto | Display::Lines => crate::console::say,
+            Display::Auto => crate::console::say,
         }
     }
 

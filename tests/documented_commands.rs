@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::common::{Finished, Folder};
+use super::common::{Finished, Folder, built};
 
 const MARKS_OF_BLOCKS_NOT_RUN: [&str; 2] = ["console,long", "console,gpu"];
 
@@ -81,11 +81,6 @@ fn call(text: &str) -> Option<Call> {
     };
     let name = Path::new(&binary).file_name()?.to_str()?.to_string();
     built(&name).is_file().then_some(Call { binary: name, arguments, output })
-}
-
-/// Where a binary of this build lies.
-fn built(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_tradeoff")).with_file_name(name).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 /// README.md and all pages of `docs/`.

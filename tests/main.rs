@@ -13,6 +13,8 @@ mod diverged;
 mod documented_commands;
 mod finished;
 mod first_run;
+mod golden_ids;
 mod interrupted;
 mod memorization;
 mod optimizer_pairs;
+mod shared_store;

@@ -21,11 +21,21 @@ pub(crate) fn preset_with(from: &str, to: &str) -> String {
     PRESET.replace(from, to)
 }
 
-/// `tradeoff` with arguments, without the environment's say in colours or back traces.
-pub(crate) fn tradeoff<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tradeoff"));
+/// Where a binary of this build lies.
+pub(crate) fn built(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_tradeoff")).with_file_name(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// A binary of this build with arguments, without the environment's say in colours or back traces.
+pub(crate) fn program<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(built(name));
     command.args(arguments).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
     command
+}
+
+/// `tradeoff` with arguments.
+pub(crate) fn tradeoff<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    program("tradeoff", arguments)
 }
 
 /// A command that ended.

@@ -13,13 +13,11 @@ use super::common::{Finished, Folder, assert_same_files, finished, tradeoff};
 
 /// Starts `tradeoff` twice on one store, in which the text is there: one would wait for the other to tokenise it.
 fn start_two(folder: &Folder) -> [Child; 2] {
-    Finished::of(&mut tradeoff(folder.tiny().into_iter().chain(["--plan".into()]))).success();
+    let mut arguments = folder.tiny();
+    Finished::of(&mut tradeoff(arguments.iter().map(String::as_str).chain(["--plan"]))).success();
     // Snapshots after every step make the stages long enough to be seen.
-    let slowly = ["--jobs", "1", "--snapshot-every", "0"].map(String::from);
-    [(); 2].map(|()| {
-        let arguments = folder.tiny().into_iter().chain(slowly.clone());
-        tradeoff(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    })
+    arguments.extend(["--jobs", "1", "--snapshot-every", "0"].map(String::from));
+    [(); 2].map(|()| tradeoff(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 fn end(child: Child) -> Finished {
@@ -111,7 +109,9 @@ fn the_stage_of_a_process_that_is_killed_is_taken_over_by_the_other() {
         if held.iter().any(|stage| is_training(stage) && snapshots(stage).is_some()) {
             break;
         }
-        assert!(killed.try_wait().unwrap().is_none(), "the program ended before it was seen in a training");
+        if killed.try_wait().unwrap().is_some() {
+            panic!("the program ended before it was seen in a training: {:?}", end(killed));
+        }
         thread::sleep(Duration::from_millis(1));
     }
     killed.kill().unwrap();

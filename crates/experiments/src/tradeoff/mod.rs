@@ -16,7 +16,7 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use plan::{Finished, Planned, plan};
+pub use plan::{Finished, Planned, plan, plan_all};
 pub use preset::{EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset, TradeoffFlags};
 
 /// The experiment.

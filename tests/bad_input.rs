@@ -99,7 +99,7 @@ fn a_mistake_in_a_preset_is_named_by_field_or_line() {
     let folder = Folder::with_finished_run();
     let steep = "state = \"fresh\"\noptimizers = { muon = { momentum = 1.5 } }";
     let decay = "curve-points = 3\noptimizers = { adamw = { weight-decay = 0.1 } }";
-    let in_stage = "pretrain.optimizers.adamw.weight-decay: found 0.1, expected it in pretrain.weight-decay";
+    let in_stage = "pretrain.optimizers.adamw.weight-decay: found 0.1, expected 0 here: it is a setting of the stage";
     let unknown = "curve-points = 3\noptimizers = { adamw = { beta3 = 0.1 } }";
     let cases: [(&str, &str, &[&str]); 24] = [
         ("context = 32", "context = 32\ndepth = 3", &["unknown field `depth`", "line 15"]),
@@ -156,7 +156,7 @@ fn flags_that_ask_for_what_is_not_there_are_refused() {
         (
             "--methods",
             "adamw,muon,lion",
-            "methods: found lion, expected a method of this preset: adamw, muon, sgd, lora-2",
+            "methods: found lion, expected one of this preset's: adamw, muon, sgd, lora-2",
         ),
         ("--methods", "sgd", "expected a method `adamw`, which matches checkpoint `adamw`"),
         ("--seeds", "0", "seeds: found 0, expected at least 1"),

@@ -83,10 +83,14 @@ fn tasks_methods_and_seeds_select_what_is_run() {
 
 #[test]
 fn help_names_every_flag_with_its_meaning() {
-    for binary in [env!("CARGO_BIN_EXE_tradeoff"), env!("CARGO_BIN_EXE_reproduce")] {
+    let of_all = ["preset", "set", "seeds", "jobs", "out", "finished", "corpus", "tokenizer", "print-config", "plan"];
+    for (binary, own) in [
+        (env!("CARGO_BIN_EXE_tradeoff"), &["tasks", "methods", "scope", "state", "weight-decay"][..]),
+        (env!("CARGO_BIN_EXE_reproduce"), &["only"]),
+    ] {
         let help = Finished::of(std::process::Command::new(binary).arg("--help")).success();
-        for flag in ["preset", "tasks", "methods", "seeds", "jobs", "out", "corpus", "tokenizer", "print-config"] {
-            assert!(help.contains(&format!("--{flag}")), "{flag} in {help}");
+        for flag in of_all.iter().chain(own) {
+            assert!(help.contains(&format!("  --{flag}")), "{flag} in {help}");
         }
     }
 }

@@ -45,7 +45,11 @@ fn token_ids_with_their_tokenizer_are_a_corpus() {
     let folder = Folder::new();
     let paths = common::paths(&finished().out().join("runs"));
     let tokenizer = paths.iter().find(|path| path.ends_with("tokenizer.json")).unwrap().to_str().unwrap();
-    let ids = std::fs::read(paths.iter().find(|path| path.ends_with("prose-train.u32")).unwrap()).unwrap();
+    let is_prose = |path: &&std::path::PathBuf| {
+        path.ends_with("train.u32")
+            && path.parent().unwrap().file_name().unwrap().to_string_lossy().starts_with("tokens-")
+    };
+    let ids = std::fs::read(paths.iter().find(is_prose).unwrap()).unwrap();
     let narrow: Vec<u8> = ids.chunks(4).flat_map(|id| [id[0], id[1]]).collect();
     let corpus = folder.file("corpus.bin", &narrow);
     let (told, results) = run(&folder, Some(&corpus), &["--tokenizer", tokenizer]);

@@ -12,11 +12,11 @@ fn trained(folder: &Folder) -> Vec<String> {
 }
 
 fn csv() -> String {
-    fs::read_to_string(finished().out().join("report/finished.csv")).unwrap()
+    fs::read_to_string(finished().out().join("report/tradeoff-finished.csv")).unwrap()
 }
 
 fn run_with(folder: &Folder, csv: &str) -> Finished {
-    let path = folder.file("finished.csv", csv);
+    let path = folder.file("tradeoff-finished.csv", csv);
     Finished::of(&mut tradeoff(folder.tiny().into_iter().chain(["--finished".into(), path])))
 }
 
@@ -26,7 +26,7 @@ fn what_is_finished_is_taken_over_without_training() {
     run_with(&folder, &csv()).success();
     assert_eq!(trained(&folder), Vec::<String>::new());
     assert_eq!(folder.results(), finished().results());
-    assert_eq!(fs::read_to_string(folder.out().join("report/finished.csv")).unwrap(), csv());
+    assert_eq!(fs::read_to_string(folder.out().join("report/tradeoff-finished.csv")).unwrap(), csv());
 }
 
 #[test]
@@ -45,10 +45,11 @@ fn a_missing_line_is_computed_again_and_nothing_else_but_its_checkpoint() {
 fn lines_of_another_preset_are_not_taken() {
     let folder = Folder::new();
     let changed = super::common::preset_with("weight-decay = 0.1", "weight-decay = 0.2");
-    let path = folder.file("finished.csv", csv());
+    let path = folder.file("tradeoff-finished.csv", csv());
     let arguments = folder.with_preset(&changed).into_iter().filter(|argument| argument != "--quiet");
     let told = Finished::of(&mut tradeoff(arguments.chain(["--finished".into(), path])));
-    assert!(told.stderr.contains("finished.csv: 0 of its "), "{}", told.stderr);
+    // The n-gram baselines are of the text alone.
+    assert!(told.stderr.contains("tradeoff-finished.csv: 1 of its 37 stages "), "{}", told.stderr);
     told.success();
     assert_ne!(folder.results(), finished().results());
 }
@@ -57,5 +58,5 @@ fn lines_of_another_preset_are_not_taken() {
 fn a_damaged_file_is_one_line_with_its_place() {
     let folder = Folder::new();
     let error = run_with(&folder, "stage,what,result\nfinetune-0,a run\n").refusal();
-    assert!(error.contains("finished.csv, line 2: found `finetune-0,a run`"), "{error}");
+    assert!(error.contains("tradeoff-finished.csv, line 2: found 2 fields, expected `stage,what,result`"), "{error}");
 }

@@ -95,8 +95,8 @@ fn tensorboard_gets_the_curves_of_every_training_in_a_folder_that_says_which() {
     assert_eq!(written.len(), 2 * 2 * (1 + 6), "{:?}", written.keys());
     let holds = |content: &[u8], what: &str| content.windows(what.len()).any(|window| window == what.as_bytes());
     for (start, tags) in [
-        ("pretrain/muon/seed-1-", vec!["loss/training", "gradient norm", "loss/held-out text"]),
-        ("finetune/code/adamw-to-lora-2/rate-0.01/seed-0-", vec!["loss/training", "loss/held-out task"]),
+        ("pretrain/muon-seed-1-", vec!["training/loss", "training/gradient_norm", "loss/held-out text"]),
+        ("finetune/adamw-on-code-with-lora-2-at-0.01-seed-0-", vec!["training/loss", "loss/held-out task"]),
     ] {
         let found: Vec<_> = written.iter().filter(|(name, _)| name.starts_with(start)).collect();
         let [(name, content)] = found[..] else { panic!("{start}: {found:?}") };
@@ -114,10 +114,17 @@ fn what_the_run_does_is_told_as_it_goes() {
     let folder = Folder::with_finished_run();
     let arguments = folder.tiny().into_iter().filter(|argument| argument != "--quiet");
     let told = Finished::of(&mut tradeoff(arguments));
-    for what in ["corpus: corpus.txt", "sha256", "tokens:", "pretraining muon", "finetuning lora-2", "budget:"] {
+    for what in [
+        "corpus: corpus.txt",
+        "sha256",
+        "tokens:",
+        "pretraining muon",
+        "finetuning lora-2",
+        "in 37 stages (37 done before)",
+    ] {
         assert!(told.stderr.contains(what), "nothing about `{what}` in: {}", told.stderr);
     }
-    assert_eq!(told.stderr.lines().filter(|line| line.contains("forgetting ")).count(), 24, "{}", told.stderr);
+    assert_eq!(told.stderr.lines().filter(|line| line.contains("] finetune ")).count(), 24, "{}", told.stderr);
     assert_eq!(told.success().lines().count(), 1);
 }
 

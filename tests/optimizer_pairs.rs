@@ -14,8 +14,10 @@ steps = 4
 sequences = 2
 task-examples = 8
 decoded = 2
-adamw-rates = [1e-3, 1e-2]
-muon-rates = [3e-3, 3e-2]
+
+[rates]
+adamw = [1e-3, 1e-2]
+muon = [3e-3, 3e-2]
 "#;
 
 fn pairs(folder: &Folder, preset: &str, more: &[&str]) -> Finished {
@@ -57,6 +59,6 @@ fn mistakes_in_a_preset_are_one_line_each() {
     assert!(refusal("sizes = [20, 40]", "sizes = [40, 20]").contains("sizes: found [40, 20]"));
     assert!(refusal("steps = 4", "step = 4").contains("line 6: unknown field `step`"));
     assert!(refusal("largest=10", "largest=7000").contains("largest"));
-    assert!(refusal("muon-rates = [3e-3, 3e-2]", "muon-rates = [-1]").contains("rates"));
+    assert!(refusal("muon = [3e-3, 3e-2]", "muon = [-1]").contains("rates"));
     assert!(refusal("sizes = [20, 40]", "sizes = [20, 100000000]").contains("100000000"));
 }

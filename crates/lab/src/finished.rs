@@ -89,7 +89,7 @@ impl Finished {
     pub(crate) fn write_to(&self, path: &Path) -> Result<()> {
         let mut lines: Vec<&Line> = self.lines.values().collect();
         lines.sort_by(|a, b| (&a.what, &a.stage).cmp(&(&b.what, &b.stage)));
-        write_atomic(path, table::write(lines)?.as_bytes()).map_err(LabError::from)
+        write_atomic(path, table::write_with(&COLUMNS, lines)?.as_bytes()).map_err(LabError::from)
     }
 }
 
@@ -120,6 +120,13 @@ mod tests {
         assert!(back.get::<Vec<(f64, f64)>>(&key(2)).is_none());
         assert!(back.get::<String>(&key(1)).is_none(), "a result of another form is not taken");
         assert_eq!(back.lines, finished.lines);
+    }
+
+    #[test]
+    fn a_file_of_a_run_that_finished_nothing_reads_back() {
+        let written = file("");
+        Finished::default().write_to(written.path()).unwrap();
+        assert_eq!(Finished::read(written.path()).unwrap().len(), 0);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Change {
     /// # Errors
     /// If there is no `=`.
     pub fn parse(text: &str) -> Result<Self> {
-        let Some((path, value)) = text.split_once('=') else {
+        let Some((path, value)) = text.split_once('=').filter(|(path, _)| !path.trim().is_empty()) else {
             return Err(LabError::value("set", text, "KEY=VALUE"));
         };
         let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));

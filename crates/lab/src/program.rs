@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
 
+use crate::console;
 use crate::error::{LabError, Result};
 use crate::experiment::{self, Experiment, Flags, Options};
 use crate::grid::Display;
@@ -187,7 +189,7 @@ impl<E: Experiment> Registered for Entry<E> {
     fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>> {
         let preset = E::Preset::find(&flags.preset, changes)?;
         if flags.print_config {
-            print!("{}", preset.to_toml());
+            console::print(&preset.to_toml());
             return Ok(None);
         }
         let options = flags.place.options()?;
@@ -223,7 +225,8 @@ fn show_plan<E: Experiment>(preset: &E::Preset, options: &Options) -> Result<()>
     for stage in grid.look()? {
         let state = if stage.done { "done" } else { "to do" };
         let id = stage.id.map_or_else(|| "follows from results".into(), |id| id.to_string());
-        println!("{state:5}  {:>8.2} M tokens  {}  ({id})", stage.cost as f64 / 1e6, stage.label);
+        let tokens = stage.cost as f64 / 1e6;
+        console::print_line(&format!("{state:5}  {tokens:>8.2} M tokens  {}  ({id})", stage.label));
     }
     Ok(())
 }
@@ -272,7 +275,7 @@ impl Registry {
         let (place, experiment) = self.find(name)?;
         let given = matches(experiment.command(), std::iter::once(name.to_string()).chain(arguments));
         if let Some(report) = experiment.execute(&given, place)? {
-            println!("{}", experiment::build_page(&report, &self.front)?.display());
+            console::print_line(&format!("{}", experiment::build_page(&report, &self.front)?.display()));
         }
         Ok(())
     }
@@ -340,7 +343,7 @@ impl Registry {
         let mut page = None;
         for (place, experiment, changes) in of_each {
             if flags.print_config || flags.plan {
-                println!("# {}", experiment.name());
+                console::print_line(&format!("# {}", experiment.name()));
             }
             if let Some(report) = experiment.run(&changes, flags, place as u32)? {
                 // After each, so that what is done can be read while the next one runs.
@@ -375,13 +378,17 @@ fn matches(command: Command, arguments: impl Iterator<Item = String>) -> ArgMatc
 }
 
 fn refuse(error: &clap::Error) -> ! {
-    if error.use_stderr() {
-        let text = error.to_string();
-        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-        crate::console::say(&lines.collect::<Vec<_>>().join(" "));
-        std::process::exit(2)
+    // Without a command there is nothing to say but what there is.
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit()
     }
-    error.exit()
+    console::say(&first_lines(&error.to_string()));
+    std::process::exit(2)
+}
+
+/// What is wrong and which values there are, without usage and tips, as one line.
+fn first_lines(text: &str) -> String {
+    text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// The flags of a program that is no experiment; mistakes as in every other.
@@ -402,7 +409,7 @@ pub fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::console::say(&format!("error: {}", error.to_string().replace('\n', " ")));
+            console::say(&format!("error: {}", error.to_string().replace('\n', " ")));
             ExitCode::from(2)
         }
     }

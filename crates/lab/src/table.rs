@@ -55,6 +55,23 @@ pub fn write<R: Serialize>(rows: impl IntoIterator<Item = R>) -> Result<String, 
     String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
 }
 
+/// As [`write`], for rows with these columns: a table without rows has its header, and so can be read like any other.
+///
+/// # Errors
+/// [`TableError::Write`] if a row is no flat struct, or has other columns.
+pub fn write_with<R: Serialize>(columns: &[&str], rows: impl IntoIterator<Item = R>) -> Result<String, TableError> {
+    let header = columns.join(",");
+    let text = write(rows)?;
+    match text.lines().next() {
+        None => Ok(header + "\n"),
+        Some(first) if first == header => Ok(text),
+        Some(first) => Err(TableError::Write {
+            what: std::any::type_name::<R>(),
+            message: format!("found the columns {first}, expected {header}"),
+        }),
+    }
+}
+
 /// The rows of the file at `path`, each with its line; `columns` are the names that its header must have, in this
 /// order.
 ///
@@ -132,6 +149,17 @@ mod tests {
     }
 
     const COLUMNS: [&str; 4] = ["name", "seed", "loss", "share"];
+
+    #[test]
+    fn a_table_without_rows_has_its_header_and_can_be_read() {
+        let text = write_with::<Row>(&COLUMNS, []).unwrap();
+        assert_eq!(text, "name,seed,loss,share\n");
+        assert!(parse::<Row>(&text, Path::new("a.csv"), &COLUMNS).unwrap().is_empty());
+        let row = Row { name: "a".into(), seed: 1, loss: 0.5, share: None };
+        assert_eq!(write_with(&COLUMNS, [&row]).unwrap(), write([&row]).unwrap());
+        let message = write_with(&COLUMNS[1..], [&row]).unwrap_err().to_string();
+        assert!(message.ends_with("found the columns name,seed,loss,share, expected seed,loss,share"), "{message}");
+    }
 
     fn message(body: &str) -> String {
         let text = format!("{}\n{body}", COLUMNS.join(","));

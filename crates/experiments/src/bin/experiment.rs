@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use experiments::registry::REGISTRY;
+use lab::console;
 use lab::error::{LabError, Result};
 use lab::program::finish;
 
@@ -10,9 +11,14 @@ const USAGE: &str = "a name and its flags (experiment NAME --help), `list` or `r
 
 fn execute(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     match arguments.next().as_deref() {
-        Some("list") => REGISTRY.experiments.iter().for_each(|one| println!("{:<16} {}", one.name(), one.title())),
-        Some("reference") => print!("{}", REGISTRY.reference()),
-        Some("--help" | "-h") => println!("experiment: {USAGE}; the experiments are {}", REGISTRY.names().join(", ")),
+        Some("list") => REGISTRY
+            .experiments
+            .iter()
+            .for_each(|one| console::print_line(&format!("{:<16} {}", one.name(), one.title()))),
+        Some("reference") => console::print(&REGISTRY.reference()),
+        Some("--help" | "-h") => {
+            console::print_line(&format!("experiment: {USAGE}; the experiments are {}", REGISTRY.names().join(", ")))
+        }
         Some(name) => return REGISTRY.execute(name, arguments),
         None => return Err(LabError::value("experiment", "nothing", USAGE)),
     }

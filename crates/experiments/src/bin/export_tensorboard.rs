@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lab::console;
 use lab::error::Result;
 use lab::program::{finish, parse};
 use lab::tensorboard::export;
@@ -21,8 +22,8 @@ struct Flags {
 
 fn execute(flags: &Flags) -> Result<()> {
     let (folder, trainings) = export(&flags.out)?;
-    lab::console::say(&format!("{trainings} trainings"));
-    println!("{}", folder.display());
+    console::say(&format!("{trainings} trainings"));
+    console::print_line(&format!("{}", folder.display()));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use experiments::parts::TextFlags;
 use experiments::registry::REGISTRY;
+use lab::console;
 use lab::error::Result;
 use lab::experiment::Flags as _;
 use lab::program::{RunFlags, finish, parse};
@@ -28,7 +29,7 @@ struct Flags {
 
 fn execute(flags: &Flags) -> Result<()> {
     if let Some(page) = REGISTRY.reproduce(&flags.run, flags.text.changes(), &flags.only)? {
-        println!("{}", page.display());
+        console::print_line(&format!("{}", page.display()));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 use experiments::registry::REGISTRY;
+use lab::console;
 use lab::error::{LabError, Result};
 use lab::experiment::Options;
 use lab::grid::Display;
@@ -68,10 +69,15 @@ fn list(place: &Place) -> Result<()> {
             (StageProgress::Unfinished, None) => "unfinished".to_string(),
             (StageProgress::Unfinished, Some(holder)) => format!("in work by {holder}"),
         };
-        println!("{state:<12} {:>10} {:>8}  {}", megabytes(stage.bytes), age(stage.modified), stage.id);
+        console::print_line(&format!(
+            "{state:<12} {:>10} {:>8}  {}",
+            megabytes(stage.bytes),
+            age(stage.modified),
+            stage.id
+        ));
     }
     let total: u64 = stages.iter().map(|stage| stage.bytes).sum();
-    println!("{} stages, {}", stages.len(), megabytes(total));
+    console::print_line(&format!("{} stages, {}", stages.len(), megabytes(total)));
     Ok(())
 }
 
@@ -93,13 +99,22 @@ fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
     let mut freed = 0;
     for stage in store.list()?.into_iter().filter(|stage| !needed.contains(&stage.id)) {
         if stage.claimed.is_some() {
-            println!("in work, kept   {}", stage.id);
+            console::print_line(&format!("in work, kept   {}", stage.id));
             continue;
         }
         freed += if yes { store.remove(&stage.id)? } else { stage.bytes };
-        println!("{} {:>10}  {}", if yes { "removed" } else { "would go" }, megabytes(stage.bytes), stage.id);
+        console::print_line(&format!(
+            "{} {:>10}  {}",
+            if yes { "removed" } else { "would go" },
+            megabytes(stage.bytes),
+            stage.id
+        ));
     }
-    println!("{} {}", megabytes(freed), if yes { "freed" } else { "would be freed; --yes removes them" });
+    console::print_line(&format!(
+        "{} {}",
+        megabytes(freed),
+        if yes { "freed" } else { "would be freed; --yes removes them" }
+    ));
     Ok(())
 }
 

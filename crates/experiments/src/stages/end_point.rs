@@ -45,6 +45,21 @@ pub struct EndPoint {
 }
 
 impl EndPoint {
+    /// The columns of `results.csv`.
+    pub const COLUMNS: [&str; 11] = [
+        "task",
+        "checkpoint",
+        "method",
+        "learning_rate",
+        "seed",
+        "pretrain_loss_before",
+        "pretrain_loss_after",
+        "task_loss_before",
+        "task_loss_after",
+        "exact_match",
+        "diverged",
+    ];
+
     /// Forgetting: how much the pretraining loss rose, in nats per token.
     pub fn forgetting(&self) -> f64 {
         self.pretrain_loss_after - self.pretrain_loss_before

@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use corpora::{Corpus, Document, UserCorpus};
 use lab::error::Failure;
 use lab::grid::Grid;
+use lab::hash;
 use lab::stage::{Stage, Work};
 use lab::store::{DoneStage, FilesWriter, StageId, StoredFiles};
-use lab::{console, hash};
 use models::Tokenizer;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -70,13 +70,15 @@ pub struct CodeTokens {
 struct Pinned {
     prose_bytes: Option<usize>,
     code_bytes: Option<usize>,
+    /// Told before the text is fetched.
+    tell: fn(&str),
     corpus: OnceLock<Corpus>,
 }
 
 impl Pinned {
     fn read(&self) -> Result<&Corpus> {
         if self.corpus.get().is_none() {
-            let all = Corpus::pinned(|fetching| console::say(&fetching.to_string()))?;
+            let all = Corpus::pinned(|fetching| (self.tell)(&fetching.to_string()))?;
             let limited = all.limited(self.prose_bytes, self.code_bytes, LIMIT_SEED)?;
             // Whoever was quicker has read the same.
             let _ = self.corpus.set(limited);
@@ -167,7 +169,7 @@ impl TokenData {
         with_code: bool,
     ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
         let TextSource { prose_bytes, code_bytes, .. } = *source;
-        let pinned = Arc::new(Pinned { prose_bytes, code_bytes, corpus: OnceLock::new() });
+        let pinned = Arc::new(Pinned { prose_bytes, code_bytes, tell: grid.teller(), corpus: OnceLock::new() });
         let known = match source.file.is_none() || with_code {
             true => Some(grid.now(&PinnedText(pinned.clone()))?.0),
             false => None,

@@ -10,6 +10,7 @@ use super::compared::{ablation, comparison, controls};
 use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff};
 use super::plan::Finished;
 use super::preset::Preset;
+use super::statistics::rows::{EffectRow, MatchedRow};
 use super::statistics::{Comparison, TradeoffStatistics, rows};
 use super::tables;
 use crate::names::display;
@@ -54,9 +55,9 @@ impl<'a> Measured<'a> {
         .into_iter()
         .filter_map(|(name, of)| Some((name, of?)))
         .collect();
-        report.table(RESULTS, self.results.rows())?;
-        report.table(MATCHED, rows::matched(&readings))?;
-        Ok(report.table(EFFECTS, rows::effects(&readings))?)
+        report.table_with(RESULTS, &EndPoint::COLUMNS, self.results.rows())?;
+        report.table_with(MATCHED, &MatchedRow::COLUMNS, rows::matched(&readings))?;
+        Ok(report.table_with(EFFECTS, &EffectRow::COLUMNS, rows::effects(&readings))?)
     }
 }
 

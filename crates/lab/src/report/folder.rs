@@ -53,6 +53,19 @@ impl ReportFolder {
         self.text(name, &table::write(rows)?)
     }
 
+    /// As [`table`](Self::table), with the header even where there are no rows.
+    ///
+    /// # Errors
+    /// If a row is no flat struct or has other columns, or the file cannot be written.
+    pub fn table_with<R: Serialize>(
+        &self,
+        name: &str,
+        columns: &[&str],
+        rows: impl IntoIterator<Item = R>,
+    ) -> Result<()> {
+        self.text(name, &table::write_with(columns, rows)?)
+    }
+
     /// Writes a file of text.
     ///
     /// # Errors

@@ -25,6 +25,12 @@ pub struct MatchedRow<'a> {
     pub missing: Option<String>,
 }
 
+impl MatchedRow<'_> {
+    /// The columns of `matched.csv`.
+    pub const COLUMNS: [&'static str; 8] =
+        ["reading", "task", "checkpoint", "level", "method", "seed", "forgetting", "missing"];
+}
+
 /// The rows of every cell of several readings, each with its name.
 pub fn matched<'a>(readings: &[(&'a str, &'a TradeoffStatistics)]) -> Vec<MatchedRow<'a>> {
     let mut rows = Vec::new();
@@ -74,6 +80,12 @@ pub struct EffectRow<'a> {
     pub effect: f64,
 }
 
+impl EffectRow<'_> {
+    /// The columns of `effects.csv`.
+    pub const COLUMNS: [&'static str; 9] =
+        ["reading", "part", "task", "pair", "control", "comparison", "level", "seed", "effect"];
+}
+
 /// The effects behind the verdicts and controls of several readings, each with its name.
 pub fn effects<'a>(readings: &[(&'a str, &'a TradeoffStatistics)]) -> Vec<EffectRow<'a>> {
     let effects = readings.iter().flat_map(|&(reading, s)| s.effects.iter().map(move |effect| (reading, effect)));
@@ -119,13 +131,13 @@ mod tests {
         };
         let statistics = TradeoffStatistics::compute(&Results::from_rows(rows).unwrap(), &comparison);
         let readings = [("verdicts", &statistics)];
-        let text = lab::table::write(matched(&readings)).unwrap();
+        let text = lab::table::write_with(&MatchedRow::COLUMNS, matched(&readings)).unwrap();
         // Two checkpoints, three levels, two methods, two seeds, and the header.
         assert_eq!(text.lines().count(), 2 * 3 * 2 * 2 + 1);
         assert!(text.starts_with("reading,task,checkpoint,level,method,seed,forgetting,missing\n"), "{text}");
         assert!(text.contains("\nverdicts,code,adamw,0.5,adamw,7,0.25,\n"), "{text}");
         assert!(text.contains("\nverdicts,code,adamw,0.5,adamw,8,,needs a lower learning rate\n"), "{text}");
-        let text = lab::table::write(effects(&readings)).unwrap();
+        let text = lab::table::write_with(&EffectRow::COLUMNS, effects(&readings)).unwrap();
         assert!(text.contains("\nverdicts,a,code,AdamW / Muon,false,Muon from AdamW,0.5,7,0.25\n"), "{text}");
         assert_eq!(text.lines().count(), 3 * 3 + 1);
     }

@@ -8,7 +8,7 @@ use lab::stage;
 use models::Transformer;
 use models::optim::{Optimizer, Policy};
 
-use super::preset::{InitialState, MethodPreset, Preset};
+use super::preset::{InitialState, MethodPreset, TradeoffPreset};
 use crate::error::Result;
 use crate::parts::CheckpointPreset;
 use crate::stages::{
@@ -83,7 +83,7 @@ impl Planned {
 ///
 /// # Errors
 /// If the text or a task cannot be had, or does not fit the network.
-pub fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
+pub fn plan(preset: &TradeoffPreset, grid: &mut Grid) -> Result<Planned, Failure> {
     let mut planned = plan_all(std::slice::from_ref(preset), grid)?;
     Ok(planned.remove(0))
 }
@@ -92,7 +92,7 @@ pub fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_all(presets: &[Preset], grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
+pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
     let Some(first) = presets.first() else { return Ok(Vec::new()) };
     let with_code = presets.iter().any(|preset| preset.tasks.iter().any(|task| task == CODE));
     let (text, code) = TokenData::prepare(grid, &first.text(), with_code)?;
@@ -117,7 +117,7 @@ pub fn plan_all(presets: &[Preset], grid: &mut Grid) -> Result<Vec<Planned>, Fai
 }
 
 fn plan_one(
-    preset: &Preset,
+    preset: &TradeoffPreset,
     network: &Network,
     text: &Arc<TokenData>,
     code: Option<&CodeTokens>,
@@ -157,7 +157,7 @@ fn plan_one(
 
 /// What all stages of a preset share.
 struct Planner<'a> {
-    preset: &'a Preset,
+    preset: &'a TradeoffPreset,
     network: &'a Network,
     text: &'a Arc<TokenData>,
     tasks: &'a [Arc<TaskData>],
@@ -232,7 +232,7 @@ impl Planner<'_> {
 }
 
 /// Says, for every checkpoint and method, which parameters go to which optimizer; returns the same by what it is about.
-fn describe_policies(preset: &Preset, network: &Network, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
+fn describe_policies(preset: &TradeoffPreset, network: &Network, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
     let mut policies = Vec::new();
     let network = network.build(0)?;
     let (count, tensors) = (network.parameters().count(false), network.parameters().len());

@@ -60,7 +60,7 @@ pub const SEMANTICS: u32 = 1;
 /// The text of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Name and version of the package (`serde 1.0.229`), or name of the user's file.
+    /// Name and version of the package (`serde 1.0.229`); empty for a user's file.
     pub package: String,
     /// Path within the package with `/` between folders, or a place in the user's file.
     pub path: String,

@@ -11,7 +11,7 @@ use crate::error::CorpusError;
 /// What a user's file holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UserCorpus {
-    /// Text, to be tokenised. The documents' `package` is the file's name.
+    /// Text, to be tokenised. The documents' `package` is empty.
     Text(Vec<Document>),
     /// Token ids of the vocabulary that was given, in the file's order.
     Tokens(Vec<u16>),
@@ -67,11 +67,11 @@ fn text_documents(path: &Path, bytes: Vec<u8>) -> Result<Vec<Document>, CorpusEr
         piece.push_str(line);
         let at_gap = line.trim().is_empty() && piece.len() >= PIECE_BYTES;
         if at_gap || piece.len() >= 2 * PIECE_BYTES {
-            documents.push(document(path, first_line, std::mem::take(&mut piece)));
+            documents.push(document(first_line, std::mem::take(&mut piece)));
             first_line = index + 2;
         }
     }
-    documents.push(document(path, first_line, piece));
+    documents.push(document(first_line, piece));
     documents.retain(|document| !document.text.trim().is_empty());
     Ok(documents)
 }
@@ -91,7 +91,7 @@ fn json_documents(path: &Path, bytes: Vec<u8>) -> Result<Vec<Document>, CorpusEr
             return Err(broken("JSON that is no object".into()));
         };
         match fields.remove("text") {
-            Some(Value::String(text)) => documents.push(document(path, number, text)),
+            Some(Value::String(text)) => documents.push(document(number, text)),
             Some(_) => return Err(broken("a field \"text\" that is no text".into())),
             None => {
                 let names: Vec<&str> = fields.keys().map(String::as_str).take(5).collect();
@@ -123,9 +123,9 @@ fn tokens(path: &Path, bytes: &[u8], vocabulary: usize) -> Result<Vec<u16>, Corp
     }
 }
 
-fn document(path: &Path, line: usize, text: String) -> Document {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Document { package: name, path: format!("line {line}"), text }
+/// A document without the file's name: the same text is the same corpus, whatever the file is called.
+fn document(line: usize, text: String) -> Document {
+    Document { package: String::new(), path: format!("line {line}"), text }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the
 //!   report, and the reference follow.
 //! - [`train_bench`] times the training step, beside PyTorch's.
+//!
 //! A new experiment is a folder like [`tradeoff`] and a line in [`registry`]. A new probe of checkpoints is a file like
 //! `stages/weights.rs`. `docs/design.md` says more.
 

@@ -5,18 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use experiments::parts::CheckpointPreset;
-use experiments::tradeoff::{MethodPreset, Preset, Tradeoff};
+use experiments::tradeoff::{MethodPreset, Tradeoff, TradeoffPreset};
 use lab::experiment::{self, Options};
 use lab::grid::Display;
 use lab::preset::Preset as _;
 use models::optim::RuleName;
 
 /// Seconds of work: the smoke preset with a checkpoint and a method for every optimizer.
-fn preset(folder: &Path) -> Preset {
+fn preset(folder: &Path) -> TradeoffPreset {
     let text = folder.join("text.txt");
     let words = "the quick brown fox jumps over the lazy dog and runs away from the cat. ".repeat(600);
     std::fs::write(&text, words.replace(". ", ".\n\n")).unwrap();
-    let mut preset = Preset::find("smoke", &[]).unwrap();
+    let mut preset = TradeoffPreset::find("smoke", &[]).unwrap();
     preset.seeds = 1;
     preset.tasks = vec!["strings:max_length=4".into()];
     preset.corpus.file = Some(text);

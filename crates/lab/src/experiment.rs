@@ -133,8 +133,8 @@ pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32) -> 
     grid.announce(E::NAME)?;
     let outcome = run_all::<E>(preset, &mut plan, &mut grid);
     // What is done is kept whatever became of the rest.
-    grid.finished().write_to(&finished)?;
-    outcome?;
+    let kept = grid.finished().write_to(&finished);
+    outcome.and(kept)?;
     let mut section = E::section(preset, plan, grid.outcomes(), &report).map_err(LabError::Experiment)?;
     (section.name, section.title, section.order) = (E::NAME.into(), E::TITLE.into(), place);
     let seconds = started.elapsed().as_secs_f64();
@@ -158,4 +158,107 @@ fn run_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Gri
 /// If a section or figure cannot be read or the page cannot be written.
 pub fn build_page(report: &Path, front: &crate::report::Front) -> Result<PathBuf> {
     Ok(Report::read(report)?.write(report, front)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::grid::Job;
+    use crate::stage::{Stage, Work};
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct RootPreset {
+        square: f64,
+    }
+
+    impl Preset for RootPreset {
+        const BUILT_IN: &'static [(&'static str, &'static str)] = &[("two", "square = 2.0")];
+        fn validate(&self) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// The square of a number.
+    struct Square(f64);
+
+    impl Stage for Square {
+        const KIND: &'static str = "square";
+        const SEMANTICS: u32 = 1;
+        type Key = f64;
+        type Output = f64;
+        fn key(&self) -> f64 {
+            self.0
+        }
+        fn label(&self) -> String {
+            format!("square of {}", self.0)
+        }
+        fn cost(&self) -> u64 {
+            1
+        }
+        fn compute(&self, _: &mut Work<'_>) -> Result<f64, Failure> {
+            Ok(self.0 * self.0)
+        }
+        fn summary(output: &f64) -> String {
+            output.to_string()
+        }
+    }
+
+    /// Looks for a square root by halving, a round a step.
+    struct Root;
+
+    impl Experiment for Root {
+        const NAME: &'static str = "root";
+        const TITLE: &'static str = "A square root";
+        const ABOUT: &'static str = "Look for a square root.";
+        type Preset = RootPreset;
+        type Flags = NoFlags;
+        type Plan = Vec<(f64, Job<f64>)>;
+
+        fn plan(preset: &RootPreset, grid: &mut Grid) -> Result<Self::Plan, Failure> {
+            let add = |x: f64| Ok((x, grid.stage(Square(x), &[])?));
+            [0.0, preset.square].map(add).into_iter().collect()
+        }
+
+        fn refine(preset: &RootPreset, plan: &mut Self::Plan, grid: &mut Grid) -> Result<bool, Failure> {
+            plan.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let below = |(_, job): &(f64, Job<f64>)| grid.outcomes().get(*job).is_some_and(|y| *y <= preset.square);
+            let place = plan.iter().rposition(below).ok_or("no number below")?;
+            let (low, high) = (plan[place].0, plan[place + 1].0);
+            if high - low < 0.01 {
+                return Ok(false);
+            }
+            let middle = (low + high) / 2.0;
+            plan.push((middle, grid.stage(Square(middle), &[])?));
+            Ok(true)
+        }
+
+        fn section(_: &RootPreset, plan: Self::Plan, done: &Outcomes, _: &ReportFolder) -> Result<Section, Failure> {
+            let tried = plan.iter().filter(|(_, job)| done.get(*job).is_some()).count();
+            Ok(Section { introduction: vec![format!("{tried} numbers tried")], ..Section::default() })
+        }
+    }
+
+    #[test]
+    fn a_rerun_refines_to_the_same_stages() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            out: folder.path().into(),
+            finished: Vec::new(),
+            jobs: None,
+            snapshot_every: Duration::from_secs(60),
+            display: Display::Quiet,
+            command: "root".into(),
+        };
+        let preset = RootPreset::find("two", &[]).unwrap();
+        for _ in 0..2 {
+            run::<Root>(&preset, &options, 0).unwrap();
+            let section = std::fs::read_to_string(options.report().join("sections/root.json")).unwrap();
+            // From an interval of 2 to one below 0.01 by halves, and both its ends.
+            assert!(section.contains("10 numbers tried"), "{section}");
+            assert_eq!(std::fs::read_dir(folder.path().join("runs")).unwrap().count(), 10);
+        }
+    }
 }

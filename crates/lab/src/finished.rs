@@ -72,9 +72,9 @@ impl Finished {
         serde_json::from_str(&self.lines.get(key.id().as_str())?.result).ok()
     }
 
-    /// Whether a stage is here.
-    pub(crate) fn contains(&self, key: &StageKey) -> bool {
-        self.lines.contains_key(key.id().as_str())
+    /// The line of a stage.
+    pub(crate) fn line(&self, key: &StageKey) -> Option<&Line> {
+        self.lines.get(key.id().as_str())
     }
 
     /// Number of stages.
@@ -116,7 +116,7 @@ mod tests {
         let back = Finished::read(written.path()).unwrap();
         let read: Vec<(f64, f64)> = back.get(&key(1)).unwrap();
         assert_eq!(format!("{read:?}"), format!("{numbers:?}"));
-        assert!(back.contains(&key(1)) && !back.contains(&key(2)));
+        assert!(back.line(&key(1)).is_some() && back.line(&key(2)).is_none());
         assert!(back.get::<Vec<(f64, f64)>>(&key(2)).is_none());
         assert!(back.get::<String>(&key(1)).is_none(), "a result of another form is not taken");
         assert_eq!(back.lines, finished.lines);

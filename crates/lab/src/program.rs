@@ -289,7 +289,8 @@ impl Registry {
     /// Runs every experiment that has a preset of this name, one after the other; each adds its section to the one
     /// report. Returns the path of its page.
     ///
-    /// The preset may also be the path of one of the first experiment in `only`, which is then the only one that runs.
+    /// The preset may also be a file for the one experiment in `only` (the first of all where none is named), which is
+    /// then the only one that runs.
     /// A change is made in every experiment whose presets have the field; one that begins with an experiment's name and
     /// a colon (`tradeoff:finetune.steps=3`) in that one.
     ///
@@ -298,6 +299,9 @@ impl Registry {
     pub fn reproduce(&self, flags: &RunFlags, own: Vec<Change>, only: &[String]) -> Result<Option<PathBuf>> {
         for name in only {
             self.find(name)?;
+        }
+        if flags.preset.ends_with(".toml") && only.len() > 1 {
+            return Err(LabError::value("only", only.join(", "), "one experiment, whose preset the file is"));
         }
         let chosen = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
         let is_file = flags.preset.ends_with(".toml");
@@ -336,14 +340,17 @@ impl Registry {
             let expected = "a field of a preset of one of the experiments that run";
             return Err(LabError::value("set", &unused.path, expected));
         }
-        let mut report = None;
+        let mut page = None;
         for (place, experiment, changes) in of_each {
             if flags.print_config || flags.plan {
                 console::print_line(&format!("# {}", experiment.name()));
             }
-            report = experiment.run(&changes, flags, place as u32)?;
+            if let Some(report) = experiment.run(&changes, flags, place as u32)? {
+                // After each, so that what is done can be read while the next one runs.
+                page = Some(experiment::build_page(&report, &self.front)?);
+            }
         }
-        report.map(|report| experiment::build_page(&report, &self.front)).transpose()
+        Ok(page)
     }
 
     /// The reference: every experiment with its presets and flags, in Markdown.

@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::store::{
-    ActiveStage, Claim, DoneStage, FilesWriter, ReadyStage, Snapshot, StageId, StageKey, StageState, Store, StoreError,
+    ActiveStage, CURVES, Claim, DoneStage, FilesWriter, ReadyStage, Snapshot, StageId, StageKey, StageState, Store,
+    StoreError,
 };
 
 /// The file of a stage's output.
 pub(crate) const RESULT: &str = "result.json";
-/// The file of a stage's [curves](Stage::curves), if it has some.
-pub(crate) const CURVES: &str = "curves.json";
 
 /// A computation whose output is kept.
 pub trait Stage: Send + Sync + 'static {
@@ -107,7 +106,6 @@ pub struct Work<'a> {
     meter: &'a dyn Meter,
     snapshot_every: Duration,
     last_snapshot: Instant,
-    lost: bool,
 }
 
 impl Work<'_> {
@@ -131,7 +129,6 @@ impl Work<'_> {
         fill: impl FnOnce(&mut FilesWriter) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let saved = self.active.save_snapshot(step, fill);
-        self.lost |= matches!(saved, Err(StoreError::ClaimLost { .. }));
         self.last_snapshot = Instant::now();
         saved
     }
@@ -191,11 +188,12 @@ pub(crate) fn run<S: Stage>(
     setting: &Setting<'_>,
     meter: &dyn Meter,
 ) -> Result<Ran<S::Output>, Failure> {
-    match setting.store.enter(key)? {
-        StageState::Claimed(_) => Ok(Ran::Elsewhere),
-        StageState::Done(done) => read(stage, &done, meter),
-        StageState::Fresh(active) => compute(stage, (active, None), setting, meter),
-        StageState::Started(active, snapshot) => compute(stage, (active, Some(snapshot)), setting, meter),
+    match setting.store.enter(key) {
+        Ok(StageState::Claimed(_)) | Err(StoreError::ClaimLost { .. }) => Ok(Ran::Elsewhere),
+        Ok(StageState::Done(done)) => read(stage, &done, meter),
+        Ok(StageState::Fresh(active)) => compute(stage, (active, None), setting, meter),
+        Ok(StageState::Started(active, snapshot)) => compute(stage, (active, Some(snapshot)), setting, meter),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -238,11 +236,11 @@ fn compute<S: Stage>(
     meter: &dyn Meter,
 ) -> Result<Ran<S::Output>, Failure> {
     let Setting { store, snapshot_every, pool } = *setting;
-    let mut work = Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), lost: false };
+    let mut work = Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now() };
     let output = match pool.install(|| stage.compute(&mut work)) {
         Ok(output) => output,
         // Whoever has taken the stage over computes the same.
-        Err(_) if work.lost => return Ok(Ran::Elsewhere),
+        Err(_) if !work.active.is_held() => return Ok(Ran::Elsewhere),
         Err(failure) => return Err(failure),
     };
     let curves = S::curves(&output);

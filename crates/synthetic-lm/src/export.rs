@@ -75,7 +75,7 @@ pub fn save_jsonl<T: Serialize>(path: &Path, records: impl IntoIterator<Item = T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::language::{Config, Group};
+    use crate::language::{Group, LanguageConfig};
 
     #[test]
     fn what_is_written_reads_back() {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn prompt_and_completion_of_a_probe_make_its_document() {
-        let language = Language::new(&Config::memorization(10, 10), 0).unwrap();
+        let language = Language::new(&LanguageConfig::memorization(10, 10), 0).unwrap();
         for probe in language.probes(1, Group::Test, 5, 0).unwrap() {
             let example = probe_example(&language, &probe);
             assert_eq!(format!("{} {}", example.prompt, example.completion), spelled(&language, &probe.tokens));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use synthetic_lm::export::{Text, probe_example, save_jsonl, spelled};
 use synthetic_lm::language::presets::{PRESETS, preset};
-use synthetic_lm::language::{Config, Group, Language, Learner};
+use synthetic_lm::language::{Group, Language, LanguageConfig, Learner};
 use synthetic_lm::registry::TASKS;
 use synthetic_lm::split::Side;
 use synthetic_lm::{Error, Task, constant_baseline, task};
@@ -86,7 +86,7 @@ struct Source {
 /// What a name stands for.
 enum Named {
     Task(Box<dyn Task>),
-    Language(Config),
+    Language(LanguageConfig),
 }
 
 fn named(name: &str) -> Result<Named, Error> {
@@ -102,7 +102,7 @@ fn named(name: &str) -> Result<Named, Error> {
     })
 }
 
-fn language_config(name: &str) -> Result<Config, Error> {
+fn language_config(name: &str) -> Result<LanguageConfig, Error> {
     if !name.ends_with(".json") {
         return preset(name);
     }

@@ -168,10 +168,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::language::{Config, Content, Frequency, Group, Language, Learner};
+    use crate::language::{Content, Frequency, Group, Language, LanguageConfig, Learner};
 
     fn language(exceptions: f64) -> Language {
-        let mut config = Config::memorization(100, 50);
+        let mut config = LanguageConfig::memorization(100, 50);
         for component in &mut config.components {
             match &mut component.content {
                 Content::Facts(facts) => facts.frequency = Frequency::Zipf(1.0),

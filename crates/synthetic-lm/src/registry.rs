@@ -66,14 +66,17 @@ pub const TASKS: [Entry; 2] = [
         name: word_problems::NAME,
         summary: "grade-school word problems with worked solutions",
         build: |parameters| {
-            Ok(Box::new(configured::<word_problems::Config>(word_problems::NAME, parameters)?.validate()?))
+            Ok(Box::new(configured::<word_problems::WordProblemsConfig>(word_problems::NAME, parameters)?.validate()?))
         },
     },
     Entry {
         name: string_instructions::NAME,
         summary: "instructions about strings: reverse, sort, count, case, filter",
         build: |parameters| {
-            Ok(Box::new(configured::<string_instructions::Config>(string_instructions::NAME, parameters)?.validate()?))
+            Ok(Box::new(
+                configured::<string_instructions::StringInstructionsConfig>(string_instructions::NAME, parameters)?
+                    .validate()?,
+            ))
         },
     },
 ];
@@ -117,7 +120,7 @@ pub(crate) fn configured<C: DeserializeOwned>(task: &'static str, parameters: Ma
         .map_err(|error| Error::BadParameter { task, problem: error.to_string() })
 }
 
-impl Task for word_problems::ValidConfig {
+impl Task for word_problems::ValidWordProblemsConfig {
     fn name(&self) -> &'static str {
         word_problems::NAME
     }
@@ -143,7 +146,7 @@ impl Task for word_problems::ValidConfig {
     }
 }
 
-impl Task for string_instructions::ValidConfig {
+impl Task for string_instructions::ValidStringInstructionsConfig {
     fn name(&self) -> &'static str {
         string_instructions::NAME
     }

@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use synthetic_lm::language::{
-    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Group, Induction, Language, LastLetter, Markov,
-    Modular, ModularOperation, Pattern, PermutedCopy, Role, RuleConfig, Token, Vocabulary,
+    ComponentConfig, Content, Dyck, Facts, Frequency, Grammar, Group, Induction, Language, LanguageConfig, LastLetter,
+    Markov, Modular, ModularOperation, Pattern, PatternRule, PermutedCopy, Role, Token, Vocabulary,
 };
 
-fn addition(modulus: usize) -> RuleConfig {
-    RuleConfig::Modular(Modular { modulus, operation: ModularOperation::Add })
+fn addition(modulus: usize) -> PatternRule {
+    PatternRule::Modular(Modular { modulus, operation: ModularOperation::Add })
 }
 
-fn rules() -> Vec<RuleConfig> {
+fn rules() -> Vec<PatternRule> {
     vec![
         addition(17),
-        RuleConfig::Modular(Modular { modulus: 23, operation: ModularOperation::Multiply }),
-        RuleConfig::PermutedCopy(PermutedCopy { symbols: 6, length: 4, substitute: true, reorder: true }),
-        RuleConfig::LastLetter(LastLetter { symbols: 5, words: 3, word_length: 2 }),
-        RuleConfig::Induction(Induction { symbols: 9, pairs: 2 }),
+        PatternRule::Modular(Modular { modulus: 23, operation: ModularOperation::Multiply }),
+        PatternRule::PermutedCopy(PermutedCopy { symbols: 6, length: 4, substitute: true, reorder: true }),
+        PatternRule::LastLetter(LastLetter { symbols: 5, words: 3, word_length: 2 }),
+        PatternRule::Induction(Induction { symbols: 9, pairs: 2 }),
     ]
 }
 
 /// Facts, every rule with a pool and exceptions, and every process.
-fn everything(examples: Option<usize>, exceptions: f64) -> Config {
+fn everything(examples: Option<usize>, exceptions: f64) -> LanguageConfig {
     let facts = Facts { count: 40, key_symbols: 7, key_length: 3, values: 9, frequency: Frequency::Zipf(1.0) };
     let pattern = |rule| Content::Pattern(Pattern { rule, examples, exceptions });
     let mut contents = vec![Content::Facts(facts)];
@@ -32,7 +32,7 @@ fn everything(examples: Option<usize>, exceptions: f64) -> Config {
     contents.push(Content::Dyck(Dyck { kinds: 2, max_depth: 3, open_probability: 0.5, length: 8 }));
     contents.push(Content::Grammar(Grammar { symbols: 9, nonterminals: 3, productions: 2, mean_children: 0.8 }));
     let components = contents.into_iter().map(|content| ComponentConfig { weight: 1.0, content }).collect();
-    Config { vocabulary: 64, components }
+    LanguageConfig { vocabulary: 64, components }
 }
 
 proptest! {
@@ -195,7 +195,7 @@ fn same_seed_same_language_and_text() {
 /// different ones has mean 300 and standard deviation about 12.
 #[test]
 fn an_exact_stream_is_shuffled_by_its_seed() {
-    let language = Language::new(&Config::memorization(300, 300), 0).unwrap();
+    let language = Language::new(&LanguageConfig::memorization(300, 300), 0).unwrap();
     let order = |seed| -> Vec<(usize, u64)> {
         let (mut stream, mut tokens) = (language.exact_stream(600, seed), Vec::new());
         std::iter::from_fn(|| stream.next_document(&mut tokens).map(|d| (d.component, d.instance))).collect()
@@ -208,7 +208,7 @@ fn an_exact_stream_is_shuffled_by_its_seed() {
 
 #[test]
 fn what_cannot_be_met_is_refused_in_one_line() {
-    let with = |content| Config { vocabulary: 64, components: vec![ComponentConfig { weight: 1.0, content }] };
+    let with = |content| LanguageConfig { vocabulary: 64, components: vec![ComponentConfig { weight: 1.0, content }] };
     let pattern = |rule, examples, exceptions| with(Content::Pattern(Pattern { rule, examples, exceptions }));
     let facts = |count, key_length| {
         with(Content::Facts(Facts { count, key_symbols: 4, key_length, values: 8, frequency: Frequency::Uniform }))
@@ -222,15 +222,15 @@ fn what_cannot_be_met_is_refused_in_one_line() {
         |open_probability, length| with(Content::Dyck(Dyck { kinds: 1, max_depth: 2, open_probability, length }));
     for (config, message) in [
         (
-            Config { vocabulary: 64, components: vec![] },
+            LanguageConfig { vocabulary: 64, components: vec![] },
             "language: components is an empty list, expected at least one component",
         ),
         (
-            Config { vocabulary: 63, ..Config::memorization(100, 100) },
+            LanguageConfig { vocabulary: 63, ..LanguageConfig::memorization(100, 100) },
             "language: vocabulary is 63, expected at least 191 for these components",
         ),
         (
-            Config { vocabulary: 70_000, ..Config::memorization(100, 100) },
+            LanguageConfig { vocabulary: 70_000, ..LanguageConfig::memorization(100, 100) },
             "language: vocabulary is 70000, expected 1 to 65536",
         ),
         (zero_weight, "language: weight is 0, expected 0.000001 to 1000000"),
@@ -249,7 +249,7 @@ fn what_cannot_be_met_is_refused_in_one_line() {
         (pattern(addition(11), Some(10), 1.5), "modular: exceptions is 1.5, expected 0 to 1"),
         (pattern(addition(11), Some(10), f64::NAN), "modular: exceptions is NaN, expected 0 to 1"),
         (
-            pattern(RuleConfig::LastLetter(LastLetter { symbols: 3, words: 1, word_length: 1 }), None, 0.0),
+            pattern(PatternRule::LastLetter(LastLetter { symbols: 3, words: 1, word_length: 1 }), None, 0.0),
             "last-letter: instances is 3, expected at least 10, so that some can be held out",
         ),
         (brackets(1.0, 4), "dyck: open_probability is 1, expected between 0 and 1, exclusive"),
@@ -276,7 +276,7 @@ fn what_cannot_be_met_is_refused_in_one_line() {
 fn configurations_survive_json() {
     let config = everything(Some(30), 0.2);
     let json = serde_json::to_string(&config).unwrap();
-    assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+    assert_eq!(serde_json::from_str::<LanguageConfig>(&json).unwrap(), config);
     let unknown = json.replace("\"open_probability\"", "\"open_chance\"");
-    assert!(serde_json::from_str::<Config>(&unknown).unwrap_err().to_string().contains("open_chance"));
+    assert!(serde_json::from_str::<LanguageConfig>(&unknown).unwrap_err().to_string().contains("open_chance"));
 }

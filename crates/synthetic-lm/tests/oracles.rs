@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use synthetic_lm::language::{
-    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Group, Language, LastLetter, Learner, Markov,
-    Modular, ModularOperation, Pattern, PermutedCopy, RuleConfig, Token,
+    ComponentConfig, Content, Dyck, Facts, Frequency, Grammar, Group, Language, LanguageConfig, LastLetter, Learner,
+    Markov, Modular, ModularOperation, Pattern, PatternRule, PermutedCopy, Token,
 };
 
 /// Mean and standard error.
@@ -18,19 +18,19 @@ fn estimate(values: &[f64]) -> (f64, f64) {
 
 fn language(components: Vec<(f64, Content)>) -> Language {
     let components = components.into_iter().map(|(weight, content)| ComponentConfig { weight, content }).collect();
-    Language::new(&Config { vocabulary: 512, components }, 7).unwrap()
+    Language::new(&LanguageConfig { vocabulary: 512, components }, 7).unwrap()
 }
 
 fn facts(count: usize, frequency: Frequency) -> Content {
     Content::Facts(Facts { count, key_symbols: 10, key_length: 3, values: 12, frequency })
 }
 
-fn pattern(rule: RuleConfig, examples: Option<usize>, exceptions: f64) -> Content {
+fn pattern(rule: PatternRule, examples: Option<usize>, exceptions: f64) -> Content {
     Content::Pattern(Pattern { rule, examples, exceptions })
 }
 
-fn addition(modulus: usize) -> RuleConfig {
-    RuleConfig::Modular(Modular { modulus, operation: ModularOperation::Add })
+fn addition(modulus: usize) -> PatternRule {
+    PatternRule::Modular(Modular { modulus, operation: ModularOperation::Add })
 }
 
 /// Counts which token follows in each state, a state being whatever is made of the tokens so far.
@@ -58,7 +58,7 @@ fn a_table_of_prefixes_reaches_the_memorisers_loss() {
         (2.0, facts(60, Frequency::Zipf(1.0))),
         (1.0, facts(30, Frequency::Uniform)),
         (1.0, pattern(addition(20), Some(80), 0.25)),
-        (0.5, pattern(RuleConfig::LastLetter(LastLetter { symbols: 4, words: 2, word_length: 3 }), Some(50), 0.0)),
+        (0.5, pattern(PatternRule::LastLetter(LastLetter { symbols: 4, words: 2, word_length: 3 }), Some(50), 0.0)),
     ]);
     let mut table: Table<Vec<Token>> = Table::default();
     let mut stream = language.stream(1);
@@ -177,7 +177,7 @@ fn sentence_frequencies_have_the_entropy_of_the_grammar() {
 #[test]
 fn a_learner_with_the_rule_reaches_the_rule_followers_loss() {
     let copy = PermutedCopy { symbols: 5, length: 3, substitute: true, reorder: true };
-    for (rule, answers) in [(addition(8), 8.0), (RuleConfig::PermutedCopy(copy), 125.0)] {
+    for (rule, answers) in [(addition(8), 8.0), (PatternRule::PermutedCopy(copy), 125.0)] {
         let language = language(vec![(1.0, pattern(rule, Some(40), 0.2))]);
         let (mut stream, mut document) = (language.stream(1), Vec::new());
         let mut follows = |n: usize| -> Vec<bool> {

@@ -18,10 +18,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let clock = Instant::now();
     let data = match name.as_str() {
-        "geometry" => geometry::run(&geometry::Preset::new(size), || ())?,
-        "regularization" => regularization::run(&regularization::Preset::new(size), || ())?,
-        "phase-diagram" => phase_diagram::run(&phase_diagram::Preset::new(size), || ())?,
-        "consistency-matrix" => consistency_matrix::run(&consistency_matrix::Preset::new(size), || ())?,
+        "geometry" => geometry::run(&geometry::GeometryPreset::new(size), || ())?,
+        "regularization" => regularization::run(&regularization::RegularizationPreset::new(size), || ())?,
+        "phase-diagram" => phase_diagram::run(&phase_diagram::PhaseDiagramPreset::new(size), || ())?,
+        "consistency-matrix" => {
+            consistency_matrix::run(&consistency_matrix::ConsistencyMatrixPreset::new(size), || ())?
+        }
         other => return Err(format!("figure: found {other}, expected a figure's name").into()),
     };
     for table in &data.tables {

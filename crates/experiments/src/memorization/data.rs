@@ -70,12 +70,12 @@ impl Questions {
 mod tests {
     use lab::preset::Preset as _;
 
-    use super::super::preset::Preset;
+    use super::super::preset::MemorizationPreset;
     use super::*;
 
     #[test]
     fn a_batch_depends_on_its_step_alone_and_only_answers_have_targets() {
-        let preset = Preset::find("smoke", &[]).unwrap();
+        let preset = MemorizationPreset::find("smoke", &[]).unwrap();
         let language = Language::new(&preset.language(Cell { facts: 9, examples: 12 }), 3).unwrap();
         let rows = |loss| LanguageRows { language: &language, context: 20, loss, seed: 5 };
         let mut answers = rows(LossTokens::Answers);
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn questions_are_all_there_is_up_to_the_preset_s_number() {
-        let mut preset = Preset::find("smoke", &[]).unwrap();
+        let mut preset = MemorizationPreset::find("smoke", &[]).unwrap();
         preset.probes.training = 8;
         let cell = Cell { facts: 9, examples: 5 };
         let language = Language::new(&preset.language(cell), 3).unwrap();

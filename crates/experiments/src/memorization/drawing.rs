@@ -6,7 +6,7 @@ use models::optim::RuleName;
 
 use super::measure::Point;
 use super::plan::Reported;
-use super::preset::{Cell, Preset};
+use super::preset::{Cell, MemorizationPreset};
 use super::statistics::{Reading, Statistics};
 use crate::names::{display, style};
 
@@ -16,7 +16,7 @@ fn point(x: f64, numbers: &[f64]) -> Option<figures::Point> {
 }
 
 /// A series for each optimizer of the preset, from its runs in a cell.
-fn by_optimizer(preset: &Preset, points: impl Fn(RuleName) -> Vec<figures::Point>) -> Vec<Series> {
+fn by_optimizer(preset: &MemorizationPreset, points: impl Fn(RuleName) -> Vec<figures::Point>) -> Vec<Series> {
     let series =
         |name: RuleName| Series { label: display(name.as_str()), style: style(name.as_str()), points: points(name) };
     preset.optimizers.iter().map(|optimizer| series(optimizer.name)).collect()
@@ -27,7 +27,7 @@ fn runs(reported: &[Reported], cell: Cell, name: RuleName) -> impl Iterator<Item
 }
 
 /// Muon's held-out accuracy less AdamW's in every cell, at each reading.
-pub(super) fn map(preset: &Preset, statistics: &Statistics) -> CellMap {
+pub(super) fn map(preset: &MemorizationPreset, statistics: &Statistics) -> CellMap {
     let mut facts = preset.facts.clone();
     facts.sort_unstable();
     let mut examples = preset.examples.clone();
@@ -53,7 +53,7 @@ pub(super) fn map(preset: &Preset, statistics: &Statistics) -> CellMap {
 }
 
 /// Held-out accuracy at the end against the number of examples, a panel for each number of facts.
-pub(super) fn generalisation(preset: &Preset, reported: &[Reported]) -> LinePanels {
+pub(super) fn generalisation(preset: &MemorizationPreset, reported: &[Reported]) -> LinePanels {
     let panel = |&facts: &usize| {
         let series = by_optimizer(preset, |name| {
             let at = |&examples: &usize| {
@@ -77,7 +77,7 @@ pub(super) fn generalisation(preset: &Preset, reported: &[Reported]) -> LinePane
 }
 
 /// What is learned along the runs of a cell: means over the seeds.
-pub(super) fn curves(preset: &Preset, reported: &[Reported], cell: Cell) -> LinePanels {
+pub(super) fn curves(preset: &MemorizationPreset, reported: &[Reported], cell: Cell) -> LinePanels {
     type Quantity = (&'static str, &'static str, fn(&Point) -> f64);
     let mut quantities: Vec<Quantity> = vec![
         ("training loss", "nats per answer", |p| p.training_loss),
@@ -111,7 +111,7 @@ pub(super) fn curves(preset: &Preset, reported: &[Reported], cell: Cell) -> Line
 
 /// Singular values of the hidden matrices at the end, a panel for each cell of the control and of the most facts with
 /// the fewest examples.
-pub(super) fn spectra(preset: &Preset, reported: &[Reported], cells: &[Cell]) -> LinePanels {
+pub(super) fn spectra(preset: &MemorizationPreset, reported: &[Reported], cells: &[Cell]) -> LinePanels {
     let panel = |&cell: &Cell| {
         let series = by_optimizer(preset, |name| {
             let spectra: Vec<&Vec<f64>> = runs(reported, cell, name)

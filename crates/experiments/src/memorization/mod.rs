@@ -30,8 +30,8 @@ use lab::report::{ReportFolder, Section};
 pub use measure::{Point, Spectrum};
 pub use plan::{Planned, Reported};
 pub use preset::{
-    Cell, FIRST_TUNING_SEED, LanguagePreset, LossTokens, NetworkPreset, OptimizerPreset, Preset, ProbesPreset,
-    Variation,
+    Cell, FIRST_TUNING_SEED, LanguagePreset, LossTokens, MemorizationPreset, NetworkPreset, OptimizerPreset,
+    ProbesPreset, Variation,
 };
 pub use run::{Run, RunResult};
 pub use statistics::{Difference, FEW, MEMORISED, Reading, Statistics};
@@ -48,17 +48,22 @@ impl Experiment for Memorization {
     const TITLE: &'static str = "Rote memorisation and a pattern with few examples";
     const ABOUT: &'static str = "Train small networks with each optimizer on a synthetic language of facts and a pattern, and compare what they memorise with what they \
                                  generalise\n\nEnds with the path of the report.";
-    type Preset = Preset;
+    type Preset = MemorizationPreset;
     type Flags = MachineFlags;
     /// The preset's jobs, then those of its variations.
     type Plan = Vec<Planned>;
 
-    fn plan(preset: &Preset, grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
+    fn plan(preset: &MemorizationPreset, grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
         let presets = std::iter::once(preset.clone()).chain(varied(preset)?);
         presets.map(|preset| plan::plan(preset, grid)).collect()
     }
 
-    fn section(_: &Preset, plan: Vec<Planned>, done: &Outcomes, report: &ReportFolder) -> Result<Section, Failure> {
+    fn section(
+        _: &MemorizationPreset,
+        plan: Vec<Planned>,
+        done: &Outcomes,
+        report: &ReportFolder,
+    ) -> Result<Section, Failure> {
         let settings = plan.iter().map(|planned| setting::Setting::of(planned, done)).collect::<Result<Vec<_>, _>>()?;
         section::section(&settings, report)
     }

@@ -4,7 +4,7 @@ use lab::error::Failure;
 use lab::grid::{AnyJob, Grid, Job, Outcomes};
 use models::optim::RuleName;
 
-use super::preset::{Cell, FIRST_TUNING_SEED, OptimizerPreset, Preset};
+use super::preset::{Cell, FIRST_TUNING_SEED, MemorizationPreset, OptimizerPreset};
 use super::run::{Run, RunResult};
 use super::tuning::{RateScore, choose};
 use crate::error::Result;
@@ -14,7 +14,7 @@ type Tuning = Vec<(f64, Vec<Job<RunResult>>)>;
 
 /// The jobs of a preset's reported runs.
 pub struct Planned {
-    pub(super) preset: Preset,
+    pub(super) preset: MemorizationPreset,
     jobs: Vec<Reporting>,
 }
 
@@ -67,7 +67,7 @@ fn scores(tuning: &Tuning, done: &Outcomes) -> Vec<RateScore> {
 ///
 /// # Errors
 /// If the language refuses its configuration.
-pub(super) fn plan(preset: Preset, grid: &mut Grid) -> Result<Planned, Failure> {
+pub(super) fn plan(preset: MemorizationPreset, grid: &mut Grid) -> Result<Planned, Failure> {
     let mut jobs = Vec::new();
     for cell in preset.cells() {
         for optimizer in &preset.optimizers {
@@ -82,7 +82,12 @@ pub(super) fn plan(preset: Preset, grid: &mut Grid) -> Result<Planned, Failure> 
 }
 
 /// A tuning run for every rate and tuning seed.
-fn add_tuning(preset: &Preset, cell: Cell, optimizer: &OptimizerPreset, grid: &mut Grid) -> Result<Tuning, Failure> {
+fn add_tuning(
+    preset: &MemorizationPreset,
+    cell: Cell,
+    optimizer: &OptimizerPreset,
+    grid: &mut Grid,
+) -> Result<Tuning, Failure> {
     let mut found = Vec::new();
     for &rate in &optimizer.rates {
         let seeds = FIRST_TUNING_SEED..FIRST_TUNING_SEED + preset.tuning_seeds;
@@ -94,7 +99,7 @@ fn add_tuning(preset: &Preset, cell: Cell, optimizer: &OptimizerPreset, grid: &m
 
 /// A reported run, after those that choose its rate.
 fn add_reported(
-    preset: &Preset,
+    preset: &MemorizationPreset,
     cell: Cell,
     optimizer: &OptimizerPreset,
     tuning: &Tuning,

@@ -3,7 +3,7 @@
 use models::ModelConfig;
 use models::optim::{Policy, RuleName, Scope, Split};
 use serde::{Deserialize, Serialize};
-use synthetic_lm::language::{ComponentConfig, Config, Content, Group, Language, RuleConfig};
+use synthetic_lm::language::{ComponentConfig, Content, Group, Language, LanguageConfig, PatternRule};
 
 use crate::error::{ExperimentError, Result};
 use crate::parts::checks::{at_least, distinct, positive};
@@ -30,7 +30,7 @@ pub struct LanguagePreset {
     /// Share of the pattern's training instances with a random label.
     pub exceptions: f64,
     /// The pattern's rule.
-    pub rule: RuleConfig,
+    pub rule: PatternRule,
 }
 
 /// The network, of GPT-2's kind; its vocabulary is the language's.
@@ -87,7 +87,7 @@ pub struct OptimizerPreset {
 /// Everything that decides the results of `memorization`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Preset {
+pub struct MemorizationPreset {
     /// The preset's name.
     pub name: String,
     /// Reported seeds: 0, 1, ... A verdict needs at least five.
@@ -143,7 +143,7 @@ pub struct Variation {
     pub changes: toml::Table,
 }
 
-impl Preset {
+impl MemorizationPreset {
     /// Every cell, facts outermost.
     pub fn cells(&self) -> Vec<Cell> {
         self.facts
@@ -159,9 +159,9 @@ impl Preset {
     }
 
     /// The language of a cell: facts are component 0 where there are some, the pattern is the last component.
-    pub fn language(&self, cell: Cell) -> Config {
+    pub fn language(&self, cell: Cell) -> LanguageConfig {
         let LanguagePreset { key_symbols, key_length, values, fact_share, exceptions, ref rule } = self.language;
-        let mut config = Config::memorization(cell.facts.max(1), cell.examples);
+        let mut config = LanguageConfig::memorization(cell.facts.max(1), cell.examples);
         for ComponentConfig { weight, content } in &mut config.components {
             match content {
                 Content::Facts(facts) => {
@@ -302,24 +302,24 @@ mod tests {
 
     use super::*;
 
-    fn changed(change: impl FnOnce(&mut Preset)) -> Result<()> {
-        let mut preset = Preset::find("smoke", &[]).unwrap();
+    fn changed(change: impl FnOnce(&mut MemorizationPreset)) -> Result<()> {
+        let mut preset = MemorizationPreset::find("smoke", &[]).unwrap();
         change(&mut preset);
         preset.check()
     }
 
     #[test]
     fn built_in_presets_are_valid_and_survive_toml() {
-        for &(name, _) in Preset::BUILT_IN {
-            let preset = Preset::find(name, &[]).unwrap();
+        for &(name, _) in MemorizationPreset::BUILT_IN {
+            let preset = MemorizationPreset::find(name, &[]).unwrap();
             assert_eq!(preset.name, name);
-            assert_eq!(parse::<Preset>(&preset.to_toml(), "test").unwrap(), preset);
+            assert_eq!(parse::<MemorizationPreset>(&preset.to_toml(), "test").unwrap(), preset);
         }
     }
 
     #[test]
     fn every_field_out_of_range_is_refused_in_one_line() {
-        type Spoil = fn(&mut Preset);
+        type Spoil = fn(&mut MemorizationPreset);
         let cases: [(&str, Spoil); 19] = [
             ("seeds: found 0", |p| p.seeds = 0),
             ("seeds: found 1001", |p| p.seeds = 1001),
@@ -351,17 +351,18 @@ mod tests {
 
     #[test]
     fn controls_have_their_own_number_of_seeds() {
-        let preset = Preset { seeds: 6, control_seeds: Some(4), ..Preset::find("smoke", &[]).unwrap() };
+        let preset =
+            MemorizationPreset { seeds: 6, control_seeds: Some(4), ..MemorizationPreset::find("smoke", &[]).unwrap() };
         let of = |facts, optimizer| preset.seeds_of(Cell { facts, examples: 20 }, optimizer);
         assert_eq!([of(20, RuleName::AdamW), of(20, RuleName::Muon)], [6, 6]);
         assert_eq!([of(20, RuleName::Sgd), of(0, RuleName::AdamW)], [4, 4]);
-        let fewer = Preset { seeds: 3, ..preset };
+        let fewer = MemorizationPreset { seeds: 3, ..preset };
         assert_eq!(fewer.seeds_of(Cell { facts: 0, examples: 20 }, RuleName::Muon), 3);
     }
 
     #[test]
     fn every_optimizer_has_adamw_beside_it_where_a_rate_is_given() {
-        let preset = Preset::find("smoke", &[]).unwrap();
+        let preset = MemorizationPreset::find("smoke", &[]).unwrap();
         let rest = |rest_rate, optimizer: &OptimizerPreset| {
             OptimizerPreset { rest_rate, ..optimizer.clone() }.policy(0.1, &preset.training).groups[1].rule
         };
@@ -379,12 +380,12 @@ mod tests {
 
     #[test]
     fn the_pattern_has_the_square_of_its_modulus_instances() {
-        assert_eq!(Preset::find("smoke", &[]).unwrap().instances().unwrap(), 121);
+        assert_eq!(MemorizationPreset::find("smoke", &[]).unwrap().instances().unwrap(), 121);
     }
 
     #[test]
     fn without_facts_only_the_pattern_is_left() {
-        let preset = Preset::find("smoke", &[]).unwrap();
+        let preset = MemorizationPreset::find("smoke", &[]).unwrap();
         let names = |facts| Language::new(&preset.language(Cell { facts, examples: 10 }), 0).unwrap().component_names();
         assert_eq!(names(0), ["modular"]);
         assert_eq!(names(7), ["facts", "modular"]);

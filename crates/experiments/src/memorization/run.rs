@@ -6,11 +6,11 @@ use lab::stage::{Curve, Stage, Work};
 use models::Transformer;
 use models::optim::{Optimizer, Policy};
 use serde::{Deserialize, Serialize};
-use synthetic_lm::language::{Config, Group, Language, Learner};
+use synthetic_lm::language::{Group, Language, LanguageConfig, Learner};
 
 use super::data::{LanguageRows, Questions};
 use super::measure::{self, Point, Spectrum};
-use super::preset::{Cell, LossTokens, OptimizerPreset, Preset, ProbesPreset};
+use super::preset::{Cell, LossTokens, MemorizationPreset, OptimizerPreset, ProbesPreset};
 use crate::error::Result;
 use crate::stages::{Network, NetworkKey, Trained, Training};
 
@@ -22,7 +22,7 @@ pub struct Run {
     /// The optimizer's name and its learning rate on the hidden matrices, for people: the policy has all.
     pub optimizer: (&'static str, f64),
     /// The language.
-    pub language: Config,
+    pub language: LanguageConfig,
     /// The network.
     pub network: Network,
     /// Which weights are trained with which rule.
@@ -62,7 +62,7 @@ impl RunResult {
 /// What decides the result.
 #[derive(Debug, Serialize)]
 pub struct RunKey {
-    language: Config,
+    language: LanguageConfig,
     cell: Cell,
     network: NetworkKey,
     policy: Policy,
@@ -78,7 +78,13 @@ impl Run {
     ///
     /// # Errors
     /// If the language refuses its configuration.
-    pub fn new(preset: &Preset, cell: Cell, optimizer: &OptimizerPreset, rate: f64, seed: u64) -> Result<Self> {
+    pub fn new(
+        preset: &MemorizationPreset,
+        cell: Cell,
+        optimizer: &OptimizerPreset,
+        rate: f64,
+        seed: u64,
+    ) -> Result<Self> {
         let language = preset.language(cell);
         let vocabulary = Language::new(&language, language_seed(seed))?.vocabulary().size();
         let network = Network {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::drawing;
 use super::plan::Reported;
-use super::preset::{Cell, Preset};
+use super::preset::{Cell, MemorizationPreset};
 use super::setting::Setting;
 use super::settings;
 use super::statistics::{MEMORISED, Reading, Statistics, steps_to};
@@ -80,7 +80,7 @@ pub(super) fn section(all: &[Setting], report: &ReportFolder) -> Result<Section,
 }
 
 /// In which numbers and where networks were trained, and which parameters went to which optimizer.
-fn provenance(preset: &Preset, reported: &[Reported]) -> Vec<(String, String)> {
+fn provenance(preset: &MemorizationPreset, reported: &[Reported]) -> Vec<(String, String)> {
     let arithmetic = format!("products of matrices in f32 on {}", preset.device.hardware());
     let mut lines = vec![("arithmetic".into(), arithmetic)];
     for optimizer in &preset.optimizers {
@@ -92,7 +92,7 @@ fn provenance(preset: &Preset, reported: &[Reported]) -> Vec<(String, String)> {
 }
 
 /// The number of seeds in words.
-fn seeds(preset: &Preset) -> String {
+fn seeds(preset: &MemorizationPreset) -> String {
     match preset.control_seeds {
         Some(controls) if controls < preset.seeds => {
             format!("{} seeds ({controls} without facts, and of other optimizers than AdamW and Muon)", preset.seeds)
@@ -117,11 +117,11 @@ fn shown_cells(mut cells: Vec<Cell>, statistics: &Statistics) -> Vec<Cell> {
     shown
 }
 
-fn introduction(preset: &Preset, statistics: &Statistics) -> Vec<String> {
+fn introduction(preset: &MemorizationPreset, statistics: &Statistics) -> Vec<String> {
     let names: Vec<String> = preset.optimizers.iter().map(|optimizer| display(optimizer.name.as_str())).collect();
     vec![
         format!(
-            "Preset {}: networks with {} layers of width {}, trained with {} on a language of facts, which only memory can hold, and of a \
+            "MemorizationPreset {}: networks with {} layers of width {}, trained with {} on a language of facts, which only memory can hold, and of a \
              pattern with {} instances, of which a tenth is held out for choosing learning rates and a tenth for the result. A cell is a \
              number of facts and a number of pattern examples; a seed fixes the language, the initial weights and the data order.",
             preset.name,
@@ -151,7 +151,7 @@ fn interval(numbers: &[f64], digits: usize) -> String {
 }
 
 /// What came out in every cell for every optimizer.
-fn cells_table(preset: &Preset, reported: &[Reported]) -> Table {
+fn cells_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
     let mut rows = Vec::new();
     for cell in preset.cells() {
         for optimizer in &preset.optimizers {
@@ -240,7 +240,7 @@ fn differences_table(statistics: &Statistics) -> Table {
 }
 
 /// The chosen rates, and whether the grid would have to be wider.
-fn rates_table(preset: &Preset, reported: &[Reported]) -> Table {
+fn rates_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
     let mut rows = Vec::new();
     for cell in preset.cells() {
         for optimizer in &preset.optimizers {

@@ -3,14 +3,14 @@
 use lab::grid::Outcomes;
 
 use super::plan::{Planned, Reported};
-use super::preset::Preset;
+use super::preset::MemorizationPreset;
 use super::statistics::Statistics;
 use crate::error::Result;
 
 /// A preset or a variation of it, with what came out.
 #[derive(Debug)]
 pub(super) struct Setting {
-    pub(super) preset: Preset,
+    pub(super) preset: MemorizationPreset,
     pub(super) reported: Vec<Reported>,
     pub(super) statistics: Statistics,
 }

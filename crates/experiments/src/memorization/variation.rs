@@ -6,13 +6,13 @@ use lab::error::Failure;
 use lab::preset::Preset as _;
 use toml::{Table, Value};
 
-use super::preset::{Preset, Variation};
+use super::preset::{MemorizationPreset, Variation};
 use super::statistics::is_few;
 use crate::error::{ExperimentError, Result};
 use crate::parts::checks::distinct;
 
 // Here and not beside its type, since a preset is valid only if its variations are.
-impl lab::preset::Preset for Preset {
+impl lab::preset::Preset for MemorizationPreset {
     const BUILT_IN: &'static [(&'static str, &'static str)] = &[
         ("smoke", include_str!("../../presets/memorization/smoke.toml")),
         ("quick", include_str!("../../presets/memorization/quick.toml")),
@@ -34,7 +34,7 @@ impl lab::preset::Preset for Preset {
 ///
 /// # Errors
 /// The first that is not.
-fn check(preset: &Preset) -> Result<()> {
+fn check(preset: &MemorizationPreset) -> Result<()> {
     let mut names = vec![&preset.name];
     names.extend(preset.variations.iter().map(|variation| &variation.name));
     distinct("variations", &names)?;
@@ -45,7 +45,7 @@ fn check(preset: &Preset) -> Result<()> {
 ///
 /// # Errors
 /// [`ExperimentError::Variation`] with the first that is no valid preset.
-pub fn varied(preset: &Preset) -> Result<Vec<Preset>> {
+pub fn varied(preset: &MemorizationPreset) -> Result<Vec<MemorizationPreset>> {
     let of = |variation: &Variation| {
         with(preset, variation)
             .map_err(|error| ExperimentError::Variation { name: variation.name.clone(), message: error.to_string() })
@@ -53,11 +53,11 @@ pub fn varied(preset: &Preset) -> Result<Vec<Preset>> {
     preset.variations.iter().map(of).collect()
 }
 
-fn with(preset: &Preset, variation: &Variation) -> Result<Preset> {
-    let base = Preset { name: variation.name.clone(), variations: Vec::new(), ..preset.clone() };
+fn with(preset: &MemorizationPreset, variation: &Variation) -> Result<MemorizationPreset> {
+    let base = MemorizationPreset { name: variation.name.clone(), variations: Vec::new(), ..preset.clone() };
     let base: Table = lab::preset::parse(&base.to_toml(), "preset")?;
     let changed = merged(base.into(), variation.changes.clone().into());
-    let mut preset: Preset = changed.try_into().map_err(|error: toml::de::Error| {
+    let mut preset: MemorizationPreset = changed.try_into().map_err(|error: toml::de::Error| {
         let message = error.message().replace('\n', ", ");
         ExperimentError::value("fields", message, "those of a preset")
     })?;
@@ -104,8 +104,8 @@ mod tests {
     use crate::memorization::LossTokens;
 
     /// The smoke preset with a variation that has these fields.
-    fn smoke(fields: &str) -> Preset {
-        let mut preset = Preset::find("smoke", &[]).unwrap();
+    fn smoke(fields: &str) -> MemorizationPreset {
+        let mut preset = MemorizationPreset::find("smoke", &[]).unwrap();
         let variation = toml::from_str(&format!("name = \"other\"\n{fields}")).unwrap();
         preset.variations = vec![variation];
         preset
@@ -113,10 +113,11 @@ mod tests {
 
     #[test]
     fn a_variation_is_its_preset_but_for_the_named_fields_and_cells_that_decide_nothing() {
-        let base = Preset::find("smoke", &[]).unwrap();
+        let base = MemorizationPreset::find("smoke", &[]).unwrap();
         let preset = smoke("loss = \"all\"\ntraining.weight-decay = 0\nnetwork.width = 8");
         let [other] = &varied(&preset).unwrap()[..] else { panic!("one variation") };
-        let mut expected = Preset { name: "other".into(), loss: LossTokens::All, variations: Vec::new(), ..base };
+        let mut expected =
+            MemorizationPreset { name: "other".into(), loss: LossTokens::All, variations: Vec::new(), ..base };
         (expected.training.weight_decay, expected.network.width) = (0.0, 8);
         // Of 0 and 20 facts, 20 and 60 of 121 instances.
         (expected.facts, expected.examples) = (vec![20], vec![20]);
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_optimizer_is_changed_by_its_name_and_the_others_stay() {
-        let base = Preset::find("smoke", &[]).unwrap();
+        let base = MemorizationPreset::find("smoke", &[]).unwrap();
         let matrices = "matrices = { only = \"mlp\", other-rate = 0.5 }";
         let preset = smoke(&format!("optimizers = [{{ name = \"muon\", rates = [1e-3], {matrices} }}]"));
         let other = varied(&preset).unwrap().remove(0);

@@ -35,10 +35,9 @@ impl Experiment for OptimizerPairs {
     type Plan = Vec<(usize, Planned)>;
 
     fn plan(preset: &PairsPreset, grid: &mut Grid) -> Result<Self::Plan, Failure> {
-        let of_size = |experiment: tradeoff::Preset| {
-            Ok((experiment.evaluation.train_examples, tradeoff::plan(&experiment, grid)?))
-        };
-        preset.experiments()?.into_iter().map(of_size).collect()
+        let experiments = preset.experiments()?;
+        let sizes = experiments.iter().map(|experiment| experiment.evaluation.train_examples);
+        Ok(sizes.zip(tradeoff::plan_all(&experiments, grid)?).collect())
     }
 
     fn section(

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ExperimentError, Result};
 use crate::parts::{Machine, is_default};
 use crate::stages::{CODE, check_name};
-use crate::tradeoff::{MethodPreset, Preset};
+use crate::tradeoff::{MethodPreset, TradeoffPreset};
 
 /// Text and tokenizer of one's own, in place of the base's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -123,8 +123,8 @@ impl PairsPreset {
     ///
     /// # Errors
     /// If the base cannot be read or lacks the control.
-    pub fn experiments(&self) -> Result<Vec<Preset>> {
-        let mut base = Preset::find(&self.base, &[])?;
+    pub fn experiments(&self) -> Result<Vec<TradeoffPreset>> {
+        let mut base = TradeoffPreset::find(&self.base, &[])?;
         if let Some(seeds) = self.seeds {
             base.seeds = seeds;
         }

@@ -8,6 +8,7 @@ use lab::store::StageId;
 use models::{Batch, Transformer, mean_loss};
 use serde::{Deserialize, Serialize};
 
+use super::end_point::finite_or_null;
 use super::network::Network;
 use super::pretrain::held_out;
 use super::tasks::{TaskData, TaskKey};
@@ -18,8 +19,10 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
     /// L_pre.
+    #[serde(with = "finite_or_null")]
     pub pretrain: f64,
     /// L_task.
+    #[serde(with = "finite_or_null")]
     pub task: f64,
     /// A_task, for a task with answers.
     pub exact_match: Option<f64>,
@@ -133,5 +136,9 @@ impl Stage for Measurement {
 
     fn summary(output: &Losses) -> String {
         format!("pretraining loss {:.3}, task loss {:.3}", output.pretrain, output.task)
+    }
+
+    fn leads_on(output: &Losses) -> bool {
+        output.are_finite()
     }
 }

@@ -74,32 +74,32 @@ pub struct TheoryPreset {
     pub figures: Vec<FigureName>,
     /// Of `geometry`; that of `quick` if left out, as for the others.
     #[serde(default = "quick_geometry")]
-    pub geometry: geometry::Preset,
+    pub geometry: geometry::GeometryPreset,
     /// Of `regularization`.
     #[serde(default = "quick_regularization")]
-    pub regularization: regularization::Preset,
+    pub regularization: regularization::RegularizationPreset,
     /// Of `phase-diagram`.
     #[serde(default = "quick_phase_diagram")]
-    pub phase_diagram: phase_diagram::Preset,
+    pub phase_diagram: phase_diagram::PhaseDiagramPreset,
     /// Of `consistency-matrix`.
     #[serde(default = "quick_consistency_matrix")]
-    pub consistency_matrix: consistency_matrix::Preset,
+    pub consistency_matrix: consistency_matrix::ConsistencyMatrixPreset,
 }
 
-fn quick_geometry() -> geometry::Preset {
-    geometry::Preset::new(Size::Quick)
+fn quick_geometry() -> geometry::GeometryPreset {
+    geometry::GeometryPreset::new(Size::Quick)
 }
 
-fn quick_regularization() -> regularization::Preset {
-    regularization::Preset::new(Size::Quick)
+fn quick_regularization() -> regularization::RegularizationPreset {
+    regularization::RegularizationPreset::new(Size::Quick)
 }
 
-fn quick_phase_diagram() -> phase_diagram::Preset {
-    phase_diagram::Preset::new(Size::Quick)
+fn quick_phase_diagram() -> phase_diagram::PhaseDiagramPreset {
+    phase_diagram::PhaseDiagramPreset::new(Size::Quick)
 }
 
-fn quick_consistency_matrix() -> consistency_matrix::Preset {
-    consistency_matrix::Preset::new(Size::Quick)
+fn quick_consistency_matrix() -> consistency_matrix::ConsistencyMatrixPreset {
+    consistency_matrix::ConsistencyMatrixPreset::new(Size::Quick)
 }
 
 impl TheoryPreset {
@@ -107,10 +107,10 @@ impl TheoryPreset {
     pub fn new(size: Size) -> Self {
         Self {
             figures: FigureName::ALL.to_vec(),
-            geometry: geometry::Preset::new(size),
-            regularization: regularization::Preset::new(size),
-            phase_diagram: phase_diagram::Preset::new(size),
-            consistency_matrix: consistency_matrix::Preset::new(size),
+            geometry: geometry::GeometryPreset::new(size),
+            regularization: regularization::RegularizationPreset::new(size),
+            phase_diagram: phase_diagram::PhaseDiagramPreset::new(size),
+            consistency_matrix: consistency_matrix::ConsistencyMatrixPreset::new(size),
         }
     }
 
@@ -148,13 +148,13 @@ impl Preset for TheoryPreset {
 #[expect(clippy::large_enum_variant, reason = "a handful exist at a time")]
 pub enum FigurePreset {
     /// Of `geometry`.
-    Geometry(geometry::Preset),
+    Geometry(geometry::GeometryPreset),
     /// Of `regularization`.
-    Regularization(regularization::Preset),
+    Regularization(regularization::RegularizationPreset),
     /// Of `phase-diagram`.
-    PhaseDiagram(phase_diagram::Preset),
+    PhaseDiagram(phase_diagram::PhaseDiagramPreset),
     /// Of `consistency-matrix`.
-    ConsistencyMatrix(consistency_matrix::Preset),
+    ConsistencyMatrix(consistency_matrix::ConsistencyMatrixPreset),
 }
 
 impl FigurePreset {

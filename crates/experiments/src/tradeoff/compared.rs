@@ -2,11 +2,11 @@
 
 use models::optim::RuleName;
 
-use super::preset::{MethodPreset, Preset};
+use super::preset::{MethodPreset, TradeoffPreset};
 use super::statistics::{Comparison, Pair};
 
 /// The comparison that a preset's verdicts are about.
-pub fn comparison(preset: &Preset) -> Comparison {
+pub fn comparison(preset: &TradeoffPreset) -> Comparison {
     let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| !method.is_ablation()).collect();
     compare(preset, &methods, Vec::new(), |optimizer| optimizer.as_str().into())
 }
@@ -14,7 +14,7 @@ pub fn comparison(preset: &Preset) -> Comparison {
 /// The comparison of the control pairs, and of the pair itself beside them, by the methods that are run from every
 /// checkpoint. Levels are set by the compared methods, so a control is read at the same depth as the pair only with the
 /// same methods.
-pub fn controls(preset: &Preset) -> Option<Comparison> {
+pub fn controls(preset: &TradeoffPreset) -> Option<Comparison> {
     let common = |method: &&MethodPreset| {
         !method.is_ablation() && (preset.control_methods.is_empty() || preset.control_methods.contains(&method.name))
     };
@@ -24,7 +24,7 @@ pub fn controls(preset: &Preset) -> Option<Comparison> {
 }
 
 /// The comparison of the methods that train less than the preset's, if each matched optimizer has one.
-pub fn ablation(preset: &Preset) -> Option<Comparison> {
+pub fn ablation(preset: &TradeoffPreset) -> Option<Comparison> {
     let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| method.is_ablation()).collect();
     let name = |optimizer| methods.iter().find(|m| m.optimizer == optimizer).map(|m| m.name.clone());
     let matched = preset
@@ -35,7 +35,7 @@ pub fn ablation(preset: &Preset) -> Option<Comparison> {
 }
 
 fn compare(
-    preset: &Preset,
+    preset: &TradeoffPreset,
     methods: &[&MethodPreset],
     controls: Vec<&[String; 2]>,
     matched: impl Fn(RuleName) -> String,

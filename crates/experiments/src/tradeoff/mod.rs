@@ -16,8 +16,10 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use plan::{Finished, Planned, plan};
-pub use preset::{EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, Preset, TradeoffFlags};
+pub use plan::{Finished, Planned, plan, plan_all};
+pub use preset::{
+    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, TradeoffFlags, TradeoffPreset,
+};
 
 /// The experiment.
 pub struct Tradeoff;
@@ -27,15 +29,20 @@ impl Experiment for Tradeoff {
     const TITLE: &'static str = "The learning-forgetting tradeoff";
     const ABOUT: &'static str = "Pretrain with several optimizers, finetune each checkpoint with several methods at several learning rates, and compare \
                                  forgetting at matched learning\n\nEnds with the path of the report.";
-    type Preset = Preset;
+    type Preset = TradeoffPreset;
     type Flags = TradeoffFlags;
     type Plan = Planned;
 
-    fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
+    fn plan(preset: &TradeoffPreset, grid: &mut Grid) -> Result<Planned, Failure> {
         plan(preset, grid)
     }
 
-    fn section(preset: &Preset, plan: Planned, done: &Outcomes, report: &ReportFolder) -> Result<Section, Failure> {
+    fn section(
+        preset: &TradeoffPreset,
+        plan: Planned,
+        done: &Outcomes,
+        report: &ReportFolder,
+    ) -> Result<Section, Failure> {
         section::section(preset, &plan.read(done), report)
     }
 }

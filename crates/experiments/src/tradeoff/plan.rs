@@ -8,12 +8,12 @@ use lab::stage;
 use models::Transformer;
 use models::optim::{Optimizer, Policy};
 
-use super::preset::{InitialState, MethodPreset, Preset};
+use super::preset::{InitialState, MethodPreset, TradeoffPreset};
 use crate::error::Result;
 use crate::parts::CheckpointPreset;
 use crate::stages::{
-    Baselines, CODE, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult, Pretraining,
-    Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
+    Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult,
+    Pretraining, Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
 };
 
 /// The jobs of a preset.
@@ -83,30 +83,59 @@ impl Planned {
 ///
 /// # Errors
 /// If the text or a task cannot be had, or does not fit the network.
-pub fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
-    let with_code = preset.tasks.iter().any(|task| task == CODE);
-    let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
+pub fn plan(preset: &TradeoffPreset, grid: &mut Grid) -> Result<Planned, Failure> {
+    let mut planned = plan_all(std::slice::from_ref(preset), grid)?;
+    Ok(planned.remove(0))
+}
+
+/// Adds every stage of several presets that have the text and the network of the first.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
+    let Some(first) = presets.first() else { return Ok(Vec::new()) };
+    let with_code = presets.iter().any(|preset| preset.tasks.iter().any(|task| task == CODE));
+    let (text, code) = TokenData::prepare(grid, &first.text(), with_code)?;
     let network = Network {
-        config: preset.model.config(&text.tokenizer),
-        precision: preset.precision,
-        device: preset.device.hardware(),
+        config: first.model.config(&text.tokenizer),
+        precision: first.precision,
+        device: first.device.hardware(),
     };
+    let loops = [first.pretrain.training(1), first.finetune.training()];
+    if let Some(line) = memory_line(&network, &loops)? {
+        grid.say(&line);
+    }
+    let mut planned = Vec::new();
+    for preset in presets {
+        planned.push(plan_one(preset, &network, &text, code.as_ref(), grid)?);
+    }
+    if grid.look()?.iter().any(|stage| !stage.done) {
+        let policy = first.checkpoints[0].policy(&first.pretrain);
+        grid.set_speed(training_speed(&network, &policy, &loops[0])?);
+    }
+    Ok(planned)
+}
+
+fn plan_one(
+    preset: &TradeoffPreset,
+    network: &Network,
+    text: &Arc<TokenData>,
+    code: Option<&CodeTokens>,
+    grid: &mut Grid,
+) -> Result<Planned, Failure> {
     let sizes = preset.task_sizes();
     let mut tasks = Vec::new();
     for name in &preset.tasks {
-        let task = TaskData::prepare(name, &sizes, &text.tokenizer, code.as_ref())?;
+        let task = TaskData::prepare(name, &sizes, &text.tokenizer, code)?;
         if task.left_out() > 0 {
             grid.say(&format!("{name}: {} examples are longer than the context and left out", task.left_out()));
         }
         tasks.push(Arc::new(task));
     }
-    let policies = describe_policies(preset, &network, grid)?;
-    let loops = [preset.pretrain.training(1), preset.finetune.training()];
-    if let Some(line) = memory_line(&network, &loops)? {
-        grid.say(&line);
-    }
-    let planner = Planner { preset, network: &network, text: &text, tasks: &tasks };
+    let policies = describe_policies(preset, network, grid)?;
+    let planner = Planner { preset, network, text, tasks: &tasks };
     let windows = preset.evaluation.pretrain_windows;
+    grid.set_round(0);
     let baselines = Baselines { data: text.clone(), context: preset.model.context, windows };
     let mut planned = Planned {
         baselines: grid.stage(baselines, &[])?,
@@ -117,22 +146,18 @@ pub fn plan(preset: &Preset, grid: &mut Grid) -> Result<Planned, Failure> {
         text: text.description.clone(),
     };
     for seed in 0..preset.seeds {
+        // A run that is stopped then has whole seeds to show.
+        grid.set_round(seed);
         for checkpoint in &preset.checkpoints {
             planner.add(checkpoint, seed, grid, &mut planned)?;
         }
-        // A run that is stopped then has whole seeds to show.
-        grid.next_round();
-    }
-    if grid.look()?.iter().any(|stage| !stage.done) {
-        let policy = preset.checkpoints[0].policy(&preset.pretrain);
-        grid.set_speed(training_speed(&network, &policy, &loops[0])?);
     }
     Ok(planned)
 }
 
 /// What all stages of a preset share.
 struct Planner<'a> {
-    preset: &'a Preset,
+    preset: &'a TradeoffPreset,
     network: &'a Network,
     text: &'a Arc<TokenData>,
     tasks: &'a [Arc<TaskData>],
@@ -207,7 +232,7 @@ impl Planner<'_> {
 }
 
 /// Says, for every checkpoint and method, which parameters go to which optimizer; returns the same by what it is about.
-fn describe_policies(preset: &Preset, network: &Network, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
+fn describe_policies(preset: &TradeoffPreset, network: &Network, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
     let mut policies = Vec::new();
     let network = network.build(0)?;
     let (count, tensors) = (network.parameters().count(false), network.parameters().len());

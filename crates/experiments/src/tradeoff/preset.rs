@@ -228,7 +228,7 @@ impl EvaluationPreset {
 /// Everything that decides the results of `tradeoff`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Preset {
+pub struct TradeoffPreset {
     /// The preset's name.
     pub name: String,
     /// Pretraining seeds: 0, 1, ... A verdict needs at least five.
@@ -266,7 +266,7 @@ pub struct Preset {
     pub methods: Vec<MethodPreset>,
 }
 
-impl lab::preset::Preset for Preset {
+impl lab::preset::Preset for TradeoffPreset {
     const BUILT_IN: &'static [(&'static str, &'static str)] = &[
         ("smoke", include_str!("../../presets/smoke.toml")),
         ("quick", include_str!("../../presets/quick.toml")),
@@ -283,7 +283,7 @@ impl lab::preset::Preset for Preset {
     }
 }
 
-impl Preset {
+impl TradeoffPreset {
     /// The checkpoint of that name.
     pub fn checkpoint(&self, name: &str) -> Option<&CheckpointPreset> {
         self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
@@ -458,18 +458,18 @@ mod tests {
     use super::*;
 
     /// The smoke preset with lines added to its stages and to its first method.
-    fn preset(pretrain: &str, finetune: &str, method: &str) -> Preset {
-        let text = Preset::find("smoke", &[]).unwrap().to_toml();
+    fn preset(pretrain: &str, finetune: &str, method: &str) -> TradeoffPreset {
+        let text = TradeoffPreset::find("smoke", &[]).unwrap().to_toml();
         let text = text.replacen("[pretrain]\n", &format!("[pretrain]\n{pretrain}\n"), 1);
         let text = text.replacen("[finetune]\n", &format!("[finetune]\n{finetune}\n"), 1);
         let text = text.replacen("lora-rank = 4\n", &format!("lora-rank = 4\n{method}\n"), 1);
-        let preset: Preset = parse(&text, "changed").unwrap();
+        let preset: TradeoffPreset = parse(&text, "changed").unwrap();
         preset.validate().unwrap();
-        assert_eq!(parse::<Preset>(&preset.to_toml(), "printed").unwrap(), preset);
+        assert_eq!(parse::<TradeoffPreset>(&preset.to_toml(), "printed").unwrap(), preset);
         preset
     }
 
-    fn method<'a>(preset: &'a Preset, name: &str) -> &'a MethodPreset {
+    fn method<'a>(preset: &'a TradeoffPreset, name: &str) -> &'a MethodPreset {
         preset.methods.iter().find(|method| method.name == name).unwrap()
     }
 
@@ -514,8 +514,9 @@ mod tests {
 
     #[test]
     fn a_share_for_the_rest_changes_the_rates_of_its_method_alone() {
-        let rate =
-            |preset: &Preset, name: &str| method(preset, name).policy(0.1, &preset.finetune).groups[1].learning_rate;
+        let rate = |preset: &TradeoffPreset, name: &str| {
+            method(preset, name).policy(0.1, &preset.finetune).groups[1].learning_rate
+        };
         let plain = preset("", "", "");
         let share = plain.finetune.rest_share;
         assert_eq!((rate(&plain, "muon"), rate(&plain, "adamw")), (0.1 * share, 0.1));
@@ -535,7 +536,7 @@ mod tests {
 
     #[test]
     fn alpha_is_twice_the_rank_unless_it_is_given() {
-        let alpha = |preset: &Preset| method(preset, "lora-4").lora().unwrap().alpha;
+        let alpha = |preset: &TradeoffPreset| method(preset, "lora-4").lora().unwrap().alpha;
         assert_eq!(alpha(&preset("", "", "")), 8.0);
         assert_eq!(alpha(&preset("", "", "lora-alpha = 3.0")), 3.0);
         assert!(method(&preset("", "", ""), "adamw").lora().is_none());

@@ -9,7 +9,7 @@ use lab::statistics::{MeanInterval, ScorecardRow};
 use super::compared::{ablation, comparison, controls};
 use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff};
 use super::plan::Finished;
-use super::preset::Preset;
+use super::preset::TradeoffPreset;
 use super::statistics::rows::{EffectRow, MatchedRow};
 use super::statistics::{Comparison, TradeoffStatistics, rows};
 use super::tables;
@@ -27,7 +27,7 @@ const FINISHED: &str = "tradeoff-finished.csv";
 
 /// Everything that was measured.
 struct Measured<'a> {
-    preset: &'a Preset,
+    preset: &'a TradeoffPreset,
     results: Results,
     statistics: TradeoffStatistics,
     /// The statistics of the ablation, if the preset has one.
@@ -38,7 +38,7 @@ struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    fn of(preset: &'a Preset, runs: &'a Finished) -> Result<Self, Failure> {
+    fn of(preset: &'a TradeoffPreset, runs: &'a Finished) -> Result<Self, Failure> {
         let results = Results::from_rows(runs.finetuned.iter().map(|(row, _)| row.clone()).collect())?;
         let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
         let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
@@ -62,7 +62,7 @@ impl<'a> Measured<'a> {
 }
 
 /// Writes tables and figures to `report`; returns the section.
-pub(super) fn section(preset: &Preset, runs: &Finished, report: &ReportFolder) -> Result<Section, Failure> {
+pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportFolder) -> Result<Section, Failure> {
     let measured = Measured::of(preset, runs)?;
     measured.write_tables(report)?;
     let Measured { results, statistics, .. } = &measured;
@@ -123,11 +123,11 @@ fn control_rows(measured: &Measured<'_>) -> Vec<ScorecardRow> {
     rows
 }
 
-fn introduction(preset: &Preset) -> Vec<String> {
+fn introduction(preset: &TradeoffPreset) -> Vec<String> {
     let names = |list: Vec<&str>| list.join(", ");
     vec![
         format!(
-            "Preset {}: checkpoints {}; finetuned on {} with {}; {} seeds. Forgetting is the rise of the loss on held-out pretraining \
+            "TradeoffPreset {}: checkpoints {}; finetuned on {} with {}; {} seeds. Forgetting is the rise of the loss on held-out pretraining \
              text, learning the fall of the loss on held-out task text, both in nats per token. Every run has its own schedule \
              to zero; verdicts compare forgetting at matched learning, interpolated between the end points of runs with different learning rates.",
             preset.name,
@@ -185,7 +185,7 @@ fn losses(runs: &Finished, checkpoint: &str) -> BTreeMap<u64, f64> {
 }
 
 /// Whether the compared checkpoints have learned more than counting.
-fn against_baselines(preset: &Preset, runs: &Finished) -> Vec<ScorecardRow> {
+fn against_baselines(preset: &TradeoffPreset, runs: &Finished) -> Vec<ScorecardRow> {
     let mut rows = Vec::new();
     for checkpoint in &preset.pair {
         for (baseline, loss) in &runs.baselines {
@@ -199,7 +199,7 @@ fn against_baselines(preset: &Preset, runs: &Finished) -> Vec<ScorecardRow> {
 }
 
 /// How far apart in loss the two checkpoints of each pair are, controls included.
-fn loss_differences(preset: &Preset, runs: &Finished) -> Vec<ScorecardRow> {
+fn loss_differences(preset: &TradeoffPreset, runs: &Finished) -> Vec<ScorecardRow> {
     let row = |[a, b]: &[String; 2]| {
         let (first, second) = (losses(runs, a), losses(runs, b));
         let samples: Vec<f64> = first.iter().filter_map(|(seed, loss)| Some(loss - second.get(seed)?)).collect();

@@ -113,12 +113,14 @@ type Task = Box<dyn Fn(&Runner<'_>, &dyn Meter) -> Result<Attempt, Failure> + Se
 
 struct Entry {
     label: String,
-    round: usize,
+    round: u64,
     cost: u64,
     /// Jobs that must be done before, sorted.
     after: Vec<usize>,
     /// Nothing for a stage that is made of outcomes.
     key: Option<StageKey>,
+    /// Whether an earlier run finished it, with an output of the right form.
+    finished: bool,
     task: Task,
 }
 
@@ -191,7 +193,7 @@ pub struct Grid {
     earlier: Finished,
     entries: Vec<Entry>,
     outcomes: Outcomes,
-    round: usize,
+    round: u64,
     /// The job of every stage whose key is known.
     jobs: HashMap<StageId, usize>,
     /// Stages that were needed to plan.
@@ -244,10 +246,11 @@ impl Grid {
         self.keep = Some(path);
     }
 
-    /// Begins a new round. A worker takes a stage of it only when no stage of an earlier round can start.
-    /// A grid that is stopped has then done some seeds to their end, and not the first half of every one.
-    pub fn next_round(&mut self) {
-        self.round += 1;
+    /// Puts the stages added from now on into a round, the first of which is 0. A worker takes a stage of it only when no
+    /// stage of a lower round can start. A grid that is stopped has then done some seeds to their end, and not the
+    /// first half of every one.
+    pub fn set_round(&mut self, round: u64) {
+        self.round = round;
     }
 
     /// Computes a stage that is needed to plan, at once and on all threads, unless it is done. Returns its output and
@@ -284,8 +287,11 @@ impl Grid {
         }
         self.jobs.insert(key.id().clone(), self.entries.len());
         let (label, cost, known) = (stage.label(), stage.cost(), key.clone());
+        let finished = self.earlier.get::<S::Output>(&key).is_some();
         let task: Task = Box::new(move |runner, meter| runner.attempt(&stage, &key, meter));
-        Ok(self.push(label, cost, after, Some(known), task))
+        let job = self.push(label, cost, after, Some(known), task);
+        self.entries[job.index].finished = finished;
+        Ok(job)
     }
 
     /// Adds a stage that is made of the outcomes of others, once those named in `after` are done.
@@ -314,7 +320,7 @@ impl Grid {
         after.sort_unstable();
         after.dedup();
         assert!(after.iter().all(|&other| other < index), "a dependency of another grid");
-        self.entries.push(Entry { label, round: self.round, cost, after, key, task });
+        self.entries.push(Entry { label, round: self.round, cost, after, key, finished: false, task });
         self.outcomes.slots.push(Slot::default());
         Job { index, output: PhantomData }
     }
@@ -393,10 +399,12 @@ impl Grid {
         Ok((ids.into_inner().unwrap_or_else(PoisonError::into_inner), all))
     }
 
-    /// The lines of all stages that are done.
+    /// The lines of all stages that are done, here or in an earlier run.
     pub(crate) fn finished(&self) -> Finished {
+        let earlier = self.entries.iter().filter(|entry| entry.finished).filter_map(|entry| entry.key.as_ref());
+        let earlier = earlier.filter_map(|key| self.earlier.line(key));
         let made = self.outcomes.slots.iter().filter_map(|slot| slot.get()?.as_ref());
-        Finished::of(made.map(|made| made.line.clone()))
+        Finished::of(earlier.chain(made.map(|made| &made.line)).cloned())
     }
 
     /// Which stages are to be computed: those that are neither in the store nor taken over, and those taken over whose
@@ -411,7 +419,7 @@ impl Grid {
             };
             let needed = files_needed.contains(key.id());
             let stored = self.store.find(key)?.is_some();
-            todo[index] = !stored && (needed || !self.earlier.contains(key));
+            todo[index] = !stored && (needed || !entry.finished);
             if todo[index] {
                 files_needed.extend(key.inputs().iter().cloned());
             }
@@ -425,10 +433,10 @@ impl Grid {
     /// If a stage in the store is damaged.
     pub fn announce(&self, name: &str) -> Result<()> {
         let looked = self.look()?;
-        for path in &self.options.finished {
-            let known = self.entries.iter().filter_map(|entry| entry.key.as_ref());
-            let taken = known.filter(|key| self.earlier.contains(key)).count();
-            self.say(&format!("{}: {taken} of its {} stages are taken over", path.display(), self.earlier.len()));
+        if !self.options.finished.is_empty() {
+            let taken = self.entries.iter().zip(&looked).filter(|(entry, stage)| entry.finished && stage.done).count();
+            let files: Vec<String> = self.options.finished.iter().map(|path| path.display().to_string()).collect();
+            self.say(&format!("{}: {taken} of its {} stages are taken over", files.join(", "), self.earlier.len()));
         }
         let left: u64 = looked.iter().filter(|stage| !stage.done).map(|stage| stage.cost).sum();
         let done = looked.iter().filter(|stage| stage.done).count();
@@ -437,7 +445,11 @@ impl Grid {
             let minutes = (seconds / 60.0).max(1.0);
             format!(", at {speed:.0} tokens/s each and {} at a time about {minutes:.0} min", self.options.jobs)
         });
-        let before = if done > 0 { format!(" ({done} done before)") } else { String::new() };
+        let follow = looked.iter().filter(|stage| !stage.done && stage.id.is_none()).count();
+        let mut remarks = Vec::new();
+        remarks.extend((done > 0).then(|| format!("{done} done before")));
+        remarks.extend((follow > 0).then(|| format!("{follow} follow from results")));
+        let before = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
         let millions = left as f64 / 1e6;
         self.say(&format!("{name}: {millions:.1} M tokens in {} stages{before}{time}", looked.len()));
         Ok(())

@@ -16,7 +16,7 @@ const PATIENCE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Earliest round first, then the longest chain, then the stage added first.
-type Priority = (Reverse<usize>, u64, Reverse<usize>);
+type Priority = (Reverse<u64>, u64, Reverse<usize>);
 
 struct State {
     /// Dependencies that are not done yet, by job.
@@ -154,7 +154,7 @@ impl Shared<'_> {
             alone,
             together: self.together,
             earlier: &self.grid.earlier,
-            needs_files: self.todo[index],
+            needs_files: self.todo[index] && entry.key.is_some(),
             outcomes,
             look: None,
         };

@@ -160,7 +160,7 @@ fn a_later_round_starts_only_when_nothing_of_an_earlier_one_can() {
     let started = Arc::new(Mutex::new(Vec::new()));
     let (_folder, mut grid) = grid(1);
     let first = chain(&mut grid, &[(1, vec![]), (1, vec![0])], &started);
-    grid.next_round();
+    grid.set_round(1);
     let noted = started.clone();
     let act: Act = Arc::new(move |_| {
         noted.lock().unwrap().push(9);
@@ -279,6 +279,56 @@ fn a_stage_made_of_outcomes_is_made_of_them() {
     });
     grid.run().unwrap();
     assert_eq!(grid.outcomes().get(second), Some(&40));
+}
+
+#[test]
+fn what_follows_from_results_is_taken_over_too_and_found_among_what_is_needed() {
+    let plan = |grid: &mut Grid| {
+        let first = grid.stage(sum(4), &[]).unwrap();
+        let make = move |done: &Outcomes| Ok(sum(10 * done.get(first).copied().ok_or("no first")?));
+        grid.stage_from("made", 1, &[first.any()], make)
+    };
+    let (folder, mut grid) = grid(1);
+    let made = plan(&mut grid);
+    assert!(!grid.read_done().unwrap().1, "nothing is done yet");
+    grid.run().unwrap();
+    let finished = folder.path().join("finished.csv");
+    grid.finished().write_to(&finished).unwrap();
+
+    let mut again = grid_in(folder.path(), 1, Vec::new());
+    plan(&mut again);
+    let (ids, all) = again.read_done().unwrap();
+    assert_eq!((ids.len(), all), (2, true));
+    assert_eq!(again.outcomes().get(made), Some(&40));
+
+    let second = tempfile::tempdir().unwrap();
+    let mut again = grid_in(second.path(), 1, vec![finished.clone()]);
+    let made = plan(&mut again);
+    again.run().unwrap();
+    assert_eq!((again.outcomes().get(made), stages(second.path())), (Some(&40), 0));
+    // What an earlier run finished stays in the file.
+    let third = grid_in(second.path(), 1, vec![finished]);
+    assert_eq!(third.finished().len(), 0, "stages that this grid does not have");
+}
+
+#[test]
+fn a_line_of_another_form_is_not_taken_over_and_its_base_is_computed() {
+    let first = tempfile::tempdir().unwrap();
+    let mut grid = grid_in(first.path(), 1, Vec::new());
+    family(&mut grid);
+    grid.run().unwrap();
+    let path = first.path().join("finished.csv");
+    grid.finished().write_to(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = text.lines().find(|line| line.contains("job 3")).unwrap();
+    std::fs::write(&path, text.replace(line, &line.replace(",4", ",null"))).unwrap();
+
+    let second = tempfile::tempdir().unwrap();
+    let mut again = grid_in(second.path(), 1, vec![path]);
+    let jobs = family(&mut again);
+    again.run().unwrap();
+    assert_eq!(again.outcomes().get(jobs[2]), Some(&4));
+    assert_eq!(stages(second.path()), 2);
 }
 
 #[test]

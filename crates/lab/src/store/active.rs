@@ -79,6 +79,11 @@ impl ActiveStage {
         &self.key
     }
 
+    /// Whether this process still holds the stage, as far as it can tell.
+    pub fn is_held(&self) -> bool {
+        !matches!(self.claim.check(), Err(StoreError::ClaimLost { .. }))
+    }
+
     /// Appends one line of JSON to `metrics.jsonl`. It is kept for sure from the next snapshot on, or
     /// from [`finish`](Self::finish).
     ///

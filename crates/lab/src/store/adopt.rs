@@ -6,7 +6,7 @@
 //! file open.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,7 +111,9 @@ fn adopt(left: &[PathBuf], own: &Path) -> Result<Option<Kept>, StoreError> {
     for partial in left {
         for folder in durable::entries(partial)? {
             let number = folder.file_name().and_then(|name| name.to_str()?.strip_prefix(SNAPSHOT_PREFIX)?.parse().ok());
-            if let Some((number, record)) = number.zip(read_snapshot_record(&folder)) {
+            if let Some(number) = number
+                && let Some(record) = read_snapshot_record(&folder)?
+            {
                 candidates.push((record.step, number, partial, folder, record));
             }
         }
@@ -119,8 +121,11 @@ fn adopt(left: &[PathBuf], own: &Path) -> Result<Option<Kept>, StoreError> {
     candidates.sort_by_key(|(step, number, ..)| (*step, *number));
     for (step, number, partial, folder, record) in candidates.into_iter().rev() {
         let files = StoredFiles::open(folder.clone(), partial.clone(), record.files.clone());
-        if files.and_then(|files| files.verify()).is_err() {
-            continue;
+        match files.and_then(|files| files.verify()) {
+            Ok(()) => {}
+            Err(StoreError::Corrupt { .. } | StoreError::NoSuchFile { .. }) => continue,
+            // What cannot be read now may be whole: it is not to be thrown away.
+            Err(other) => return Err(other),
         }
         let metrics_bytes = record.metrics_bytes;
         if metrics_bytes > 0 {
@@ -138,14 +143,22 @@ fn adopt(left: &[PathBuf], own: &Path) -> Result<Option<Kept>, StoreError> {
     Ok(None)
 }
 
-fn read_snapshot_record(folder: &Path) -> Option<SnapshotRecord> {
-    serde_json::from_slice(&std::fs::read(folder.join(SNAPSHOT)).ok()?).ok()
+/// The record of a snapshot; nothing where there is none or it is damaged.
+fn read_snapshot_record(folder: &Path) -> Result<Option<SnapshotRecord>, StoreError> {
+    let path = folder.join(SNAPSHOT);
+    match std::fs::read(&path) {
+        Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context("read", &path),
+    }
 }
 
 /// The first bytes of a file, if it has so many.
 fn beginning(path: &Path, bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let Ok(file) = File::open(path) else {
-        return Ok(None);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context("read", path),
     };
     let mut content = Vec::new();
     file.take(bytes).read_to_end(&mut content).context("read", path)?;

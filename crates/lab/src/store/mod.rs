@@ -72,6 +72,7 @@ pub use files::{FilesWriter, StoredFiles};
 pub use holder::Claim;
 pub use housekeeping::{StageEntry, StageProgress};
 pub use key::{StageId, StageKey};
+pub(crate) use watch::CURVES;
 pub use watch::{Watched, watch};
 
 use claims::{Acquired, Claims};

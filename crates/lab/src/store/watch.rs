@@ -10,6 +10,9 @@ use super::error::{IoContext, StoreError};
 use super::key::StageId;
 use super::{RUNS, durable};
 
+/// The file of a finished stage's curves.
+pub(crate) const CURVES: &str = "curves.json";
+
 /// What there is of a stage that writes metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
@@ -40,7 +43,7 @@ pub fn watch(root: &Path) -> Result<Vec<Watched>, StoreError> {
         };
         let (config, metrics) = (read(&folder.join(CONFIG))?, read(&folder.join(METRICS))?);
         if let (Some(config), Some(metrics)) = (config, metrics) {
-            let curves = if done { read(&folder.join("curves.json"))? } else { None };
+            let curves = if done { read(&folder.join(CURVES))? } else { None };
             stages.push((done, Watched { id, folder, config, metrics, curves }));
         }
     }

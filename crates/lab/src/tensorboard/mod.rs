@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{LabError, Result};
-use crate::stage::{CURVES, Curve};
-use crate::store::{Watched, watch, write_atomic};
+use crate::stage::Curve;
+use crate::store::{CURVES, Watched, watch, write_atomic};
 use events::EventFile;
 
 /// The folder of the event files, beside the run store's.

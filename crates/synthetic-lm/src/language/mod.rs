@@ -11,9 +11,9 @@
 //! [`Language::loss`] what a perfect memoriser, a perfect rule-follower, both or neither would lose.
 //!
 //! ```
-//! use synthetic_lm::language::{Config, Group, Language, Learner};
+//! use synthetic_lm::language::{LanguageConfig, Group, Language, Learner};
 //!
-//! let language = Language::new(&Config::memorization(1000, 300), 0)?;
+//! let language = Language::new(&LanguageConfig::memorization(1000, 300), 0)?;
 //! let (mut tokens, mut is_answer) = (Vec::new(), Vec::new());
 //! language.stream(1).fill(4096, &mut tokens, &mut is_answer);
 //! let held_out = language.probes(1, Group::Test, 100, 0)?;
@@ -56,7 +56,7 @@ pub use oracle::{Learner, Loss};
 pub use pattern::Pattern;
 pub use permuted_copy::PermutedCopy;
 pub use probe::Probe;
-pub use rules::RuleConfig;
+pub use rules::PatternRule;
 pub use stream::{Document, Stream};
 pub use vocabulary::{Role, Token, Vocabulary};
 
@@ -106,7 +106,7 @@ impl Group {
 /// What a language consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct LanguageConfig {
     /// The size of the model's vocabulary, at most 65536: the language must fit into it.
     pub vocabulary: usize,
     /// The components, at least one.
@@ -139,12 +139,12 @@ pub enum Content {
     Grammar(Grammar),
 }
 
-impl Config {
+impl LanguageConfig {
     /// The setting of the memorisation question: `facts` facts (component 0) and `examples` examples of addition modulo
     /// 59 (component 1), told equally often, in a vocabulary of 256.
     pub fn memorization(facts: usize, examples: usize) -> Self {
         let facts = Facts { count: facts, key_symbols: 64, key_length: 3, values: 64, frequency: Frequency::Uniform };
-        let rule = RuleConfig::Modular(Modular { modulus: 59, operation: ModularOperation::Add });
+        let rule = PatternRule::Modular(Modular { modulus: 59, operation: ModularOperation::Add });
         let pattern = Pattern { rule, examples: Some(examples), exceptions: 0.0 };
         let component = |content| ComponentConfig { weight: 1.0, content };
         Self {
@@ -214,7 +214,7 @@ impl Language {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] or [`Error::TooFewInstances`] for parameters that cannot be met.
-    pub fn new(config: &Config, seed: u64) -> Result<Self, Error> {
+    pub fn new(config: &LanguageConfig, seed: u64) -> Result<Self, Error> {
         if config.components.is_empty() {
             return Err(out_of_range(NAME, "components", "an empty list", "at least one component"));
         }

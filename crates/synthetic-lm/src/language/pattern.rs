@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::{Form, Pool};
 use super::rule::Rule;
-use super::rules::RuleConfig;
+use super::rules::PatternRule;
 use super::vocabulary::{Token, Vocabulary};
 use crate::Error;
 use crate::error::out_of_range;
@@ -21,7 +21,7 @@ const HELD_OUT_ONE_IN: u64 = 10;
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// The rule.
-    pub rule: RuleConfig,
+    pub rule: PatternRule,
     /// The number of different training instances, all equally frequent; any from the training side if none is given.
     #[serde(default)]
     pub examples: Option<usize>,

@@ -1,8 +1,8 @@
 //! Languages by name: one for each generator, and the mixtures of the memorisation question.
 
 use super::{
-    ComponentConfig, Config, Content, Dyck, Facts, Frequency, Grammar, Induction, LastLetter, Markov, Modular,
-    ModularOperation, Pattern, PermutedCopy, RuleConfig,
+    ComponentConfig, Content, Dyck, Facts, Frequency, Grammar, Induction, LanguageConfig, LastLetter, Markov, Modular,
+    ModularOperation, Pattern, PatternRule, PermutedCopy,
 };
 use crate::Error;
 
@@ -14,7 +14,7 @@ pub struct Preset {
     /// What it contains, in one line.
     pub summary: &'static str,
     /// Its configuration.
-    pub config: fn() -> Config,
+    pub config: fn() -> LanguageConfig,
 }
 
 /// All named languages.
@@ -22,13 +22,13 @@ pub const PRESETS: [Preset; 11] = [
     Preset {
         name: "memorization",
         summary: "1000 facts and 300 examples of addition modulo 59",
-        config: || Config::memorization(1000, 300),
+        config: || LanguageConfig::memorization(1000, 300),
     },
     Preset {
         name: "conflict",
         summary: "the same, with one example in ten labelled against the rule",
         config: || {
-            let mut config = Config::memorization(1000, 300);
+            let mut config = LanguageConfig::memorization(1000, 300);
             for component in &mut config.components {
                 if let Content::Pattern(pattern) = &mut component.content {
                     pattern.exceptions = 0.1;
@@ -84,7 +84,7 @@ pub const PRESETS: [Preset; 11] = [
 ///
 /// # Errors
 /// [`Error::Unknown`] if there is none of this name.
-pub fn preset(name: &str) -> Result<Config, Error> {
+pub fn preset(name: &str) -> Result<LanguageConfig, Error> {
     let found = PRESETS.iter().find(|preset| preset.name == name);
     let names = || PRESETS.map(|preset| preset.name).join(", ");
     found.map(|preset| (preset.config)()).ok_or_else(|| Error::Unknown {
@@ -94,12 +94,12 @@ pub fn preset(name: &str) -> Result<Config, Error> {
     })
 }
 
-fn mixture<const N: usize>(contents: [Content; N]) -> Config {
+fn mixture<const N: usize>(contents: [Content; N]) -> LanguageConfig {
     let components = contents.into_iter().map(|content| ComponentConfig { weight: 1.0, content }).collect();
-    Config { vocabulary: 512, components }
+    LanguageConfig { vocabulary: 512, components }
 }
 
-fn unlimited(rule: RuleConfig) -> Content {
+fn unlimited(rule: PatternRule) -> Content {
     Content::Pattern(Pattern { rule, examples: None, exceptions: 0.0 })
 }
 
@@ -108,23 +108,23 @@ fn facts() -> Content {
 }
 
 fn modular() -> Content {
-    unlimited(RuleConfig::Modular(Modular { modulus: 97, operation: ModularOperation::Quadratic }))
+    unlimited(PatternRule::Modular(Modular { modulus: 97, operation: ModularOperation::Quadratic }))
 }
 
 fn permuted_copy() -> Content {
-    unlimited(RuleConfig::PermutedCopy(PermutedCopy { symbols: 16, length: 8, substitute: true, reorder: true }))
+    unlimited(PatternRule::PermutedCopy(PermutedCopy { symbols: 16, length: 8, substitute: true, reorder: true }))
 }
 
 fn copy() -> Content {
-    unlimited(RuleConfig::PermutedCopy(PermutedCopy { symbols: 16, length: 8, substitute: false, reorder: false }))
+    unlimited(PatternRule::PermutedCopy(PermutedCopy { symbols: 16, length: 8, substitute: false, reorder: false }))
 }
 
 fn last_letter() -> Content {
-    unlimited(RuleConfig::LastLetter(LastLetter { symbols: 26, words: 4, word_length: 3 }))
+    unlimited(PatternRule::LastLetter(LastLetter { symbols: 26, words: 4, word_length: 3 }))
 }
 
 fn induction() -> Content {
-    unlimited(RuleConfig::Induction(Induction { symbols: 32, pairs: 5 }))
+    unlimited(PatternRule::Induction(Induction { symbols: 32, pairs: 5 }))
 }
 
 fn markov() -> Content {

@@ -13,7 +13,7 @@ use crate::Error;
 /// Which rule, with its difficulty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RuleConfig {
+pub enum PatternRule {
     /// `a b` gives `a op b` modulo a number.
     Modular(Modular),
     /// A string gives its image under a fixed permutation of the alphabet, of the places, or both; or itself.
@@ -24,7 +24,7 @@ pub enum RuleConfig {
     Induction(Induction),
 }
 
-impl RuleConfig {
+impl PatternRule {
     /// The rule; what is random about it comes from `rng`.
     ///
     /// # Errors

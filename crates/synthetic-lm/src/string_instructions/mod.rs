@@ -28,7 +28,7 @@ pub(crate) const NAME: &str = "strings";
 /// Difficulty of the instructions, before it is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub struct StringInstructionsConfig {
     /// Which families, at least one.
     pub kinds: Kinds,
     /// Fewest units of input, in `2..=12`. Lengths are equally frequent.
@@ -37,36 +37,36 @@ pub struct Config {
     pub max_length: usize,
 }
 
-impl Default for Config {
+impl Default for StringInstructionsConfig {
     /// All families, three to five units.
     fn default() -> Self {
         Self { kinds: Kinds::all(), min_length: 3, max_length: 5 }
     }
 }
 
-impl Config {
+impl StringInstructionsConfig {
     /// Checks the parameters.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] names the first parameter outside its range.
-    pub fn validate(self) -> Result<ValidConfig, Error> {
+    pub fn validate(self) -> Result<ValidStringInstructionsConfig, Error> {
         check_range(NAME, "max_length", self.max_length, 2..=12)?;
         check_range(NAME, "min_length", self.min_length, 2..=self.max_length)?;
         if self.kinds.0.is_empty() {
             let expected = format!("some of {}", Kinds::all());
             return Err(Error::OutOfRange { task: NAME, parameter: "kinds", found: "none".to_owned(), expected });
         }
-        Ok(ValidConfig(self))
+        Ok(ValidStringInstructionsConfig(self))
     }
 }
 
 /// A configuration that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ValidConfig(Config);
+pub struct ValidStringInstructionsConfig(StringInstructionsConfig);
 
-impl ValidConfig {
+impl ValidStringInstructionsConfig {
     /// The parameters.
-    pub fn get(&self) -> &Config {
+    pub fn get(&self) -> &StringInstructionsConfig {
         &self.0
     }
 }
@@ -76,7 +76,12 @@ impl ValidConfig {
 ///
 /// # Errors
 /// [`Error::TooFewInstances`] if more are asked for than exist.
-pub fn generate(config: &ValidConfig, seed: u64, n_train: usize, n_test: usize) -> Result<Split, Error> {
+pub fn generate(
+    config: &ValidStringInstructionsConfig,
+    seed: u64,
+    n_train: usize,
+    n_test: usize,
+) -> Result<Split, Error> {
     let (instructions, spaces) = spaces(config.get());
     let examples = |side, n| -> Result<Vec<Example>, Error> {
         let mut rng = random::stream(seed, &format!("{NAME} {side} wording"));
@@ -94,12 +99,12 @@ pub fn generate(config: &ValidConfig, seed: u64, n_train: usize, n_test: usize) 
 }
 
 /// The number of distinct instances on a side, in all.
-pub fn available(config: &ValidConfig, side: Side) -> u128 {
+pub fn available(config: &ValidStringInstructionsConfig, side: Side) -> u128 {
     spaces(config.get()).1.iter().flatten().map(|space| space.available(side)).sum()
 }
 
 /// The instructions of the families wanted, and for each the instances of each length.
-fn spaces(config: &Config) -> (Vec<&'static Instruction>, Vec<Vec<SplitSpace>>) {
+fn spaces(config: &StringInstructionsConfig) -> (Vec<&'static Instruction>, Vec<Vec<SplitSpace>>) {
     let wanted = INSTRUCTIONS.iter().filter(|instruction| config.kinds.0.contains(&instruction.kind));
     wanted
         .map(|instruction| {

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn valid(min_length: usize, max_length: usize) -> ValidConfig {
-    Config { min_length, max_length, ..Config::default() }.validate().unwrap()
+fn valid(min_length: usize, max_length: usize) -> ValidStringInstructionsConfig {
+    StringInstructionsConfig { min_length, max_length, ..StringInstructionsConfig::default() }.validate().unwrap()
 }
 
 /// Checks an answer by what must hold of it, without the functions that made it.
@@ -104,7 +104,10 @@ fn no_two_instructions_share_a_wording() {
 
 #[test]
 fn only_the_wanted_families_occur() {
-    let config = Config { kinds: "sort+case".parse().unwrap(), ..Config::default() }.validate().unwrap();
+    let config =
+        StringInstructionsConfig { kinds: "sort+case".parse().unwrap(), ..StringInstructionsConfig::default() }
+            .validate()
+            .unwrap();
     for example in generate(&config, 0, 200, 0).unwrap().train {
         let said = example.prompt.lines().next().unwrap();
         assert!(["Sort", "order", "upper", "capital"].iter().any(|word| said.contains(word)), "{said}");
@@ -113,10 +116,16 @@ fn only_the_wanted_families_occur() {
 
 #[test]
 fn bad_parameters_are_named() {
-    let message = |config: Config| config.validate().unwrap_err().to_string();
-    assert_eq!(message(Config { max_length: 13, ..Config::default() }), "strings: max_length is 13, expected 2 to 12");
-    assert_eq!(message(Config { min_length: 6, ..Config::default() }), "strings: min_length is 6, expected 2 to 5");
-    let none = Config { kinds: [].into_iter().collect(), ..Config::default() };
+    let message = |config: StringInstructionsConfig| config.validate().unwrap_err().to_string();
+    assert_eq!(
+        message(StringInstructionsConfig { max_length: 13, ..StringInstructionsConfig::default() }),
+        "strings: max_length is 13, expected 2 to 12"
+    );
+    assert_eq!(
+        message(StringInstructionsConfig { min_length: 6, ..StringInstructionsConfig::default() }),
+        "strings: min_length is 6, expected 2 to 5"
+    );
+    let none = StringInstructionsConfig { kinds: [].into_iter().collect(), ..StringInstructionsConfig::default() };
     assert_eq!(message(none), "strings: kinds is none, expected some of reverse+sort+count+case+filter");
     assert_eq!(
         "sort+rhyme".parse::<Kinds>().unwrap_err(),

@@ -45,7 +45,7 @@ pub enum HeldOut {
 /// Difficulty of the problems, before it is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub struct WordProblemsConfig {
     /// Fewest steps, in `1..=6`. Numbers of steps from the fewest to the most are equally frequent.
     pub min_steps: usize,
     /// Most steps, in `1..=6`.
@@ -56,33 +56,33 @@ pub struct Config {
     pub held_out: HeldOut,
 }
 
-impl Default for Config {
+impl Default for WordProblemsConfig {
     /// Two steps, numbers up to 20.
     fn default() -> Self {
         Self { min_steps: 2, max_steps: 2, largest: 20, held_out: HeldOut::Problem }
     }
 }
 
-impl Config {
+impl WordProblemsConfig {
     /// Checks the parameters.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] names the first parameter outside its range.
-    pub fn validate(self) -> Result<ValidConfig, Error> {
+    pub fn validate(self) -> Result<ValidWordProblemsConfig, Error> {
         check_range(NAME, "max_steps", self.max_steps, 1..=6)?;
         check_range(NAME, "min_steps", self.min_steps, 1..=self.max_steps)?;
         check_range(NAME, "largest", self.largest, 10..=1000)?;
-        Ok(ValidConfig(self))
+        Ok(ValidWordProblemsConfig(self))
     }
 }
 
 /// A configuration that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ValidConfig(Config);
+pub struct ValidWordProblemsConfig(WordProblemsConfig);
 
-impl ValidConfig {
+impl ValidWordProblemsConfig {
     /// The parameters.
-    pub fn get(&self) -> &Config {
+    pub fn get(&self) -> &WordProblemsConfig {
         &self.0
     }
 }
@@ -93,13 +93,13 @@ impl ValidConfig {
 ///
 /// # Errors
 /// [`Error::TooFewInstances`] if more are asked for than exist.
-pub fn generate(config: &ValidConfig, seed: u64, n_train: usize, n_test: usize) -> Result<Split, Error> {
+pub fn generate(config: &ValidWordProblemsConfig, seed: u64, n_train: usize, n_test: usize) -> Result<Split, Error> {
     let space = ProblemSpace::new(config.get());
     Ok(Split { train: space.examples(Side::Train, seed, n_train)?, test: space.examples(Side::Test, seed, n_test)? })
 }
 
 /// The number of distinct problems on a side, in all.
-pub fn available(config: &ValidConfig, side: Side) -> u128 {
+pub fn available(config: &ValidWordProblemsConfig, side: Side) -> u128 {
     ProblemSpace::new(config.get()).splits.iter().flatten().map(|space| space.available(side)).sum()
 }
 
@@ -122,7 +122,7 @@ struct ProblemSpace {
 }
 
 impl ProblemSpace {
-    fn new(config: &Config) -> Self {
+    fn new(config: &WordProblemsConfig) -> Self {
         let mut shared = Completions::new();
         let (mut chains, mut splits) = (Vec::new(), Vec::new());
         for steps in config.min_steps..=config.max_steps {

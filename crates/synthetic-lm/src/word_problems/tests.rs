@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn config(min_steps: usize, max_steps: usize, largest: u32, held_out: HeldOut) -> ValidConfig {
-    Config { min_steps, max_steps, largest, held_out }.validate().unwrap()
+fn config(min_steps: usize, max_steps: usize, largest: u32, held_out: HeldOut) -> ValidWordProblemsConfig {
+    WordProblemsConfig { min_steps, max_steps, largest, held_out }.validate().unwrap()
 }
 
 /// What makes a problem the same whatever its wording: subject and item (named in the opening), chain, and whether it
@@ -131,9 +131,9 @@ fn text_that_the_grammar_cannot_have_written_is_refused() {
 #[test]
 fn bad_parameters_are_named() {
     for (config, message) in [
-        (Config { max_steps: 7, ..Config::default() }, "math: max_steps is 7, expected 1 to 6"),
-        (Config { min_steps: 3, ..Config::default() }, "math: min_steps is 3, expected 1 to 2"),
-        (Config { largest: 9, ..Config::default() }, "math: largest is 9, expected 10 to 1000"),
+        (WordProblemsConfig { max_steps: 7, ..WordProblemsConfig::default() }, "math: max_steps is 7, expected 1 to 6"),
+        (WordProblemsConfig { min_steps: 3, ..WordProblemsConfig::default() }, "math: min_steps is 3, expected 1 to 2"),
+        (WordProblemsConfig { largest: 9, ..WordProblemsConfig::default() }, "math: largest is 9, expected 10 to 1000"),
     ] {
         assert_eq!(config.validate().unwrap_err().to_string(), message);
     }
@@ -157,7 +157,7 @@ fn asking_for_more_than_exists_is_refused_and_all_that_exists_can_be_had() {
 
 #[test]
 fn there_are_millions_of_instances_and_all_operations_are_frequent() {
-    let default = Config::default().validate().unwrap();
+    let default = WordProblemsConfig::default().validate().unwrap();
     assert!(available(&default, Side::Train) > 5_000_000, "{}", available(&default, Side::Train));
     let split = generate(&config(1, 3, 100, HeldOut::Problem), 1, 4000, 0).unwrap();
     for operation in Operation::ALL {
@@ -200,7 +200,7 @@ fn answers_are_found_only_after_the_mark() {
 /// At the two to three characters a token of a small tokenizer: 40 to 60 tokens of prompt, 30 to 40 of solution.
 #[test]
 fn two_step_problems_are_short() {
-    let split = generate(&Config::default().validate().unwrap(), 0, 2000, 0).unwrap();
+    let split = generate(&WordProblemsConfig::default().validate().unwrap(), 0, 2000, 0).unwrap();
     let mean = |text: fn(&Example) -> &str| split.train.iter().map(|e| text(e).len()).sum::<usize>() as f64 / 2000.0;
     let (prompt, completion) = (mean(|e| &e.prompt), mean(|e| &e.completion));
     assert!(prompt < 115.0 && completion < 50.0, "{prompt} {completion}");

@@ -40,7 +40,7 @@ pub struct Setting {
 /// What the figure runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Preset {
+pub struct ConsistencyMatrixPreset {
     /// The two-layer network's base.
     pub two_layer: ClosedLoopParams,
     /// The deep network's base.
@@ -49,7 +49,7 @@ pub struct Preset {
     pub settings: Vec<Setting>,
 }
 
-impl Preset {
+impl ConsistencyMatrixPreset {
     /// Number of runs, each reported when it is done.
     pub fn runs(&self) -> usize {
         self.settings
@@ -169,7 +169,7 @@ impl Setting {
 ///
 /// # Errors
 /// If a parameter is out of range, or a decomposition does not converge.
-pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
+pub fn run(preset: &ConsistencyMatrixPreset, done: impl Fn() + Sync) -> Result<FigureData> {
     not_empty("settings", &preset.settings)?;
     let simulations =
         preset.settings.iter().map(|setting| preset.closed_loop(setting).check()).collect::<Result<Vec<_>>>()?;
@@ -253,8 +253,8 @@ fn checkpoint_row(name: &str, rule: Rule, result: &ClosedLoopResult) -> Vec<supe
 mod tests {
     use super::*;
 
-    fn tiny() -> Preset {
-        let mut preset = Preset::new(Size::Quick);
+    fn tiny() -> ConsistencyMatrixPreset {
+        let mut preset = ConsistencyMatrixPreset::new(Size::Quick);
         for base in [&mut preset.two_layer, &mut preset.deep] {
             base.seeds = 2;
             base.tasks = 1;
@@ -278,9 +278,9 @@ mod tests {
     #[test]
     fn presets_survive_a_file_and_bad_ones_are_refused() {
         for size in [Size::Quick, Size::Standard] {
-            let preset = Preset::new(size);
+            let preset = ConsistencyMatrixPreset::new(size);
             let value = serde_json::to_value(&preset).unwrap();
-            assert_eq!(serde_json::from_value::<Preset>(value).unwrap(), preset);
+            assert_eq!(serde_json::from_value::<ConsistencyMatrixPreset>(value).unwrap(), preset);
             for setting in &preset.settings {
                 preset.closed_loop(setting).check().unwrap();
             }

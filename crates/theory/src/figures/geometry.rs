@@ -13,7 +13,7 @@ use crate::statistics::Estimate;
 /// What the figure runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Preset {
+pub struct GeometryPreset {
     /// Seeds, from 0: each draws a gradient and activations.
     pub seeds: usize,
     /// Outputs of the layer.
@@ -28,7 +28,7 @@ pub struct Preset {
     pub search_steps: usize,
 }
 
-impl Preset {
+impl GeometryPreset {
     /// Number of runs, each reported when it is done.
     pub fn runs(&self) -> usize {
         self.seeds
@@ -88,7 +88,7 @@ struct Readings {
 ///
 /// # Errors
 /// If a parameter is out of range, or a decomposition does not converge.
-pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
+pub fn run(preset: &GeometryPreset, done: impl Fn() + Sync) -> Result<FigureData> {
     preset.check()?;
     let seeds = (0..preset.seeds as u64)
         .into_par_iter()
@@ -147,7 +147,7 @@ pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
     })
 }
 
-fn read(preset: &Preset, seed: u64) -> Result<Readings> {
+fn read(preset: &GeometryPreset, seed: u64) -> Result<Readings> {
     let mut rng = stream(seed, "geometry figure");
     let errors = gaussian_array(preset.outputs, preset.samples, &mut rng);
     let activations = gaussian_array(preset.inputs, preset.samples, &mut rng);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_optimizer_is_best_in_its_own_worst_case_and_no_search_beats_it() {
-        let preset = Preset { seeds: 3, search_steps: 100, ..Preset::new(Size::Quick) };
+        let preset = GeometryPreset { seeds: 3, search_steps: 100, ..GeometryPreset::new(Size::Quick) };
         let data = run(&preset, || ()).unwrap();
         let number = Value::number;
         for row in &data.table("geometry").unwrap().rows {
@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn bad_presets_are_refused() {
-        let good = Preset::new(Size::Quick);
-        assert!(run(&Preset { seeds: 0, ..good.clone() }, || ()).is_err());
-        let message = run(&Preset { active: vec![33], ..good }, || ()).unwrap_err().to_string();
+        let good = GeometryPreset::new(Size::Quick);
+        assert!(run(&GeometryPreset { seeds: 0, ..good.clone() }, || ()).is_err());
+        let message = run(&GeometryPreset { active: vec![33], ..good }, || ()).unwrap_err().to_string();
         assert_eq!(message, "active: found 33, expected from 1 to the 32 inputs");
     }
 }

@@ -12,12 +12,12 @@ use crate::structured::{CellResult, FinetuneParams, PhaseCell, PhaseParams, Teac
 /// What the figure runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Preset {
+pub struct PhaseDiagramPreset {
     /// The grid and its runs.
     pub grid: PhaseParams,
 }
 
-impl Preset {
+impl PhaseDiagramPreset {
     /// Number of runs, each reported when it is done.
     pub fn runs(&self) -> usize {
         let g = &self.grid;
@@ -70,7 +70,7 @@ fn teacher_name(teacher: Teacher) -> String {
 ///
 /// # Errors
 /// If a parameter is out of range, or a decomposition does not converge.
-pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
+pub fn run(preset: &PhaseDiagramPreset, done: impl Fn() + Sync) -> Result<FigureData> {
     let results = preset.grid.clone().check()?.run(done)?;
     Ok(FigureData {
         name: "phase-diagram".into(),
@@ -198,8 +198,8 @@ fn findings(results: &[CellResult]) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn tiny() -> Preset {
-        let mut preset = Preset::new(Size::Quick);
+    fn tiny() -> PhaseDiagramPreset {
+        let mut preset = PhaseDiagramPreset::new(Size::Quick);
         preset.grid.inputs = 8;
         preset.grid.outputs = 8;
         preset.grid.rotations = vec![0.0, 1.0];
@@ -221,11 +221,11 @@ mod tests {
     #[test]
     fn presets_survive_a_file_and_refuse_unknown_keys() {
         for size in [Size::Quick, Size::Standard] {
-            let preset = Preset::new(size);
+            let preset = PhaseDiagramPreset::new(size);
             let mut value = serde_json::to_value(&preset).unwrap();
-            assert_eq!(serde_json::from_value::<Preset>(value.clone()).unwrap(), preset);
+            assert_eq!(serde_json::from_value::<PhaseDiagramPreset>(value.clone()).unwrap(), preset);
             value["grid"]["finetune"]["step"] = 3.into();
-            assert!(serde_json::from_value::<Preset>(value).is_err());
+            assert!(serde_json::from_value::<PhaseDiagramPreset>(value).is_err());
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct ResponseCell {
 /// What the figure runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Preset {
+pub struct RegularizationPreset {
     /// Seeds, from 0: each fixes target, start and data.
     pub seeds: usize,
     /// Inputs of the two-layer network (isotropic).
@@ -93,7 +93,7 @@ pub struct Preset {
     pub diagonal_runs: Vec<DiagonalRun>,
 }
 
-impl Preset {
+impl RegularizationPreset {
     /// Number of runs, each reported when it is done.
     pub fn runs(&self) -> usize {
         (self.runs.len() + self.separation_runs.len() + self.diagonal_runs.len()) * self.seeds
@@ -194,7 +194,7 @@ fn isotropic(size: usize) -> InputFamily {
 ///
 /// # Errors
 /// If a parameter is out of range, or a decomposition does not converge.
-pub fn run(preset: &Preset, done: impl Fn() + Sync) -> Result<FigureData> {
+pub fn run(preset: &RegularizationPreset, done: impl Fn() + Sync) -> Result<FigureData> {
     preset.check()?;
     let table_runs = simulate(&preset.runs, preset.seeds, |r| preset.table_params(r), &done)?;
     let separation = simulate(&preset.separation_runs, preset.seeds, |r| preset.separation_params(r), &done)?;
@@ -312,7 +312,7 @@ fn trajectory_table(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Table {
 
 /// |W1|_F / |W2|_F at the minimisers of each functional for the separating network: the mean over the targets of the
 /// first three seeds.
-fn predicted_layer_ratios(preset: &Preset) -> Result<Vec<(Functional, f64)>> {
+fn predicted_layer_ratios(preset: &RegularizationPreset) -> Result<Vec<(Functional, f64)>> {
     /// The dual norm's minimum is found by descent; its layer ratio hardly depends on the target.
     const TARGETS: u64 = 3;
     let Some(first) = preset.separation_runs.first() else {
@@ -376,7 +376,7 @@ fn separation_table(runs: &[Run], trajectories: &[Vec<Trajectory>], predicted: &
     table
 }
 
-fn response_table(preset: &Preset) -> Result<Table> {
+fn response_table(preset: &RegularizationPreset) -> Result<Table> {
     let mut table = Table::new(
         "regularization-response",
         &[
@@ -424,7 +424,7 @@ fn response_table(preset: &Preset) -> Result<Table> {
     Ok(table)
 }
 
-fn diagonal_table(preset: &Preset, done: &(impl Fn() + Sync)) -> Result<Table> {
+fn diagonal_table(preset: &RegularizationPreset, done: &(impl Fn() + Sync)) -> Result<Table> {
     type Of = (&'static str, fn(&DiagonalReading) -> f64);
     const OF: [Of; 7] = [
         ("sgd", |r| r.sgd),
@@ -540,8 +540,8 @@ fn separation_findings(runs: &[Run], trajectories: &[Vec<Trajectory>]) -> Vec<Fi
 mod tests {
     use super::*;
 
-    fn tiny() -> Preset {
-        let mut preset = Preset::new(Size::Quick);
+    fn tiny() -> RegularizationPreset {
+        let mut preset = RegularizationPreset::new(Size::Quick);
         preset.seeds = 2;
         preset.records = 3;
         preset.response_steps = 1200;
@@ -574,11 +574,11 @@ mod tests {
 
     #[test]
     fn presets_survive_a_file_and_refuse_unknown_keys() {
-        let preset = Preset::new(Size::Standard);
+        let preset = RegularizationPreset::new(Size::Standard);
         let mut value = serde_json::to_value(&preset).unwrap();
-        assert_eq!(serde_json::from_value::<Preset>(value.clone()).unwrap(), preset);
+        assert_eq!(serde_json::from_value::<RegularizationPreset>(value.clone()).unwrap(), preset);
         value["sedes"] = 3.into();
-        let message = serde_json::from_value::<Preset>(value).unwrap_err().to_string();
+        let message = serde_json::from_value::<RegularizationPreset>(value).unwrap_err().to_string();
         assert!(message.contains("sedes"), "{message}");
     }
 

@@ -17,4 +17,5 @@ mod golden_ids;
 mod interrupted;
 mod memorization;
 mod optimizer_pairs;
+mod programs;
 mod shared_store;

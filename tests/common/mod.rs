@@ -189,7 +189,7 @@ pub(crate) fn paths(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for path in paths(from) {
         let target = to.join(path.strip_prefix(from).expect("a path below the folder"));
         fs::create_dir_all(target.parent().expect("a file has a folder")).expect("a temporary folder");

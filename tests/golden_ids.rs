@@ -11,11 +11,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::common::{Finished, Folder, program};
+use super::common::{Finished, Folder, built, program};
 
 /// Text that is always the same, of so many different words that a vocabulary of built-in presets can be learned.
 fn words() -> String {
@@ -37,14 +38,15 @@ fn own_text(folder: &Folder) -> Vec<String> {
 }
 
 /// A stage of a plan: what it is and its id.
-type Planned = (String, String);
+pub(crate) type Planned = (String, String);
 
 /// The stages that a program plans, and those that its text is made of, which are computed to plan.
 fn plan(binary: &str, folder: &Folder, arguments: &[&str], more: &[String]) -> Vec<Planned> {
-    let out = folder.path("out");
-    let arguments = arguments.iter().copied().chain(more.iter().map(String::as_str));
-    let arguments = arguments.chain(["--plan", "--quiet", "--out", &out]);
-    let printed = Finished::of(&mut program(binary, arguments)).success();
+    planned(program(binary, arguments).args(more), folder)
+}
+
+fn planned(program: &mut Command, folder: &Folder) -> Vec<Planned> {
+    let printed = Finished::of(program.args(["--plan", "--quiet", "--out", &folder.path("out")])).success();
     // "to do      0.01 M tokens  LABEL  (ID)"
     let stage = |line: &str| -> Option<Planned> {
         let (label, id) = line.strip_suffix(')')?.split_once(" M tokens  ")?.1.rsplit_once("  (")?;
@@ -123,13 +125,22 @@ fn stages_of_theory_keep_their_ids() {
     assert_golden("theory-quick", &plan("theory", &folder, &["--preset", "quick"], &[]));
 }
 
-/// What the workspace depends on is not in the text of the pinned packages, so that a new dependency changes none of
-/// these.
+/// The smoke preset of a `tradeoff` on the text of the pinned packages, with the stages of that text.
+pub(crate) fn of_pinned_packages(tradeoff: &Path) -> Vec<Planned> {
+    let folder = Folder::new();
+    let stages = planned(Command::new(tradeoff).args(["--preset", "smoke", "--device", "cpu"]), &folder);
+    [computed(&folder), stages].concat()
+}
+
+/// As any machine with the packages must find them.
+#[track_caller]
+pub(crate) fn assert_golden_of_pinned_packages(stages: &[Planned]) {
+    assert_golden("tradeoff-smoke-packages", stages);
+}
+
 #[test]
 fn stages_of_the_pinned_packages_text_keep_their_ids() {
-    let folder = Folder::new();
-    let stages = plan("tradeoff", &folder, &["--preset", "smoke", "--device", "cpu"], &[]);
-    assert_golden("tradeoff-smoke-packages", &[computed(&folder), stages].concat());
+    assert_golden_of_pinned_packages(&of_pinned_packages(&built("tradeoff")));
 }
 
 /// Labels of the stages whose id a change of the smoke preset changes; the stages themselves must be the same.

@@ -19,3 +19,4 @@ mod memorization;
 mod optimizer_pairs;
 mod programs;
 mod shared_store;
+mod worked_examples;

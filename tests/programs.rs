@@ -43,16 +43,10 @@ fn the_reference_has_the_flags_and_presets_of_every_experiment() {
     }
 }
 
-/// The tiny preset as one that says which text it is about, as `store` takes it.
-fn preset_with_its_text(folder: &Folder) -> String {
-    let text = folder.file("corpus.txt", super::common::corpus());
-    folder.file("with-text.toml", PRESET.replace("[corpus]\n", &format!("[corpus]\nfile = \"{text}\"\n")))
-}
-
 #[test]
 fn a_plan_lists_every_stage_with_its_state_and_runs_none() {
     let folder = Folder::new();
-    let preset = preset_with_its_text(&folder);
+    let preset = folder.preset_with_its_text(PRESET);
     let out = folder.path("out");
     let plan = || run("tradeoff", &["--preset", &preset, "--out", &out, "--plan", "--quiet"]).success();
     let todo = plan();
@@ -126,7 +120,7 @@ fn a_store_is_listed_and_pruned_of_what_no_kept_preset_needs() {
     assert!(list.lines().last().unwrap().starts_with(&format!("{} stages, ", all.len())), "{list}");
 
     // A preset with one seed less and without one method.
-    let text = fs::read_to_string(preset_with_its_text(&folder)).unwrap();
+    let text = fs::read_to_string(folder.preset_with_its_text(PRESET)).unwrap();
     let sgd = "[[methods]]\nname = \"sgd\"\noptimizer = \"sgd\"\nrates = [1e-1]\n";
     assert!(text.contains(sgd));
     let smaller = folder.file("smaller.toml", text.replace("seeds = 2", "seeds = 1").replace(sgd, ""));
@@ -157,7 +151,7 @@ fn a_store_is_listed_and_pruned_of_what_no_kept_preset_needs() {
 #[test]
 fn what_two_presets_need_is_kept_for_both() {
     let folder = Folder::with_finished_run();
-    let preset = preset_with_its_text(&folder);
+    let preset = folder.preset_with_its_text(PRESET);
     let one = folder.file("one.toml", fs::read_to_string(&preset).unwrap().replace("seeds = 2", "seeds = 1"));
     let (one, both) = (format!("tradeoff:{one}"), format!("tradeoff:{preset}"));
     let shown = run("store", &["prune", "--out", &folder.path("out"), "--keep", &one, "--keep", &both]).success();

@@ -112,6 +112,12 @@ impl Folder {
         arguments.to_vec()
     }
 
+    /// Writes a preset that names the made-up corpus itself; its path as an argument.
+    pub(crate) fn preset_with_its_text(&self, preset: &str) -> String {
+        let text = self.file("corpus.txt", corpus());
+        self.file("with-text.toml", preset.replace("[corpus]\n", &format!("[corpus]\nfile = \"{text}\"\n")))
+    }
+
     /// A folder whose `out` is a copy of the [`finished`] run's.
     pub(crate) fn with_finished_run() -> Self {
         let folder = Self::new();

@@ -22,7 +22,7 @@ pub fn print(text: &str) {
     }
 }
 
-/// As [`print`], with the end of the line.
+/// As [`print`](print()), with the end of the line.
 pub fn print_line(line: &str) {
     print(&format!("{line}\n"));
 }

@@ -55,7 +55,8 @@ pub fn write<R: Serialize>(rows: impl IntoIterator<Item = R>) -> Result<String, 
     String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
 }
 
-/// As [`write`], for rows with these columns: a table without rows has its header, and so can be read like any other.
+/// As [`write`](write()), for rows with these columns: a table without rows has its header, and so can be read like any
+/// other.
 ///
 /// # Errors
 /// [`TableError::Write`] if a row is no flat struct, or has other columns.

@@ -26,7 +26,7 @@ pub fn known() -> Vec<&'static str> {
 /// Checks that a task exists and that its parameters are in range.
 ///
 /// # Errors
-/// [`ExperimentError::Value`] with the known tasks, or the task's own complaint.
+/// [`LabError::Value`](lab::error::LabError::Value) with the known tasks, or the task's own complaint.
 pub fn check_name(task: &str) -> Result<()> {
     if task == CODE {
         return Ok(());

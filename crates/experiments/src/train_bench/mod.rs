@@ -112,7 +112,7 @@ impl Shape {
     /// The shape of that name; `field` is where it was asked for.
     ///
     /// # Errors
-    /// [`ExperimentError::Value`] with the names there are.
+    /// [`LabError::Value`](lab::error::LabError::Value) with the names there are.
     pub fn find(field: &str, name: &str) -> Result<Self> {
         let found = SHAPES.iter().chain([&GPU_SHAPE]).find(|shape| shape.name == name).copied();
         found.ok_or_else(|| ExperimentError::value(field, name, SHAPES.map(|shape| shape.name).join(", ")))

@@ -3,7 +3,7 @@
 //! What a stage computes does not depend on the number of workers, nor on other processes that work on the same store
 //! and take some of the stages.
 //!
-//! A stage that is added twice is run once. One that an earlier run has [finished](crate::finished) is taken over, and
+//! A stage that is added twice is run once. One that an earlier run has finished is taken over, and
 //! computed only if another needs its files.
 
 mod progress;
@@ -246,8 +246,8 @@ impl Grid {
         self.keep = Some(path);
     }
 
-    /// Puts the stages added from now on into a round, the first of which is 0. A worker takes a stage of it only when no
-    /// stage of a lower round can start. A grid that is stopped has then done some seeds to their end, and not the
+    /// Puts the stages added from now on into a round, the first of which is 0. A worker takes a stage of it only when
+    /// no stage of a lower round can start. A grid that is stopped has then done some seeds to their end, and not the
     /// first half of every one.
     pub fn set_round(&mut self, round: u64) {
         self.round = round;
@@ -355,8 +355,8 @@ impl Grid {
         Ok(looked.collect())
     }
 
-    /// Reads what is done without computing anything. Returns the ids of all stages, those needed to plan included; of stages made of outcomes those whose
-    /// outcomes are there. And whether everything is done.
+    /// Reads what is done without computing anything. Returns the ids of all stages, those needed to plan included; of
+    /// stages made of outcomes those whose outcomes are there. And whether everything is done.
     ///
     /// # Errors
     /// If a stage in the store is damaged.

@@ -12,9 +12,10 @@
 //!
 //! # Example
 //! ```
-//! use synthetic_lm::word_problems::{self, Config};
+//! use synthetic_lm::word_problems::{self, WordProblemsConfig};
 //!
-//! let config = Config { min_steps: 2, max_steps: 2, ..Config::default() }.validate()?;
+//! let two_steps = WordProblemsConfig { min_steps: 2, max_steps: 2, ..WordProblemsConfig::default() };
+//! let config = two_steps.validate()?;
 //! let split = word_problems::generate(&config, 0, 1000, 100)?;
 //! let example = &split.test[0];
 //! assert!(word_problems::is_correct(&example.completion, example));

@@ -9,7 +9,7 @@ fn rows(folder: &Folder) -> Vec<Vec<String>> {
 
 #[test]
 fn a_diverged_finetuning_is_a_row_that_says_so() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let arguments = folder.with_preset(&preset_with("rates = [1e-1]", "rates = [1e-1, 1e6]"));
     Finished::of(&mut tradeoff(&arguments)).success();
     let rows = rows(&folder);
@@ -28,7 +28,7 @@ fn a_diverged_finetuning_is_a_row_that_says_so() {
 /// There is nothing to finetune from a diverged pretraining; the other checkpoints' rows are there.
 #[test]
 fn a_diverged_pretraining_leaves_the_other_checkpoints_rows() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let arguments = folder.with_preset(&preset_with(
         "hidden-rate = 1e-2\nembedding-rate = 6e-3",
         "hidden-rate = 1e6\nembedding-rate = 1e6",

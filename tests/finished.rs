@@ -22,7 +22,7 @@ fn run_with(folder: &Folder, csv: &str) -> Finished {
 
 #[test]
 fn what_is_finished_is_taken_over_without_training() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     run_with(&folder, &csv()).success();
     assert_eq!(trained(&folder), Vec::<String>::new());
     assert_eq!(folder.results(), finished().results());
@@ -31,7 +31,7 @@ fn what_is_finished_is_taken_over_without_training() {
 
 #[test]
 fn a_missing_line_is_computed_again_and_nothing_else_but_its_checkpoint() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let whole = csv();
     let missing = whole.lines().find(|line| line.contains("finetune adamw on code")).unwrap();
     run_with(&folder, &whole.replace(&format!("{missing}\n"), "")).success();
@@ -43,7 +43,7 @@ fn a_missing_line_is_computed_again_and_nothing_else_but_its_checkpoint() {
 
 #[test]
 fn lines_of_another_preset_are_not_taken() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let changed = super::common::preset_with("weight-decay = 0.1", "weight-decay = 0.2");
     let path = folder.file("tradeoff-finished.csv", csv());
     let arguments = folder.with_preset(&changed).into_iter().filter(|argument| argument != "--quiet");
@@ -56,7 +56,7 @@ fn lines_of_another_preset_are_not_taken() {
 
 #[test]
 fn a_damaged_file_is_one_line_with_its_place() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let error = run_with(&folder, "stage,what,result\nfinetune-0,a run\n").refusal();
     assert!(error.contains("tradeoff-finished.csv, line 2: found 2 fields, expected `stage,what,result`"), "{error}");
 }

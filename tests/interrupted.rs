@@ -41,7 +41,7 @@ fn a_run_killed_at_any_of_five_random_moments_and_run_again_ends_as_if_never_kil
     for fifth in 0..5 {
         let done = rng.random_range(fifth * jobs / 5..(fifth + 1) * jobs / 5);
         let pause = Duration::from_millis(rng.random_range(0..60));
-        let folder = Folder::new();
+        let folder = Folder::with_text();
         let mut child =
             tradeoff(closely_watched(&folder)).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -58,7 +58,7 @@ fn a_run_killed_at_any_of_five_random_moments_and_run_again_ends_as_if_never_kil
 
 #[test]
 fn a_training_killed_half_way_goes_on_from_its_snapshot_to_the_same_bits() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let mut child = tradeoff(closely_watched(&folder)).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let runs = folder.out().join("runs");
     let half_way = || -> Option<std::path::PathBuf> {

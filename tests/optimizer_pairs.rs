@@ -35,7 +35,7 @@ fn report(folder: &Folder, file: &str) -> String {
 
 #[test]
 fn every_pair_task_size_rate_and_seed_has_a_row_and_a_later_run_takes_them_over() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     pairs(&folder, PRESET, &["--jobs", "2"]).success();
     let rows = report(&folder, "optimizer-pairs.csv");
     // Word problems at two sizes and code at one; two checkpoints, two methods, two rates, two seeds.
@@ -45,7 +45,7 @@ fn every_pair_task_size_rate_and_seed_has_a_row_and_a_later_run_takes_them_over(
         assert!(page.contains(shown), "nothing about `{shown}` in the page");
     }
     let finished = folder.out().join("report/optimizer-pairs-finished.csv");
-    let again = Folder::new();
+    let again = Folder::with_text();
     pairs(&again, PRESET, &["--jobs", "1", "--finished", finished.to_str().unwrap()]).success();
     assert_eq!(report(&again, "optimizer-pairs.csv"), rows);
     let stages = fs::read_dir(again.out().join("runs")).unwrap().flatten();

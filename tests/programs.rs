@@ -174,7 +174,7 @@ fn stages_that_follow_from_results_are_kept() {
 
 #[test]
 fn a_stage_in_work_is_never_pruned() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let arguments = folder.tiny().into_iter().chain(["--snapshot-every", "0", "--jobs", "1"].map(String::from));
     let mut child = tradeoff(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let out = folder.path("out");

@@ -11,10 +11,9 @@ use serde_json::Value;
 
 use super::common::{Finished, Folder, assert_same_files, finished, tradeoff};
 
-/// Starts `tradeoff` twice on one store, in which the text is there: one would wait for the other to tokenise it.
+/// Starts `tradeoff` twice on one store. The text should be there, or one waits for the other to tokenise it.
 fn start_two(folder: &Folder) -> [Child; 2] {
     let mut arguments = folder.tiny();
-    Finished::of(&mut tradeoff(arguments.iter().map(String::as_str).chain(["--plan"]))).success();
     // Snapshots after every step make the stages long enough to be seen.
     arguments.extend(["--jobs", "1", "--snapshot-every", "0"].map(String::from));
     [(); 2].map(|()| tradeoff(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
@@ -73,7 +72,7 @@ fn assert_as_one_process_leaves_it(folder: &Folder) {
 
 #[test]
 fn two_processes_on_one_store_divide_the_stages_and_both_end_with_all_results() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let mut children = start_two(&folder);
     let processes = [children[0].id(), children[1].id()];
     let mut seen = Seen::default();
@@ -96,7 +95,7 @@ fn two_processes_on_one_store_divide_the_stages_and_both_end_with_all_results() 
 
 #[test]
 fn the_stage_of_a_process_that_is_killed_is_taken_over_by_the_other() {
-    let folder = Folder::new();
+    let folder = Folder::with_text();
     let [mut killed, other] = start_two(&folder);
     let (runs, claims) = (folder.out().join("runs"), folder.out().join("claims"));
     let snapshots = |stage: &str| -> Option<PathBuf> {

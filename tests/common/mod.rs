@@ -118,6 +118,21 @@ impl Folder {
         self.file("with-text.toml", preset.replace("[corpus]\n", &format!("[corpus]\nfile = \"{text}\"\n")))
     }
 
+    /// A folder whose store has the text of the [`finished`] run in tokens, and nothing else. Reading the packages' code
+    /// takes most of the time of a tiny run.
+    pub(crate) fn with_text() -> Self {
+        let folder = Self::new();
+        let runs = finished().out().join("runs");
+        for entry in fs::read_dir(&runs).expect("the finished run has stages") {
+            let stage = entry.expect("a folder entry").path();
+            let name = stage.file_name().expect("a name").to_string_lossy().into_owned();
+            if ["text-", "tokens-", "code-tokens-"].iter().any(|kind| name.starts_with(kind)) {
+                copy(&stage, &folder.out().join("runs").join(&name));
+            }
+        }
+        folder
+    }
+
     /// A folder whose `out` is a copy of the [`finished`] run's.
     pub(crate) fn with_finished_run() -> Self {
         let folder = Self::new();

@@ -254,7 +254,7 @@ impl Gradients {
     pub fn add(&mut self, id: ParameterId, gradient: Tensor) -> Result<()> {
         let slot = &mut self.list[id.0];
         *slot = Some(match slot.take() {
-            Some(sum) => (sum + gradient)?,
+            Some(sum) => crate::ops::scaled_add(&sum, 1.0, &gradient, 1.0)?,
             None => gradient,
         });
         Ok(())

@@ -6,9 +6,12 @@ use crate::batch::Batch;
 use crate::config::{Activation, ModelConfig, NormKind, Positions};
 use crate::init::{self, DEVIATION, Initializer};
 use crate::layers::{Block, BlockSaved, Linear, Norm, Pass};
-use crate::ops::{self, HeadBackward, RotaryTable, Sum};
+use crate::ops::{self, HeadBackward, RotaryTable, Sum, side_by_side};
 use crate::parameters::{Gradients, ParameterId, Parameters, Part, Role};
 use crate::{Error, Result};
+
+/// A batch with fewer tokens than trained parameters over this is not halved.
+const PARAMETERS_PER_TOKEN: usize = 8192;
 
 /// A decoder-only transformer with its parameters.
 #[derive(Debug, Clone)]
@@ -235,10 +238,30 @@ impl Transformer {
     /// # Errors
     /// As [`hidden`](Self::hidden), or if a target is outside the vocabulary.
     pub fn loss(&self, batch: &Batch) -> Result<LossSum> {
+        match self.halves(batch) {
+            None => self.loss_of(batch),
+            Some([first, second]) => {
+                let (first, second) = side_by_side(|| self.loss_of(&first), || self.loss_of(&second));
+                let (first, second) = (first?, second?);
+                Ok(LossSum { sum: first.sum + second.sum, count: first.count + second.count })
+            }
+        }
+    }
+
+    fn loss_of(&self, batch: &Batch) -> Result<LossSum> {
         let hidden = self.hidden(batch.ids(), batch.time())?;
         let p = &self.parameters;
         let loss = ops::head_loss(&hidden, p.value(self.head), batch.targets(), None, p.precision())?;
         Ok(LossSum { sum: loss.sum.value()?, count: loss.count })
+    }
+
+    /// The halves of a batch that go through the network side by side on a CPU, where two threads that never wait for
+    /// each other are faster than two that share every product. The sum of two halves has other last bits than the
+    /// whole, so whether a batch is halved does not depend on the number of threads.
+    fn halves(&self, batch: &Batch) -> Option<[Batch; 2]> {
+        let halved = batch.sequences() >= 2 && self.device().is_cpu();
+        let parts = halved.then(|| batch.clone().split(batch.sequences().div_ceil(2)))?;
+        parts.try_into().ok()
     }
 
     /// The summed loss of a batch and the gradients of `scale` times that sum with respect to every trainable
@@ -255,6 +278,20 @@ impl Transformer {
 
     /// As [`gradients`](Self::gradients), without waiting for a GPU to have computed the loss.
     pub(crate) fn pending_gradients(&self, batch: &Batch, scale: f64) -> Result<(PendingLoss, Gradients)> {
+        // A second set of gradients takes memory and the time of a sum: little, if the batch is not small for the model.
+        let small = self.parameters.count(true) > PARAMETERS_PER_TOKEN * batch.ids().len();
+        let Some([first, second]) = self.halves(batch).filter(|_| !small) else {
+            return self.pending_gradients_of(batch, scale);
+        };
+        let (first, second) =
+            side_by_side(|| self.pending_gradients_of(&first, scale), || self.pending_gradients_of(&second, scale));
+        let ((loss, mut gradients), (more_loss, more)) = (first?, second?);
+        gradients.accumulate(more)?;
+        let sum = Sum::Known(loss.sum.value()? + more_loss.sum.value()?);
+        Ok((PendingLoss { sum, count: loss.count + more_loss.count }, gradients))
+    }
+
+    fn pending_gradients_of(&self, batch: &Batch, scale: f64) -> Result<(PendingLoss, Gradients)> {
         let (ids, time) = (batch.ids(), batch.time());
         let p = &self.parameters;
         let mut saved_blocks = Vec::with_capacity(self.blocks.len());

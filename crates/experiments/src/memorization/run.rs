@@ -113,7 +113,7 @@ fn language_seed(seed: u64) -> u64 {
 
 impl Stage for Run {
     const KIND: &'static str = "memorization";
-    const SEMANTICS: u32 = 2;
+    const SEMANTICS: u32 = 3;
     type Key = RunKey;
     type Output = RunResult;
 

@@ -109,7 +109,7 @@ impl Finetuning {
 
 impl Stage for Finetuning {
     const KIND: &'static str = "finetune";
-    const SEMANTICS: u32 = 2;
+    const SEMANTICS: u32 = 3;
     type Key = FinetuneKey;
     type Output = FinetuneResult;
 

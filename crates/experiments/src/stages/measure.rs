@@ -108,7 +108,7 @@ pub struct Measurement(
 
 impl Stage for Measurement {
     const KIND: &'static str = "measure";
-    const SEMANTICS: u32 = 2;
+    const SEMANTICS: u32 = 3;
     type Key = MeasureKey;
     type Output = Losses;
 

@@ -62,7 +62,7 @@ pub struct PretrainKey {
 
 impl Stage for Pretraining {
     const KIND: &'static str = "pretrain";
-    const SEMANTICS: u32 = 3;
+    const SEMANTICS: u32 = 4;
     type Key = PretrainKey;
     type Output = PretrainResult;
 

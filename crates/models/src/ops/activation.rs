@@ -1,38 +1,40 @@
 //! The nonlinearities of the MLP: GELU (tanh form, GPT-2's) and SwiGLU (Llama's).
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Error, Result, Tensor};
 
 use super::simd::{sigmoid, tanh, vectorized};
-use super::view::{tensor, values};
+use super::view::{tensor, values, written};
 
 /// sqrt(2 / pi).
 const SCALE: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
 vectorized! {
-    fn gelu_values(y: &mut [f32], x: &[f32]) {
+    fn gelu_values(y: &mut [MaybeUninit<f32>], x: &[f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             let inner = SCALE * x * (CUBIC * x).mul_add(x, 1.0);
-            *y = 0.5 * x * (1.0 + tanh(inner));
+            y.write(0.5 * x * (1.0 + tanh(inner)));
         }
     }
 }
 
 vectorized! {
-    fn gelu_gradient(dx: &mut [f32], x: &[f32], dy: &[f32]) {
+    fn gelu_gradient(dx: &mut [MaybeUninit<f32>], x: &[f32], dy: &[f32]) {
         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
             let square = CUBIC * x * x;
             let t = tanh(SCALE * x * (1.0 + square));
             let slope = SCALE * square.mul_add(3.0, 1.0);
-            *dx = dy * (0.5 * (1.0 + t) + 0.5 * x * t.mul_add(-t, 1.0) * slope);
+            dx.write(dy * (0.5 * (1.0 + t) + 0.5 * x * t.mul_add(-t, 1.0) * slope));
         }
     }
 }
 
 vectorized! {
-    fn swiglu_values(y: &mut [f32], gate: &[f32], up: &[f32]) {
+    fn swiglu_values(y: &mut [MaybeUninit<f32>], gate: &[f32], up: &[f32]) {
         for ((y, &g), &u) in y.iter_mut().zip(gate).zip(up) {
-            *y = g * sigmoid(g) * u;
+            y.write(g * sigmoid(g) * u);
         }
     }
 }
@@ -61,9 +63,8 @@ fn same_shape(op: &str, a: &Tensor, b: &Tensor) -> Result<()> {
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     on_gpu!(x, gelu(x));
     let input = values(x)?;
-    let mut y = vec![0.0; input.len()];
-    gelu_values(&mut y, &input);
-    tensor(y, x.shape())
+    // SAFETY: a value for each of the input.
+    tensor(unsafe { written(input.len(), |y| gelu_values(y, &input)) }, x.shape())
 }
 
 /// The gradient of [`gelu`]'s input, from that input and the gradient of the output.
@@ -74,9 +75,8 @@ pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     same_shape("gelu_backward", x, dy)?;
     on_gpu!(x, gelu_backward(x, dy));
     let (input, gradient) = (values(x)?, values(dy)?);
-    let mut dx = vec![0.0; input.len()];
-    gelu_gradient(&mut dx, &input, &gradient);
-    tensor(dx, x.shape())
+    // SAFETY: a value for each of the input; the shapes are equal.
+    tensor(unsafe { written(input.len(), |dx| gelu_gradient(dx, &input, &gradient)) }, x.shape())
 }
 
 /// silu(gate) * up with silu(g) = g / (1 + e^-g) (Shazeer, arXiv 2002.05202), for any two tensors of one shape.
@@ -87,9 +87,8 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     same_shape("swiglu", gate, up)?;
     on_gpu!(gate, swiglu(gate, up));
     let (g, u) = (values(gate)?, values(up)?);
-    let mut y = vec![0.0; g.len()];
-    swiglu_values(&mut y, &g, &u);
-    tensor(y, gate.shape())
+    // SAFETY: a value for each of the gate; the shapes are equal.
+    tensor(unsafe { written(g.len(), |y| swiglu_values(y, &g, &u)) }, gate.shape())
 }
 
 /// The gradients of [`swiglu`]'s gate and up, from its inputs and the gradient of the output.

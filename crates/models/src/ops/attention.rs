@@ -1,23 +1,24 @@
 //! Causal self-attention with grouped key and value heads.
 //!
-//! The heads are read in place from `[tokens, heads * width]`; nothing is transposed or copied. Queries go through in
-//! blocks of [`BLOCK`] rows, each against the keys it may see, so that memory grows with the sequence's length and not
-//! with its square, and the upper half of the score matrix is never computed. The backward computes the probabilities
-//! again from the saved log-sum of each row (Dao et al., arXiv 2205.14135).
+//! Queries are read in place from `[tokens, heads * width]`; one head's keys and values are packed once for all of its
+//! queries. These go through in blocks of [`BLOCK`] rows, so that memory grows with the sequence's length and not with
+//! its square, and every tile of a block leaves out what lies in its future. The backward computes the probabilities
+//! again from the saved log-sum of each row (Dao et al., arXiv 2205.14135). Heads of one sequence that share no keys are
+//! independent: they are what threads divide.
+
+use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{Error, Result, Tensor};
 use rayon::prelude::*;
 
-use super::product::{Compute, Matrix, product};
+use super::product::{Extent, LANES, Matrix, Panels, ROWS, Target};
 use super::simd::{dot, exp, max, sum, vectorized};
 use super::view::{tensor, values};
 use crate::Precision;
 
-/// Query rows that share one product with the keys.
+/// Query rows whose scores exist at one time.
 const BLOCK: usize = 64;
-
-/// One head's products are too small to gain from threads or from bf16, whose packing would cost more than it saves.
-const COMPUTE: Compute = Compute::on_one_thread(Precision::F32);
 
 /// How the rows of queries, keys and values divide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,70 @@ impl AttentionShape {
             (first, end - first, end)
         })
     }
+
+    /// Scores from one row of a block to the next: whole registers.
+    fn score_stride(&self) -> usize {
+        self.time.next_multiple_of(LANES)
+    }
+
+    /// The heads of every sequence that read the same keys: (sequence, key head, query heads).
+    fn groups(&self) -> impl IndexedParallelIterator<Item = (usize, usize, Range<usize>)> {
+        let Self { batch, heads, kv_heads, .. } = *self;
+        let shared = heads / kv_heads;
+        (0..batch * kv_heads).into_par_iter().map(move |i| {
+            let kv_head = i % kv_heads;
+            (i / kv_heads, kv_head, kv_head * shared..(kv_head + 1) * shared)
+        })
+    }
+
+    /// One head's rows of a sequence in a matrix of so many heads: `[time, width]`.
+    fn head<'a>(&self, data: &'a [f32], sequence: usize, head: usize, heads: usize) -> Matrix<'a> {
+        let start = sequence * self.time * heads * self.width + head * self.width;
+        Matrix::strided(&data[start..], self.time, self.width, heads * self.width)
+    }
+}
+
+/// A matrix `[tokens, heads * width]` whose heads are written by several threads.
+struct Heads {
+    data: *mut f32,
+    length: usize,
+    stride: usize,
+}
+
+// SAFETY: only `target` hands out its places, and its callers vouch that no two threads write one of them.
+unsafe impl Sync for Heads {}
+
+impl Heads {
+    /// In the memory of a vector, which need not be initialised.
+    fn new(values: &mut Vec<f32>, stride: usize) -> Self {
+        Self { data: values.as_mut_ptr(), length: values.capacity(), stride }
+    }
+
+    /// Where the product for `rows` x `columns` values from a place on goes.
+    fn target(&self, [row, column]: [usize; 2], [rows, columns]: [usize; 2], keep: f32) -> Target {
+        let start = row * self.stride + column;
+        assert!(start + (rows - 1) * self.stride + columns <= self.length, "a head exceeds its matrix");
+        Target::new(self.data.wrapping_add(start), self.stride, keep, 1.0)
+    }
+}
+
+/// What one thread needs for one head.
+struct Scratch {
+    /// The head's factors in panels, and those of a block of queries.
+    factors: [Panels; 3],
+    of_block: [Panels; 2],
+    /// Scores and their gradients, `[BLOCK, score_stride]`.
+    scores: [Vec<f32>; 2],
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const {
+        RefCell::new(Scratch {
+            factors: [const { Panels::new() }; 3],
+            of_block: [const { Panels::new() }; 2],
+            scores: [Vec::new(), Vec::new()],
+        })
+    };
 }
 
 /// The gradients of attention's inputs, in the shapes of the inputs.
@@ -96,31 +161,37 @@ pub fn causal_attention(
     shape.check(q, k, v)?;
     on_gpu!(q, causal_attention(q, k, v, shape));
     let AttentionShape { batch, time, heads, kv_heads, width } = shape;
-    let (row, kv_row, scale) = (heads * width, kv_heads * width, shape.scale());
+    let (row, scale, stride) = (heads * width, shape.scale(), shape.score_stride());
     let (q, k, v) = (values(q)?, values(k)?, values(v)?);
     let (q, k, v) = (&*q, &*k, &*v);
-    let mut out = vec![0.0; batch * time * row];
+    let mut out = Vec::with_capacity(batch * time * row);
     let mut log_sums = vec![0.0; batch * heads * time];
-    out.par_chunks_mut(time * row).zip(log_sums.par_chunks_mut(heads * time)).enumerate().for_each(
-        |(b, (out, log_sums))| {
-            let mut scores = vec![0.0; BLOCK.min(time) * time];
-            for head in 0..heads {
-                let (at, kv_at) = (b * time * row + head * width, b * time * kv_row + head * kv_heads / heads * width);
-                for (first, rows, keys) in shape.blocks() {
-                    let scores = &mut scores[..rows * keys];
-                    let queries = Matrix::strided(&q[at + first * row..], rows, width, row);
-                    let keys_t = Matrix::strided(&k[kv_at..], keys, width, kv_row).t();
-                    product(scores, keys, 0.0, scale, queries, keys_t, COMPUTE);
-                    let start = head * time + first;
-                    softmax_rows(scores, &mut log_sums[start..start + rows], first);
-                    let probabilities = Matrix::new(scores, rows, keys);
-                    let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
-                    let out = &mut out[first * row + head * width..];
-                    product(out, row, 0.0, 1.0, probabilities, seen_values, COMPUTE);
+    let outputs = Heads::new(&mut out, row);
+    log_sums.par_chunks_mut(heads / kv_heads * time).zip(shape.groups()).for_each(|(log_sums, (b, kv_head, group))| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { factors: [keys, seen_values, ..], scores: [scores, _], .. } = scratch;
+            scores.resize(BLOCK * stride, 0.0);
+            keys.pack(shape.head(k, b, kv_head, kv_heads).t());
+            seen_values.pack(shape.head(v, b, kv_head, kv_heads));
+            for (head, log_sums) in group.zip(log_sums.chunks_exact_mut(time)) {
+                let queries = shape.head(q, b, head, heads);
+                for (first, rows, end) in shape.blocks() {
+                    let seen = |row: usize| end.min(first + row + ROWS);
+                    let queries = queries.row_range(first..end);
+                    let all = |row| Extent { columns: seen(row), inner: 0..width };
+                    keys.multiply(scores, stride, [0.0, scale], queries, all);
+                    softmax_rows(scores, stride, &mut log_sums[first..end], first);
+                    let out = outputs.target([b * time + first, head * width], [rows, width], 0.0);
+                    let probabilities = Matrix::strided(scores, rows, end, stride);
+                    let past = |row| Extent { columns: width, inner: 0..seen(row) };
+                    // SAFETY: inside the output; every head of every sequence is in one group.
+                    unsafe { seen_values.multiply_into(out, probabilities, past) };
                 }
             }
-        },
-    );
+        });
+    });
+    // SAFETY: every head of every row has been written.
+    unsafe { out.set_len(batch * time * row) };
     Ok((tensor(out, (batch * time, row))?, tensor(log_sums, (batch, heads, time))?))
 }
 
@@ -144,43 +215,59 @@ pub fn causal_attention_backward(
     shape.check(d_out, k, v)?;
     on_gpu!(q, causal_attention_backward([q, k, v], out, log_sums, d_out, shape));
     let AttentionShape { batch, time, heads, kv_heads, width } = shape;
-    let (row, kv_row, scale) = (heads * width, kv_heads * width, shape.scale());
+    let (row, kv_row, scale, stride) = (heads * width, kv_heads * width, shape.scale(), shape.score_stride());
     let (q, k, v, out, d_out) = (values(q)?, values(k)?, values(v)?, values(out)?, values(d_out)?);
     let log_sums = values(log_sums)?;
     let (q, k, v, out, d_out, log_sums) = (&*q, &*k, &*v, &*out, &*d_out, &*log_sums);
-    let mut dq = vec![0.0; batch * time * row];
+    let mut dq = Vec::with_capacity(batch * time * row);
     let (mut dk, mut dv) = (vec![0.0; batch * time * kv_row], vec![0.0; batch * time * kv_row]);
-    dq.par_chunks_mut(time * row)
-        .zip(dk.par_chunks_mut(time * kv_row))
-        .zip(dv.par_chunks_mut(time * kv_row))
-        .enumerate()
-        .for_each(|(b, ((dq, dk), dv))| {
-            let block = BLOCK.min(time);
-            let (mut p, mut ds) = (vec![0.0; block * time], vec![0.0; block * time]);
-            for head in 0..heads {
-                let kv_column = head * kv_heads / heads * width;
-                let (at, kv_at) = (b * time * row + head * width, b * time * kv_row + kv_column);
-                for (first, rows, keys) in shape.blocks() {
-                    let (p, ds) = (&mut p[..rows * keys], &mut ds[..rows * keys]);
-                    let here = at + first * row;
-                    let queries = Matrix::strided(&q[here..], rows, width, row);
-                    let d_outs = Matrix::strided(&d_out[here..], rows, width, row);
-                    let seen_keys = Matrix::strided(&k[kv_at..], keys, width, kv_row);
-                    let seen_values = Matrix::strided(&v[kv_at..], keys, width, kv_row);
-                    product(p, keys, 0.0, scale, queries, seen_keys.t(), COMPUTE);
-                    product(ds, keys, 0.0, 1.0, d_outs, seen_values.t(), COMPUTE);
-                    let means: Vec<f32> = (0..rows).map(|i| row_dot(d_out, out, here + i * row, width)).collect();
+    let [q_gradients, k_gradients, v_gradients] =
+        [Heads::new(&mut dq, row), Heads::new(&mut dk, kv_row), Heads::new(&mut dv, kv_row)];
+    shape.groups().for_each(|(b, kv_head, group)| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { factors, of_block: [block_queries, block_d_outs], scores: [p, ds] } = scratch;
+            let [keys_t, values_t, keys] = factors;
+            p.resize(BLOCK * stride, 0.0);
+            ds.resize(BLOCK * stride, 0.0);
+            let head_keys = shape.head(k, b, kv_head, kv_heads);
+            keys_t.pack(head_keys.t());
+            keys.pack(head_keys);
+            values_t.pack(shape.head(v, b, kv_head, kv_heads).t());
+            let [dk, dv] = [&k_gradients, &v_gradients]
+                .map(|gradients| gradients.target([b * time, kv_head * width], [time, width], 1.0));
+            for head in group {
+                let (queries, d_outs) = (shape.head(q, b, head, heads), shape.head(d_out, b, head, heads));
+                for (first, rows, end) in shape.blocks() {
+                    let seen = |row: usize| end.min(first + row + ROWS);
+                    let all = |row| Extent { columns: seen(row), inner: 0..width };
+                    let (queries, d_outs) = (queries.row_range(first..end), d_outs.row_range(first..end));
+                    keys_t.multiply(p, stride, [0.0, scale], queries, all);
+                    values_t.multiply(ds, stride, [0.0, 1.0], d_outs, all);
+                    let at = (b * time + first) * row + head * width;
+                    let means: Vec<f32> = (0..rows).map(|i| row_dot(d_out, out, at + i * row, width)).collect();
                     let start = (b * heads + head) * time + first;
-                    score_gradients(p, ds, &log_sums[start..start + rows], &means, first, scale);
-                    let (p, ds) = (Matrix::new(p, rows, keys), Matrix::new(ds, rows, keys));
-                    let dq = &mut dq[first * row + head * width..];
-                    product(dq, row, 0.0, 1.0, ds, seen_keys, COMPUTE);
-                    product(&mut dk[kv_column..], kv_row, 1.0, 1.0, ds.t(), queries, COMPUTE);
-                    product(&mut dv[kv_column..], kv_row, 1.0, 1.0, p.t(), d_outs, COMPUTE);
+                    score_gradients([p, ds], stride, &log_sums[start..start + rows], &means, first, scale);
+
+                    let dq = q_gradients.target([b * time + first, head * width], [rows, width], 0.0);
+                    let (p, ds) = (Matrix::strided(p, rows, end, stride), Matrix::strided(ds, rows, end, stride));
+                    let past = |row| Extent { columns: width, inner: 0..seen(row) };
+                    // Queries before a key do not see it.
+                    let later = |key: usize| Extent { columns: width, inner: key.saturating_sub(first)..rows };
+                    block_queries.pack(queries);
+                    block_d_outs.pack(d_outs);
+                    // SAFETY: inside the gradients; every head of every sequence is in one group.
+                    unsafe {
+                        keys.multiply_into(dq, ds, past);
+                        block_queries.multiply_into(dk, ds.t(), later);
+                        block_d_outs.multiply_into(dv, p.t(), later);
+                    }
                 }
             }
         });
+    });
     let tokens = batch * time;
+    // SAFETY: every head of every row has been written.
+    unsafe { dq.set_len(tokens * row) };
     Ok(AttentionGradients {
         q: tensor(dq, (tokens, row))?,
         k: tensor(dk, (tokens, kv_row))?,
@@ -190,40 +277,49 @@ pub fn causal_attention_backward(
 
 vectorized! {
     /// Softmax over the keys that each query sees (row i of a block that starts at query `first` sees `first` + i + 1);
-    /// the rest becomes zero.
-    fn softmax_rows(scores: &mut [f32], log_sums: &mut [f32], first: usize) {
-        let keys = scores.len() / log_sums.len();
-        for (i, (score, log_sum)) in scores.chunks_exact_mut(keys).zip(log_sums).enumerate() {
-            let (seen, future) = score.split_at_mut(first + i + 1);
-            let top = max(seen);
-            for s in seen.iter_mut() {
+    /// the rest of its tile becomes zero. Rows are `stride` apart, in whole registers.
+    fn softmax_rows(scores: &mut [f32], stride: usize, log_sums: &mut [f32], first: usize) {
+        for (i, (row, log_sum)) in scores.chunks_exact_mut(stride).zip(log_sums).enumerate() {
+            let seen = first + i + 1;
+            let row = &mut row[..seen.next_multiple_of(LANES)];
+            row[seen..].fill(f32::NEG_INFINITY);
+            let top = max(row);
+            for s in row.iter_mut() {
                 *s = exp(*s - top);
             }
-            let total = sum(seen);
+            let total = sum(row);
             let reciprocal = 1.0 / total;
-            for s in seen.iter_mut() {
+            for s in row.iter_mut() {
                 *s *= reciprocal;
             }
-            future.fill(0.0);
             *log_sum = top + total.ln();
         }
     }
 }
 
 vectorized! {
-    /// From scores in `p` and d_out V^T in `ds`: the probabilities, and the gradients of the scores before their
-    /// scaling by `scale`.
-    fn score_gradients(p: &mut [f32], ds: &mut [f32], log_sums: &[f32], means: &[f32], first: usize, scale: f32) {
-        let keys = p.len() / log_sums.len();
-        let rows = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));
-        for (i, ((p, ds), (log_sum, mean))) in rows.zip(log_sums.iter().zip(means)).enumerate() {
+    /// From scores and d_out V^T: the probabilities, and the gradients of the scores before their scaling by `scale`.
+    fn score_gradients(
+        scores: [&mut [f32]; 2],
+        stride: usize,
+        log_sums: &[f32],
+        means: &[f32],
+        first: usize,
+        scale: f32,
+    ) {
+        let [p, ds] = scores;
+        let rows = p.chunks_exact_mut(stride).zip(ds.chunks_exact_mut(stride));
+        // Copies: a reference might point into the rows, and every value would be read again.
+        for (i, ((p, ds), (&log_sum, &mean))) in rows.zip(log_sums.iter().zip(means)).enumerate() {
             let seen = first + i + 1;
-            for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
+            let whole = seen.next_multiple_of(LANES);
+            let (p, ds) = (&mut p[..whole], &mut ds[..whole]);
+            p[seen..].fill(f32::NEG_INFINITY);
+            ds[seen..].fill(0.0);
+            for (p, ds) in p.iter_mut().zip(ds) {
                 *p = exp(*p - log_sum);
                 *ds = *p * (*ds - mean) * scale;
             }
-            p[seen..].fill(0.0);
-            ds[seen..].fill(0.0);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Linear maps y = x W^T + b and the matrix products around them.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Error, Result, Tensor};
 
 use super::product::{Compute, Matrix, new_product, product};
 use super::simd::vectorized;
-use super::view::{tensor, values};
+use super::view::{tensor, values, written};
 use crate::Precision;
 
 vectorized! {
@@ -30,10 +32,10 @@ vectorized! {
 }
 
 vectorized! {
-    /// a <- alpha a + beta b.
-    fn scale_and_add(a: &mut [f32], alpha: f32, b: &[f32], beta: f32) {
-        for (a, b) in a.iter_mut().zip(b) {
-            *a = a.mul_add(alpha, beta * b);
+    /// sum <- alpha a + beta b.
+    fn scaled_sum(sum: &mut [MaybeUninit<f32>], a: &[f32], alpha: f32, b: &[f32], beta: f32) {
+        for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
+            sum.write(a.mul_add(alpha, beta * b));
         }
     }
 }
@@ -182,7 +184,6 @@ pub fn scaled_add(a: &Tensor, alpha: f32, b: &Tensor, beta: f32) -> Result<Tenso
     }
     on_gpu!(a, scaled_add(a, alpha, b, beta));
     let (x, y) = (values(a)?, values(b)?);
-    let mut sum = x.to_vec();
-    scale_and_add(&mut sum, alpha, &y, beta);
-    tensor(sum, a.shape())
+    // SAFETY: a value for each of `a`; the shapes are equal.
+    tensor(unsafe { written(x.len(), |sum| scaled_sum(sum, &x, alpha, &y, beta)) }, a.shape())
 }

@@ -45,6 +45,7 @@ pub use linear::{
 };
 pub use loss::{HeadBackward, HeadGradients, HeadLoss, IGNORE, Sum, head_logits, head_loss};
 pub use norm::{NormGradients, NormSaved, layer_norm, norm_backward, rms_norm};
+pub(crate) use product::side_by_side;
 pub use rope::{RotaryTable, rotate, rotate_backward};
 pub(crate) use simd::{sum_of_squares, vectorized};
 pub(crate) use view::{tensor, values};

@@ -1,9 +1,11 @@
 //! LayerNorm and RMSNorm over the features of each token.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Error, Result, Tensor};
 
 use super::simd::{dot, sum, sum_pairs, vectorized};
-use super::view::{tensor, values};
+use super::view::{tensor, values, written};
 use crate::Precision;
 
 /// What a norm's backward needs beside its input: one mean (0 for RMSNorm) and one reciprocal deviation per token.
@@ -53,7 +55,7 @@ pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64, precision: Precision) -> Re
 
 vectorized! {
     fn normalise_rows(
-        y: &mut [f32],
+        y: &mut [MaybeUninit<f32>],
         saved: [&mut [f32]; 2],
         x: &[f32],
         gain: &[f32],
@@ -67,12 +69,16 @@ vectorized! {
             let mean = if centred { sum(x) / features as f32 } else { 0.0 };
             let variance = sum_pairs(x, x, |x, _| (x - mean) * (x - mean)) / features as f32;
             let reciprocal = 1.0 / (variance + eps).sqrt();
-            for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
-                *y = (x - mean) * reciprocal * gain;
-            }
-            if let Some(bias) = bias {
-                for (y, bias) in y.iter_mut().zip(bias) {
-                    *y += bias;
+            match bias {
+                Some(bias) => {
+                    for ((y, x), (gain, bias)) in y.iter_mut().zip(x).zip(gain.iter().zip(bias)) {
+                        y.write((x - mean) * reciprocal * gain + bias);
+                    }
+                }
+                None => {
+                    for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+                        y.write((x - mean) * reciprocal * gain);
+                    }
                 }
             }
             means[i] = mean;
@@ -82,9 +88,10 @@ vectorized! {
 }
 
 vectorized! {
-    /// `out` are the gradients of x, gain and bias; the latter two are added to.
+    /// The gradients of x, and of gain and bias (`vectors`), which are added to.
     fn gradients_of_rows(
-        out: [&mut [f32]; 3],
+        dx: &mut [MaybeUninit<f32>],
+        vectors: [&mut [f32]; 2],
         saved: [&[f32]; 2],
         x: &[f32],
         gain: &[f32],
@@ -93,7 +100,7 @@ vectorized! {
         centred: bool,
     ) {
         let features = gain.len();
-        let ([dx, d_gain, d_bias], [means, reciprocals]) = (out, saved);
+        let ([d_gain, d_bias], [means, reciprocals]) = (vectors, saved);
         let (mut z, mut g) = (vec![0.0; features], vec![0.0; features]);
         let rows = dx.chunks_exact_mut(features).zip(x.chunks_exact(features)).zip(dy.chunks_exact(features));
         for (i, ((dx, x), dy)) in rows.enumerate() {
@@ -108,12 +115,17 @@ vectorized! {
             }
             let mean_g = if centred { sum(&g) / features as f32 } else { 0.0 };
             let mean_gz = dot(&g, &z) / features as f32;
-            for ((dx, g), z) in dx.iter_mut().zip(&g).zip(&z) {
-                *dx = r * (g - mean_g - z * mean_gz);
-            }
-            if let Some(residual) = residual {
-                for (dx, residual) in dx.iter_mut().zip(&residual[i * features..]) {
-                    *dx += residual;
+            match residual {
+                Some(residual) => {
+                    let residual = &residual[i * features..][..features];
+                    for ((dx, g), (z, residual)) in dx.iter_mut().zip(&g).zip(z.iter().zip(residual)) {
+                        dx.write(r * (g - mean_g - z * mean_gz) + residual);
+                    }
+                }
+                None => {
+                    for ((dx, g), z) in dx.iter_mut().zip(&g).zip(&z) {
+                        dx.write(r * (g - mean_g - z * mean_gz));
+                    }
                 }
             }
         }
@@ -141,8 +153,11 @@ fn normalise(
     let (input, gain) = (values(x)?, values(gain)?);
     let bias = bias.map(values).transpose()?;
     let (mut mean, mut reciprocal) = (vec![0.0; tokens], vec![0.0; tokens]);
-    let mut y = vec![0.0; tokens * features];
-    normalise_rows(&mut y, [&mut mean, &mut reciprocal], &input, &gain, bias.as_deref(), eps as f32, centred);
+    let saved = [&mut mean[..], &mut reciprocal];
+    // SAFETY: a value for each of the input.
+    let y = unsafe {
+        written(input.len(), |y| normalise_rows(y, saved, &input, &gain, bias.as_deref(), eps as f32, centred))
+    };
     let saved = NormSaved { mean: tensor(mean, tokens)?, reciprocal: tensor(reciprocal, tokens)? };
     Ok((tensor(y, (tokens, features))?, saved))
 }
@@ -168,10 +183,14 @@ pub fn norm_backward(
     let (mean, reciprocal) = (values(&saved.mean)?, values(&saved.reciprocal)?);
     let (input, gain, gradient) = (values(x)?, values(gain)?, values(dy)?);
     let residual = residual.map(values).transpose()?;
-    let mut dx = vec![0.0; tokens * features];
     let (mut dgain, mut dbias) = (vec![0.0; features], vec![0.0; features]);
-    let out = [&mut dx[..], &mut dgain, &mut dbias];
-    gradients_of_rows(out, [&mean, &reciprocal], &input, &gain, &gradient, residual.as_deref(), centred);
+    let (vectors, saved) = ([&mut dgain[..], &mut dbias], [&mean[..], &reciprocal]);
+    // SAFETY: a value for each of the input.
+    let dx = unsafe {
+        written(input.len(), |dx| {
+            gradients_of_rows(dx, vectors, saved, &input, &gain, &gradient, residual.as_deref(), centred);
+        })
+    };
     Ok(NormGradients {
         input: tensor(dx, (tokens, features))?,
         gain: tensor(dgain, features)?,

@@ -75,26 +75,26 @@ pub(crate) fn level() -> Level {
 
 /// e^x to within 2 units in the last place; 0 below -87.3 and the largest finite power of e above 88.3.
 ///
-/// Range reduction x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, after Cody and Waite), then the Taylor
-/// polynomial of degree 7 in r, whose truncation error is below 4e-9.
+/// Range reduction x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, after Cody and Waite), then 1 + r + r^2 q(r),
+/// where q of degree 4 interpolates at Chebyshev's points; the relative error before rounding is 1e-8.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding it rounds to an integer, which then stands in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.3);
-    let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
     let r = (-n).mul_add(LN2_LOW, (-n).mul_add(LN2_HIGH, clamped));
-    let mut p = 1.0 / 5040.0;
-    p = r.mul_add(p, 1.0 / 720.0);
-    p = r.mul_add(p, 1.0 / 120.0);
-    p = r.mul_add(p, 1.0 / 24.0);
-    p = r.mul_add(p, 1.0 / 6.0);
+    let mut p = 0.001_392_621_3;
+    p = r.mul_add(p, 0.008_363_203);
+    p = r.mul_add(p, 0.041_666_556);
+    p = r.mul_add(p, 0.166_665_77);
     p = r.mul_add(p, 0.5);
     p = r.mul_add(p, 1.0);
     p = r.mul_add(p, 1.0);
-    // SAFETY: n is an integer in [-126, 127] because of the clamp, or NaN, for which a checked cast is made below.
-    let exponent = if n.is_nan() { 0 } else { unsafe { n.to_int_unchecked::<i32>() } };
-    let scaled = p * f32::from_bits(((exponent + 127) << 23) as u32);
+    let scaled = p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     if x < -87.3 { 0.0 } else { scaled }
 }
 

@@ -1,5 +1,7 @@
 //! Borrowing a tensor's values as a slice, and making a tensor of computed values.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, Device, Error, Result, Shape, Storage, StorageRef, Tensor};
 
 /// The values of a contiguous `f32` tensor on the CPU.
@@ -40,4 +42,16 @@ pub(crate) fn values(tensor: &Tensor) -> Result<Values<'_>> {
 /// A tensor that owns `values`.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
     Tensor::from_vec(values, shape.into(), &Device::Cpu)
+}
+
+/// A vector that `write` fills: its memory is not zeroed first.
+///
+/// # Safety
+/// `write` must write every value.
+pub(crate) unsafe fn written(length: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut values = Vec::with_capacity(length);
+    write(&mut values.spare_capacity_mut()[..length]);
+    // SAFETY: the caller vouches for the values.
+    unsafe { values.set_len(length) };
+    values
 }

@@ -1,5 +1,7 @@
 //! AdamW (Loshchilov and Hutter, arXiv 1711.05101), in PyTorch's order of operations.
 
+use std::mem::MaybeUninit;
+
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -57,11 +59,16 @@ pub(crate) struct Factors {
 }
 
 vectorized! {
-    fn adamw_step(w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], f: Factors) {
-        for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
-            *m = m.mul_add(f.keep[0], f.take[0] * g);
-            *v = v.mul_add(f.keep[1], f.take[1] * g * g);
-            *w = f.shrink * *w - f.rate * *m / v.sqrt().mul_add(f.root, f.eps);
+    /// The next w, m and v, in `new`.
+    fn adamw_step(new: [&mut [MaybeUninit<f32>]; 3], old: [&[f32]; 3], g: &[f32], f: Factors) {
+        let ([new_w, new_m, new_v], [w, m, v]) = (new, old);
+        let new = new_w.iter_mut().zip(new_m).zip(new_v);
+        for (((new_w, new_m), new_v), (((&w, &m), &v), &g)) in new.zip(w.iter().zip(m).zip(v).zip(g)) {
+            let m = m.mul_add(f.keep[0], f.take[0] * g);
+            let v = v.mul_add(f.keep[1], f.take[1] * g * g);
+            new_m.write(m);
+            new_v.write(v);
+            new_w.write(f.shrink * w - f.rate * m / v.sqrt().mul_add(f.root, f.eps));
         }
     }
 }
@@ -99,7 +106,7 @@ impl UpdateRule for AdamW {
         let [first, second] = state.tensors_mut()?;
         let factors = self.factors(size);
         let g = values(gradient)?;
-        let (mut w, mut m, mut v) = (values(value)?.to_vec(), values(first)?.to_vec(), values(second)?.to_vec());
+        let (w, m, v) = (values(value)?, values(first)?, values(second)?);
         if g.len() != w.len() {
             return Err(crate::Error::Shape {
                 name: "gradient".into(),
@@ -107,10 +114,15 @@ impl UpdateRule for AdamW {
                 expected: value.dims().to_vec(),
             });
         }
-        adamw_step(&mut w, &mut m, &mut v, &g, factors);
-        *first = tensor(m, first.shape())?;
-        *second = tensor(v, second.shape())?;
-        Ok(tensor(w, value.shape())?)
+        let [mut new_w, mut new_m, mut new_v] = [(); 3].map(|()| Vec::with_capacity(g.len()));
+        let new = [&mut new_w, &mut new_m, &mut new_v].map(|new| &mut new.spare_capacity_mut()[..g.len()]);
+        adamw_step(new, [&w, &m, &v], &g, factors);
+        // SAFETY: all three have been written; old and new have one length.
+        [&mut new_w, &mut new_m, &mut new_v].into_iter().for_each(|new| unsafe { new.set_len(g.len()) });
+        drop((m, v));
+        *first = tensor(new_m, first.shape())?;
+        *second = tensor(new_v, second.shape())?;
+        Ok(tensor(new_w, value.shape())?)
     }
 
     #[cfg(kernels)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::{Policy, State, StepSize, UpdateRule};
 use crate::parameters::{Gradients, ParameterId, Parameters};
@@ -33,10 +34,15 @@ impl Group {
         if self.members.iter().any(|member| crate::ops::cuda::is_gpu(parameters.value(member.id))) {
             return self.step_together(parameters, gradients, size);
         }
-        for Member { id, state } in &mut self.members {
-            if let Some(gradient) = gradients.get(*id) {
-                let value = self.rule.update(parameters.value(*id), gradient, state, size)?;
-                parameters.set(*id, value)?;
+        // As many parameters at a time as there are threads: more would keep old and new values of all of them.
+        for members in self.members.chunks_mut(rayon::current_num_threads().max(1)) {
+            let update = |Member { id, state }: &mut Member| {
+                let gradient = gradients.get(*id)?;
+                Some(self.rule.update(parameters.value(*id), gradient, state, size).map(|value| (*id, value)))
+            };
+            let updated: Vec<_> = members.par_iter_mut().filter_map(update).collect::<Result<_>>()?;
+            for (id, value) in updated {
+                parameters.set(id, value)?;
             }
         }
         Ok(())

@@ -3,13 +3,15 @@
 //! A processor with AVX512-BF16 multiplies pairs of neighbours along the inner dimension in one instruction, twice the
 //! work of an `f32` one. Factors are rounded and laid out as *words* of two such neighbours while they are packed: the
 //! left factor in blocks of rows, the right one in panels of [`COLUMNS`] columns. A tile of [`ROWS`] x [`COLUMNS`] sums
-//! stays in registers over [`DEPTH`] inner values. Which thread computes a tile changes no bit of it. On other
-//! processors the factors are rounded and multiplied in `f32`: the same product up to the order of summation, at less
+//! stays in registers over [`DEPTH`] inner values. A processor with a matrix unit for bf16 ([`amx`]) reads the same words
+//! in tiles of its own. Which thread computes a tile changes no bit of it. On other processors the factors are rounded and multiplied in `f32`: the same product up to the order of summation, at less
 //! than the speed of `f32`.
 
 use gemm::Parallelism;
 
 use super::{Matrix, Target, f32_product_into};
+#[cfg(target_arch = "x86_64")]
+use super::{amx, divided};
 
 /// Rows of a tile.
 #[cfg(target_arch = "x86_64")]
@@ -20,12 +22,17 @@ const COLUMNS: usize = 48;
 /// Inner values that a tile goes through at a time: a panel of the right factor fits the first cache.
 #[cfg(target_arch = "x86_64")]
 const DEPTH: usize = 256;
+/// The same with the matrix unit, whose sums are stored and loaded again after as many.
+#[cfg(target_arch = "x86_64")]
+const UNIT_DEPTH: usize = 1024;
 /// Rows of the left factor that are packed at a time, to stay in the second cache.
 #[cfg(target_arch = "x86_64")]
 const ROW_BLOCK: usize = 128;
-/// Columns of the right factor that are packed at a time.
+/// Columns of the right factor that are packed at a time, without and with the matrix unit.
 #[cfg(target_arch = "x86_64")]
 const COLUMN_BLOCK: usize = 20 * COLUMNS;
+#[cfg(target_arch = "x86_64")]
+const UNIT_COLUMN_BLOCK: usize = COLUMN_BLOCK * DEPTH / UNIT_DEPTH;
 
 /// target <- a b in bf16.
 ///
@@ -34,8 +41,11 @@ const COLUMN_BLOCK: usize = 20 * COLUMNS;
 pub(super) unsafe fn product_into(target: Target, a: Matrix<'_>, b: Matrix<'_>, parallelism: Parallelism) {
     #[cfg(target_arch = "x86_64")]
     if has_units() {
-        // SAFETY: the caller vouches for the output, `has_units` for the instructions.
-        return unsafe { split(target, a, b, parallelism) };
+        let unit = amx::available();
+        // SAFETY: the caller vouches for the output, `has_units` and `available` for the instructions.
+        let part = |target: Target, a: Matrix<'_>, b: Matrix<'_>| unsafe { packed(target, a, b, unit) };
+        // SAFETY: the caller vouches for the output.
+        return unsafe { divided(target, a, b, parallelism, [ROWS, COLUMNS], part) };
     }
     // SAFETY: the caller vouches for the output.
     unsafe { rounded(target, a, b, parallelism) }
@@ -70,50 +80,21 @@ fn nearest(x: f32) -> f32 {
     f32::from_bits(bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
 }
 
-/// Divides the longer side of the output among the threads.
-///
-/// # Safety
-/// As [`super::product_into`], on a processor that [`has_units`].
 #[cfg(target_arch = "x86_64")]
-unsafe fn split(target: Target, a: Matrix<'_>, b: Matrix<'_>, parallelism: Parallelism) {
-    use rayon::prelude::*;
-
-    let (m, n) = (a.rows, b.columns);
-    let threads = match parallelism {
-        Parallelism::None => 1,
-        Parallelism::Rayon(threads) => threads.max(1),
-    };
-    let (side, unit) = if m >= n { (m, ROWS) } else { (n, COLUMNS) };
-    let share = side.div_ceil(threads).next_multiple_of(unit);
-    let part = |start: usize| {
-        let range = start..(start + share).min(side);
-        let (a, b, offset) = match m >= n {
-            true => (a.row_range(range), b, start * target.stride),
-            false => (a, b.column_range(range), start),
-        };
-        // SAFETY: the caller vouches for the whole output, of which this is a part.
-        unsafe { packed(target.from(offset), a, b) }
-    };
-    match share >= side {
-        true => part(0),
-        false => (0..side.div_ceil(share)).into_par_iter().for_each(|i| part(i * share)),
-    }
-}
+use wide::packed;
 
 #[cfg(target_arch = "x86_64")]
-use avx512::packed;
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
+mod wide {
     use std::arch::x86_64::*;
     use std::cell::RefCell;
 
-    use super::{COLUMN_BLOCK, COLUMNS, DEPTH, Matrix, ROW_BLOCK, ROWS, Target};
+    use super::super::amx::{self, SIDE, Unit};
+    use super::super::avx512::{LANES, load, store, transposed};
+    use super::{COLUMN_BLOCK, COLUMNS, DEPTH, Matrix, ROW_BLOCK, ROWS, Target, UNIT_COLUMN_BLOCK, UNIT_DEPTH};
 
-    /// Values of a register.
-    const LANES: usize = 16;
-    /// Words of a block of the left factor, and of a block of panels of the right one.
-    const LEFT_WORDS: usize = ROW_BLOCK * DEPTH / 2;
+    /// Words of a block of the left factor (with a line of the cache after each row), and of a block of panels of the
+    /// right one.
+    const LEFT_WORDS: usize = ROW_BLOCK * (UNIT_DEPTH / 2 + LANES);
     const RIGHT_WORDS: usize = COLUMN_BLOCK * DEPTH / 2;
 
     thread_local! {
@@ -128,37 +109,80 @@ mod avx512 {
         pair_step: usize,
     }
 
-    /// target <- a b on this thread.
+    /// target <- a b on this thread, by the matrix unit if `unit`.
     ///
     /// # Safety
-    /// `target` must be valid for the product, and the processor must have AVX512-F, -BW and -BF16.
-    pub(super) unsafe fn packed(target: Target, a: Matrix<'_>, b: Matrix<'_>) {
+    /// `target` must be valid for the product, and the processor must have AVX512-F, -BW and -BF16, and the unit.
+    pub(super) unsafe fn packed(target: Target, a: Matrix<'_>, b: Matrix<'_>, unit: bool) {
         let (m, n, k) = (a.rows, b.columns, a.columns);
+        let (column_block, depth) = if unit { (UNIT_COLUMN_BLOCK, UNIT_DEPTH) } else { (COLUMN_BLOCK, DEPTH) };
+        // SAFETY: the caller vouches for the unit.
+        let unit = unit.then(|| unsafe { Unit::new() });
         BUFFERS.with_borrow_mut(|(left, right)| {
             left.resize(LEFT_WORDS, 0);
             right.resize(RIGHT_WORDS, 0);
-            for column in (0..n).step_by(COLUMN_BLOCK) {
-                let columns = column..(column + COLUMN_BLOCK).min(n);
-                for (step, first) in (0..k.max(1)).step_by(DEPTH).enumerate() {
-                    let inner = first..(first + DEPTH).min(k);
+            for column in (0..n).step_by(column_block) {
+                let columns = column..(column + column_block).min(n);
+                for (step, first) in (0..k.max(1)).step_by(depth).enumerate() {
+                    let inner = first..(first + depth).min(k);
                     let b = b.row_range(inner.clone()).column_range(columns.clone());
                     // SAFETY: the processor has the instructions; the buffer holds a whole block.
                     let panel_words = unsafe { pack_right(right, b) };
                     for row in (0..m).step_by(ROW_BLOCK) {
                         let rows = row..(row + ROW_BLOCK).min(m);
                         let a = a.row_range(rows).column_range(inner.clone());
-                        // SAFETY: as above.
-                        let left = unsafe { pack_left(left, a) };
-                        // SAFETY: the caller vouches for all m rows and n columns.
-                        let part = unsafe { target.from(row * target.stride + column) };
+                        let part = target.at(row, column);
                         let part = Target { keep: if step == 0 { target.keep } else { 1.0 }, ..part };
-                        let pairs = inner.len().div_ceil(2);
-                        // SAFETY: both factors are packed; `part` lies inside the output.
-                        unsafe { block(part, left, right.as_ptr(), panel_words, (a.rows, columns.len(), pairs)) };
+                        let size = (a.rows, columns.len(), inner.len().div_ceil(2));
+                        // SAFETY: as above; `part` lies inside the output.
+                        unsafe {
+                            let left = pack_left(left, a, unit.is_some());
+                            match &unit {
+                                Some(unit) => unit_block(unit, part, left, right.as_ptr(), panel_words, size),
+                                None => block(part, left, right.as_ptr(), panel_words, size),
+                            }
+                        };
                     }
                 }
             }
         });
+    }
+
+    /// [`block`] by the matrix unit.
+    ///
+    /// # Safety
+    /// As [`block`]; the rows of `left` and the panels have whole tiles of pairs, with zeros after the last.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn unit_block(
+        unit: &Unit,
+        target: Target,
+        left: Left,
+        right: *const u32,
+        panel_words: usize,
+        (rows, columns, pairs): (usize, usize, usize),
+    ) {
+        let mut sums = [[[0.0; SIDE]; SIDE]; 4];
+        // Beyond the last group of rows or columns the group itself is multiplied again, and not stored.
+        let pair = |first: usize, end: usize| [first, if first + SIDE < end { first + SIDE } else { first }];
+        for row in (0..rows).step_by(2 * SIDE) {
+            let upper_and_lower = pair(row, rows);
+            for column in (0..columns).step_by(2 * SIDE) {
+                let sides = pair(column, columns);
+                // SAFETY: the caller vouches for the words and the target.
+                unsafe {
+                    let words = sides.map(|column| right.add(column / COLUMNS * panel_words + column % COLUMNS));
+                    let lines = upper_and_lower.map(|row| left.words.add(row * left.row_step));
+                    unit.multiply(&mut sums, lines, left.row_step, words, COLUMNS, pairs.div_ceil(SIDE));
+                    for (i, sums) in sums.iter().enumerate() {
+                        let (row, column) = (row + i / 2 * SIDE, column + i % 2 * SIDE);
+                        if row < rows && column < columns {
+                            let (rows, width) = (SIDE.min(rows - row), SIDE.min(columns - column));
+                            amx::store_tile(target.at(row, column), sums, rows, width);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// All tiles of a packed block of (rows, columns, pairs).
@@ -174,11 +198,10 @@ mod avx512 {
     ) {
         for (panel, column) in (0..columns).step_by(COLUMNS).enumerate() {
             let width = COLUMNS.min(columns - column);
-            let last = u16::MAX >> (width.next_multiple_of(LANES) - width);
             for row in (0..rows).step_by(ROWS) {
                 // SAFETY: the offsets stay inside what the caller vouches for.
                 unsafe {
-                    let target = target.from(row * target.stride + column);
+                    let target = target.at(row, column);
                     let left = Left { words: left.words.add(row * left.row_step), ..left };
                     let right = right.add(panel * panel_words);
                     let tile = match width.div_ceil(LANES) {
@@ -186,13 +209,13 @@ mod avx512 {
                         2 => tile::<2>,
                         _ => tile::<3>,
                     };
-                    tile(target, left, right, pairs, ROWS.min(rows - row), last);
+                    tile(target, left, right, pairs, ROWS.min(rows - row), width);
                 }
             }
         }
     }
 
-    /// `rows` rows of `V` registers of sums; `last` are the columns of the last register that exist.
+    /// `rows` rows of `V` registers of sums, of which `width` columns exist.
     ///
     /// # Safety
     /// As [`packed`]; `left` has [`ROWS`] rows of `pairs` words, `right` `pairs` rows of [`COLUMNS`] words.
@@ -203,7 +226,7 @@ mod avx512 {
         right: *const u32,
         pairs: usize,
         rows: usize,
-        last: __mmask16,
+        width: usize,
     ) {
         let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
         for pair in 0..pairs {
@@ -221,24 +244,10 @@ mod avx512 {
                 }
             }
         }
-        let (keep, scale) = (_mm512_set1_ps(target.keep), _mm512_set1_ps(target.scale));
-        for (row, sums) in sums.iter().enumerate() {
+        for (row, &sums) in sums.iter().enumerate() {
             if row < rows {
-                for (v, &sum) in sums.iter().enumerate() {
-                    let mask = if v + 1 == V { last } else { u16::MAX };
-                    // SAFETY: the caller vouches for these rows, and the mask for the columns.
-                    unsafe {
-                        let out = target.out.add(row * target.stride + v * LANES);
-                        let value = match target.keep == 0.0 {
-                            true => _mm512_mul_ps(sum, scale),
-                            false => {
-                                let old = _mm512_maskz_loadu_ps(mask, out);
-                                _mm512_fmadd_ps(sum, scale, _mm512_mul_ps(old, keep))
-                            }
-                        };
-                        _mm512_mask_storeu_ps(out, mask, value);
-                    }
-                }
+                // SAFETY: the caller vouches for these rows and columns.
+                unsafe { store(target.at(row, 0), sums, width) };
             }
         }
     }
@@ -248,21 +257,6 @@ mod avx512 {
     fn bf16(words: __m512i) -> __m512bh {
         // SAFETY: two types of one register, without invalid values.
         unsafe { std::mem::transmute(words) }
-    }
-
-    /// A mask of the first `count` lanes.
-    fn first_lanes(count: usize) -> __mmask16 {
-        if count >= LANES { u16::MAX } else { (1 << count) - 1 }
-    }
-
-    /// Up to `count` values from `data` on; zeros after them.
-    ///
-    /// # Safety
-    /// `count` values (or a whole register) must be readable.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn load(data: *const f32, count: usize) -> __m512 {
-        // SAFETY: only the masked lanes are read.
-        unsafe { _mm512_maskz_loadu_ps(first_lanes(count), data) }
     }
 
     /// Words of neighbours in one row: 32 values from `data` on, of which `count` exist.
@@ -299,16 +293,18 @@ mod avx512 {
         _mm512_permutexvar_epi16(order, halves)
     }
 
-    /// Packs a block of the left factor; rows up to a multiple of [`ROWS`] are zero or old, and never stored.
+    /// Packs a block of the left factor; rows up to a multiple of [`ROWS`] are zero or old, and never stored. With
+    /// `in_rows` the words of a row lie together, with zeros up to a whole register after the last.
     ///
     /// # Safety
-    /// The processor must have the instructions; `a` is at most [`ROW_BLOCK`] x [`DEPTH`].
+    /// The processor must have the instructions; `a` has at most [`ROW_BLOCK`] rows.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn pack_left(buffer: &mut [u32], a: Matrix<'_>) -> Left {
-        assert!(a.rows.next_multiple_of(LANES) * a.columns.next_multiple_of(2 * LANES) / 2 <= buffer.len());
+    unsafe fn pack_left(buffer: &mut [u32], a: Matrix<'_>, in_rows: bool) -> Left {
+        // A line of the cache after each row: rows of a power of two would all compete for the same places.
+        let row_step = a.columns.next_multiple_of(2 * LANES) / 2 + LANES;
+        assert!(a.rows.next_multiple_of(LANES) * row_step <= buffer.len());
         let (data, words) = (a.data.as_ptr(), buffer.as_mut_ptr());
         if a.column_stride == 1 {
-            let row_step = a.columns.next_multiple_of(2 * LANES) / 2;
             for row in 0..a.rows {
                 for column in (0..a.columns).step_by(2 * LANES) {
                     // SAFETY: within `a`; the buffer has whole registers a row.
@@ -321,16 +317,33 @@ mod avx512 {
             return Left { words, row_step, pair_step: 1 };
         }
         assert_eq!(a.row_stride, 1, "a matrix has rows or columns without gaps");
-        let pair_step = a.rows.next_multiple_of(LANES);
-        for pair in 0..a.columns.div_ceil(2) {
-            for row in (0..a.rows).step_by(LANES) {
-                // SAFETY: within `a`; the buffer has whole registers a pair.
-                unsafe {
-                    let here = data.add(2 * pair * a.column_stride + row);
-                    let next = if 2 * pair + 1 < a.columns { here.add(a.column_stride) } else { std::ptr::null() };
-                    let found = words_across(here, next, a.rows - row);
-                    _mm512_storeu_si512(words.add(pair * pair_step + row).cast(), found);
+        let pairs = a.columns.div_ceil(2);
+        // SAFETY: within `a`; the second pointer is null after the last column.
+        let across = |pair: usize, row: usize| unsafe {
+            let here = data.add(2 * pair * a.column_stride + row);
+            let next = if 2 * pair + 1 < a.columns { here.add(a.column_stride) } else { std::ptr::null() };
+            words_across(here, next, a.rows - row)
+        };
+        if in_rows {
+            for pair in (0..pairs).step_by(LANES) {
+                for row in (0..a.rows).step_by(LANES) {
+                    let mut square = [_mm512_setzero_si512(); LANES];
+                    for (i, line) in square.iter_mut().enumerate().take(pairs - pair) {
+                        *line = across(pair + i, row);
+                    }
+                    for (i, line) in transposed(square).into_iter().enumerate() {
+                        // SAFETY: the buffer has whole registers of rows and pairs.
+                        unsafe { _mm512_storeu_si512(words.add((row + i) * row_step + pair).cast(), line) };
+                    }
                 }
+            }
+            return Left { words, row_step, pair_step: 1 };
+        }
+        let pair_step = a.rows.next_multiple_of(LANES);
+        for pair in 0..pairs {
+            for row in (0..a.rows).step_by(LANES) {
+                // SAFETY: the buffer has whole registers a pair.
+                unsafe { _mm512_storeu_si512(words.add(pair * pair_step + row).cast(), across(pair, row)) };
             }
         }
         Left { words, row_step: 1, pair_step }
@@ -339,7 +352,7 @@ mod avx512 {
     /// Packs panels of the right factor and returns the words of a panel.
     ///
     /// # Safety
-    /// The processor must have the instructions; `b` is at most [`DEPTH`] x [`COLUMN_BLOCK`].
+    /// The processor must have the instructions; `b` fits the buffer.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn pack_right(buffer: &mut [u32], b: Matrix<'_>) -> usize {
         let pairs = b.rows.div_ceil(2);
@@ -358,6 +371,10 @@ mod avx512 {
                         _mm512_storeu_si512(words.add(to + pair * COLUMNS).cast(), words_across(here, next, count));
                     }
                 }
+                for pair in pairs..pairs.next_multiple_of(LANES) {
+                    // SAFETY: a panel has whole registers of pairs.
+                    unsafe { _mm512_storeu_si512(words.add(to + pair * COLUMNS).cast(), _mm512_setzero_si512()) };
+                }
                 continue;
             }
             assert_eq!(b.row_stride, 1, "a matrix has rows or columns without gaps");
@@ -375,40 +392,6 @@ mod avx512 {
             }
         }
         panel_words
-    }
-
-    /// The transpose of 16 x 16 words.
-    #[target_feature(enable = "avx512f")]
-    fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
-        let mut fours = [_mm512_setzero_si512(); LANES];
-        for group in (0..LANES).step_by(4) {
-            let (low, high) = (
-                _mm512_unpacklo_epi32(rows[group], rows[group + 1]),
-                _mm512_unpackhi_epi32(rows[group], rows[group + 1]),
-            );
-            let (low2, high2) = (
-                _mm512_unpacklo_epi32(rows[group + 2], rows[group + 3]),
-                _mm512_unpackhi_epi32(rows[group + 2], rows[group + 3]),
-            );
-            fours[group] = _mm512_unpacklo_epi64(low, low2);
-            fours[group + 1] = _mm512_unpackhi_epi64(low, low2);
-            fours[group + 2] = _mm512_unpacklo_epi64(high, high2);
-            fours[group + 3] = _mm512_unpackhi_epi64(high, high2);
-        }
-        // Lane L of fours[4 g + j] holds column 4 L + j of rows 4 g to 4 g + 3: what is left is a transpose of lanes
-        // for each j.
-        let mut columns = [_mm512_setzero_si512(); LANES];
-        for j in 0..4 {
-            let even = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);
-            let odd = _mm512_shuffle_i32x4::<0xdd>(fours[j], fours[4 + j]);
-            let even2 = _mm512_shuffle_i32x4::<0x88>(fours[8 + j], fours[12 + j]);
-            let odd2 = _mm512_shuffle_i32x4::<0xdd>(fours[8 + j], fours[12 + j]);
-            columns[j] = _mm512_shuffle_i32x4::<0x88>(even, even2);
-            columns[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd, odd2);
-            columns[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even, even2);
-            columns[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd, odd2);
-        }
-        columns
     }
 }
 
@@ -446,7 +429,7 @@ mod tests {
             if keep == 0.0 {
                 out.iter_mut().enumerate().filter(|(i, _)| i % stride < n).for_each(|(_, x)| *x = f32::NAN);
             }
-            let target = Target { out: out.as_mut_ptr(), stride, keep, scale };
+            let target = Target::new(out.as_mut_ptr(), stride, keep, scale);
             // SAFETY: `out` has m rows of n values, `stride` apart.
             unsafe { product(target, a, b, Parallelism::None) };
             for (i, (&found, &old)) in out.iter().zip(&old).enumerate() {
@@ -472,6 +455,7 @@ mod tests {
             (130, 17, 257),
             (3, 1000, 5),
             (65, 100, 600),
+            (40, 500, 1100),
             (16, 16, 0),
         ];
         for shape in shapes {
@@ -491,13 +475,27 @@ mod tests {
         check_shapes(rounded);
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn processors_without_a_matrix_unit_compute_the_same_product() {
+        unsafe fn without(target: Target, a: Matrix<'_>, b: Matrix<'_>, parallelism: Parallelism) {
+            // SAFETY: the caller vouches for the output, `has_units` for the instructions.
+            let part = |target: Target, a: Matrix<'_>, b: Matrix<'_>| unsafe { packed(target, a, b, false) };
+            // SAFETY: as above.
+            unsafe { divided(target, a, b, parallelism, [ROWS, COLUMNS], part) }
+        }
+        if has_units() {
+            check_shapes(without);
+        }
+    }
+
     #[test]
     fn the_number_of_threads_changes_no_bit() {
         for (m, n, k) in [(300, 100, 300), (100, 300, 300)] {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let outputs = [1, 2, 3, 7].map(|threads| {
                 let mut out = vec![0.0; m * n];
-                let target = Target { out: out.as_mut_ptr(), stride: n, keep: 0.0, scale: 1.0 };
+                let target = Target::new(out.as_mut_ptr(), n, 0.0, 1.0);
                 // SAFETY: `out` has m rows of n values.
                 unsafe {
                     product_into(target, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Parallelism::Rayon(threads))

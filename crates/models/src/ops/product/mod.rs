@@ -1,11 +1,21 @@
 //! Products of matrices that are views of slices.
 //!
-//! In `f32` they are the [`gemm`] crate's. A product can add into its output: a residual branch costs no pass of its
-//! own.
+//! In `f32` large products are the [`gemm`] crate's and the small ones of attention are tiles of our own ([`Panels`]). A
+//! product can add into its output: a residual branch costs no pass of its own.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod bf16;
+mod tile;
+
+use std::cell::Cell;
 
 use gemm::Parallelism;
+use rayon::prelude::*;
+
+pub(crate) use tile::{Extent, LANES, Panels, ROWS};
 
 use crate::Precision;
 
@@ -66,10 +76,30 @@ pub(crate) struct Compute {
     parallelism: Parallelism,
 }
 
+thread_local! {
+    /// How many computations run side by side, of which this thread's is one.
+    static SIDES: Cell<usize> = const { Cell::new(1) };
+}
+
+/// Runs both at the same time, if there are threads; the products of each then share half of them.
+pub(crate) fn side_by_side<A: Send, B: Send>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    fn beside<T>(run: impl FnOnce() -> T) -> T {
+        // What a thread takes over while it waits runs under its own number: a matter of speed alone.
+        let before = SIDES.replace(2);
+        let result = run();
+        SIDES.set(before);
+        result
+    }
+    rayon::join(|| beside(first), || beside(second))
+}
+
 impl Compute {
     /// On the threads of the current rayon pool.
     pub(crate) fn on_pool(precision: Precision) -> Self {
-        let parallelism = match rayon::current_num_threads() {
+        let parallelism = match rayon::current_num_threads() / SIDES.get() {
             0 | 1 => Parallelism::None,
             threads => Parallelism::Rayon(threads),
         };
@@ -77,6 +107,7 @@ impl Compute {
     }
 
     /// On the calling thread.
+    #[cfg(feature = "cuda-emulation")]
     pub(crate) const fn on_one_thread(precision: Precision) -> Self {
         Self { precision, parallelism: Parallelism::None }
     }
@@ -85,7 +116,7 @@ impl Compute {
 /// Where a product goes: out <- `keep` out + `scale` (product), rows `stride` apart; with `keep` = 0 the old values are
 /// not read, and need not be initialised.
 #[derive(Clone, Copy)]
-struct Target {
+pub(crate) struct Target {
     out: *mut f32,
     stride: usize,
     keep: f32,
@@ -93,14 +124,14 @@ struct Target {
 }
 
 impl Target {
-    /// The part of the output from its value `offset` on.
-    ///
-    /// # Safety
-    /// The value must be part of the output.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn from(self, offset: usize) -> Self {
-        // SAFETY: the caller vouches for the value.
-        Self { out: unsafe { self.out.add(offset) }, ..self }
+    /// The output that begins at `out`.
+    pub(crate) fn new(out: *mut f32, stride: usize, keep: f32, scale: f32) -> Self {
+        Self { out, stride, keep, scale }
+    }
+
+    /// The part of the output from this row and column on, which need not be one that exists.
+    fn at(self, row: usize, column: usize) -> Self {
+        Self { out: self.out.wrapping_add(row * self.stride + column), ..self }
     }
 }
 
@@ -128,7 +159,7 @@ pub(crate) fn product(
     assert!((m - 1) * stride + n <= out.len(), "the product exceeds its output");
     // SAFETY: the asserts here keep every write inside `out`, which is borrowed mutably, so that it overlaps neither
     // operand.
-    unsafe { product_into(Target { out: out.as_mut_ptr(), stride, keep, scale }, a, b, compute) }
+    unsafe { product_into(Target::new(out.as_mut_ptr(), stride, keep, scale), a, b, compute) }
 }
 
 /// target <- a b.
@@ -178,6 +209,38 @@ unsafe fn f32_product_into(target: Target, a: Matrix<'_>, b: Matrix<'_>, paralle
     }
 }
 
+/// Divides the longer side of the output among the threads, in multiples of `unit`, and calls `part` for each.
+///
+/// # Safety
+/// As [`product_into`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn divided(
+    target: Target,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    parallelism: Parallelism,
+    [row_unit, column_unit]: [usize; 2],
+    part: impl Fn(Target, Matrix<'_>, Matrix<'_>) + Sync,
+) {
+    let (m, n) = (a.rows, b.columns);
+    let threads = match parallelism {
+        Parallelism::None => 1,
+        Parallelism::Rayon(threads) => threads.max(1),
+    };
+    let (side, unit) = if m >= n { (m, row_unit) } else { (n, column_unit) };
+    let share = side.div_ceil(threads).next_multiple_of(unit);
+    if share >= side {
+        return part(target, a, b);
+    }
+    (0..side.div_ceil(share)).into_par_iter().for_each(|i| {
+        let range = i * share..((i + 1) * share).min(side);
+        match m >= n {
+            true => part(target.at(range.start, 0), a.row_range(range), b),
+            false => part(target.at(0, range.start), a, b.column_range(range)),
+        }
+    });
+}
+
 /// `scale` * a b in a new vector, row after row; its memory is not zeroed first.
 pub(crate) fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, compute: Compute) -> Vec<f32> {
     assert_eq!(a.columns, b.rows, "inner dimensions of a matrix product");
@@ -188,7 +251,7 @@ pub(crate) fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, compute: Com
     let mut out: Vec<f32> = Vec::with_capacity(m * n);
     // SAFETY: `out` has room for m n values, none of which is read, and all of which are written before `set_len`.
     unsafe {
-        product_into(Target { out: out.as_mut_ptr(), stride: n, keep: 0.0, scale }, a, b, compute);
+        product_into(Target::new(out.as_mut_ptr(), n, 0.0, scale), a, b, compute);
         out.set_len(m * n);
     }
     out

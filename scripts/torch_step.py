@@ -79,6 +79,7 @@ def main():
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="bf16: autocast")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--evaluate", action="store_true", help="the loss alone: no gradient, no update")
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
@@ -95,13 +96,15 @@ def main():
     times = []
     for _ in range(options.warmup + options.steps):
         start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=options.dtype == "bf16"):
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=options.dtype == "bf16")
+        with autocast, torch.set_grad_enabled(not options.evaluate):
             loss = loss_of(ids, targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        for rule in rules:
-            rule.step()
-            rule.zero_grad(set_to_none=True)
+        if not options.evaluate:
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            for rule in rules:
+                rule.step()
+                rule.zero_grad(set_to_none=True)
         if on_gpu:
             torch.cuda.synchronize(device)
         times.append(1e3 * (time.perf_counter() - start))

@@ -13,18 +13,18 @@ use experiments::train_bench::{
 use lab::program::{finish, parse};
 use models::{Hardware, Precision};
 
-/// Time a whole training step (forward, backward, clipping, update) of three networks, beside PyTorch where a Python
-/// with torch and a peer script are given.
+/// Time a whole training step (forward, backward, clipping, update) of three networks, and an evaluation, beside PyTorch
+/// where a Python with torch and a peer script are given.
 ///
 /// The script (scripts/torch_step.py is one) takes --layers --dim --heads --ctx --batch --vocab --threads --optimizer
-/// --steps --warmup --dtype --compile, on a GPU --device, and prints one JSON line with `torch` (a version), `step_ms`,
+/// --steps --warmup --dtype --compile --evaluate, on a GPU --device, and prints one JSON line with `torch` (a version), `step_ms`,
 /// `loss` and, on a GPU, `peak_bytes`.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
     #[command(subcommand)]
     command: Option<Task>,
-    /// Networks to measure, comma-separated: tiny, small, gpt2-small [default: all]
+    /// What to measure, comma-separated: tiny, finetune, evaluate, small, gpt2-small [default: all]
     #[arg(long, value_delimiter = ',', value_name = "SHAPES")]
     shapes: Vec<String>,
     /// Optimizers, comma-separated

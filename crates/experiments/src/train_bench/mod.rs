@@ -23,6 +23,15 @@ pub use parity::parity;
 pub use step::{measure, product_speed};
 pub use table::{BenchOptions, run};
 
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timed {
+    /// A training step.
+    Step,
+    /// The loss of a batch alone.
+    Evaluation,
+}
+
 /// A network and a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -48,6 +57,8 @@ pub struct Shape {
     pub warmup: usize,
     /// Rounds: pairs of measurements.
     pub rounds: usize,
+    /// What a "step" is.
+    pub timed: Timed,
 }
 
 /// GPT-2 small at its own context, for a GPU.
@@ -63,23 +74,31 @@ const GPU_SHAPE: Shape = Shape {
     steps: 20,
     warmup: 5,
     rounds: 1,
+    timed: Timed::Step,
 };
 
-/// The shapes of the table: a tiny network as in the presets, a small one, and GPT-2 small.
-pub const SHAPES: [Shape; 3] = [
-    Shape {
-        name: "tiny",
-        layers: 4,
-        width: 128,
-        heads: 4,
-        context: 128,
-        batch: 16,
-        vocabulary: 1024,
-        threads: 1,
-        steps: 15,
-        warmup: 3,
-        rounds: 5,
-    },
+/// A tiny network, as in the presets.
+const TINY: Shape = Shape {
+    name: "tiny",
+    layers: 4,
+    width: 128,
+    heads: 4,
+    context: 128,
+    batch: 16,
+    vocabulary: 1024,
+    threads: 1,
+    steps: 15,
+    warmup: 3,
+    rounds: 5,
+    timed: Timed::Step,
+};
+
+/// The shapes of the table: a tiny network's pretraining, finetuning and evaluation in the batches of the presets, a
+/// small network, and GPT-2 small.
+pub const SHAPES: [Shape; 5] = [
+    TINY,
+    Shape { name: "finetune", batch: 8, steps: 30, ..TINY },
+    Shape { name: "evaluate", batch: 16, steps: 30, timed: Timed::Evaluation, ..TINY },
     Shape {
         name: "small",
         layers: 6,
@@ -92,6 +111,7 @@ pub const SHAPES: [Shape; 3] = [
         steps: 7,
         warmup: 2,
         rounds: 5,
+        timed: Timed::Step,
     },
     Shape {
         name: "gpt2-small",
@@ -105,6 +125,7 @@ pub const SHAPES: [Shape; 3] = [
         steps: 2,
         warmup: 1,
         rounds: 3,
+        timed: Timed::Step,
     },
 ];
 
@@ -125,11 +146,12 @@ impl Shape {
 
     /// Floating-point operations of the matrix products of one forward and backward: 6 for each weight of a product and
     /// token, and 6 T d for a token's causal attention in each layer (scores and values, each T d forward over the
-    /// causal half and twice that backward). What is computed twice counts once.
+    /// causal half and twice that backward). What is computed twice counts once. An evaluation is a third of that.
     pub fn flops(&self) -> f64 {
         let (layers, width, context) = (self.layers as f64, self.width as f64, self.context as f64);
         let weights = 12.0 * layers * width * width + self.vocabulary as f64 * width;
-        self.tokens() as f64 * (6.0 * weights + 6.0 * layers * context * width)
+        let passes = if self.timed == Timed::Step { 3.0 } else { 1.0 };
+        self.tokens() as f64 * passes * (2.0 * weights + 2.0 * layers * context * width)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use models::Hardware;
 use serde::Deserialize;
 
-use super::{BenchOptimizer, Measurement, Peer, Shape};
+use super::{BenchOptimizer, Measurement, Peer, Shape, Timed};
 use lab::error::LabError;
 
 use crate::error::{ExperimentError, Result};
@@ -86,6 +86,9 @@ impl Peer {
             command.arg(flag).arg(number.to_string());
         }
         command.args(["--optimizer", optimizer.as_str()]).args(mode.flags());
+        if shape.timed == Timed::Evaluation {
+            command.arg("--evaluate");
+        }
         if device != Hardware::Cpu {
             command.args(["--device", &device.to_string()]);
         }

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use candle_core::Device;
 use models::optim::{AdamW, Muon, Optimizer, Policy, RuleConfig, Scope};
-use models::{Batch, Hardware, ModelConfig, Precision, Transformer, gpu_memory, train_step};
+use models::{Batch, Hardware, ModelConfig, Precision, Transformer, gpu_memory, mean_loss, train_step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{BenchOptimizer, Measurement, Shape};
+use super::{BenchOptimizer, Measurement, Shape, Timed};
 use crate::error::Result;
 
-/// Median time of a training step (forward, backward, clip to norm 1, update) on random tokens, `micro_batch` sequences
-/// at a time, and the peak memory of this process or of the GPU.
+/// Median time of a training step (forward, backward, clip to norm 1, update) or of an evaluation on random tokens,
+/// `micro_batch` sequences at a time, and the peak memory of this process or of the GPU.
 ///
 /// # Errors
 /// If a shape is impossible or the threads cannot be started.
@@ -57,7 +57,10 @@ fn times(
     let (mut milliseconds, mut loss) = (Vec::new(), f64::NAN);
     for step in 0..shape.warmup + shape.steps {
         let start = Instant::now();
-        loss = train_step(&mut model, &mut state, &parts, Some(1.0), 1.0)?.loss;
+        loss = match shape.timed {
+            Timed::Step => train_step(&mut model, &mut state, &parts, Some(1.0), 1.0)?.loss,
+            Timed::Evaluation => mean_loss(&model, &parts)?,
+        };
         if step >= shape.warmup {
             milliseconds.push(1e3 * start.elapsed().as_secs_f64());
         }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::peer::Mode;
 use super::step::{median, product_speed};
-use super::{BenchOptimizer, Measurement, Peer, SHAPES, Shape};
+use super::{BenchOptimizer, Measurement, Peer, SHAPES, Shape, Timed};
 use crate::error::{ExperimentError, Result};
 
 /// What to measure.
@@ -115,7 +115,12 @@ pub fn run(options: &BenchOptions) -> Result<()> {
             peaks[0] / 1e9,
             peaks[1] / 1e9
         ));
-        for &optimizer in &options.optimizers {
+        // An evaluation knows no optimizer.
+        let optimizers = match shape.timed {
+            Timed::Step => &options.optimizers[..],
+            Timed::Evaluation => &[BenchOptimizer::Adamw],
+        };
+        for &optimizer in optimizers {
             let programs = programs(options, optimizer);
             let count = options.rounds.unwrap_or(shape.rounds);
             let mut rounds: Vec<Round> = Vec::new();
@@ -282,7 +287,7 @@ mod tests {
     #[test]
     fn an_unknown_shape_is_refused_with_those_there_are() {
         let error = chosen(&["huge".into()]).unwrap_err().to_string();
-        assert_eq!(error, "shapes: found huge, expected tiny, small, gpt2-small");
+        assert_eq!(error, "shapes: found huge, expected tiny, finetune, evaluate, small, gpt2-small");
     }
 
     #[test]
@@ -300,7 +305,7 @@ mod tests {
     #[test]
     fn the_share_counts_each_product_once() {
         // GPT-2 small: 124 M weights less positions and vectors, 6 operations each, and attention.
-        let flops = SHAPES[2].flops() / SHAPES[2].tokens() as f64;
+        let flops = SHAPES[4].flops() / SHAPES[4].tokens() as f64;
         assert!((flops / 6.0 - 123.5e6 - 12.0 * 512.0 * 768.0).abs() < 1e6, "{flops:e}");
     }
 }

@@ -10,7 +10,9 @@ use crate::ops::{self, HeadBackward, RotaryTable, Sum, side_by_side};
 use crate::parameters::{Gradients, ParameterId, Parameters, Part, Role};
 use crate::{Error, Result};
 
-/// A batch with fewer tokens than trained parameters over this is not halved.
+/// A batch with fewer tokens is not halved: each half would be too little work for its products.
+const FEWEST_TOKENS: usize = 2048;
+/// Nor are gradients computed in halves with fewer tokens than trained parameters over this.
 const PARAMETERS_PER_TOKEN: usize = 8192;
 
 /// A decoder-only transformer with its parameters.
@@ -259,7 +261,7 @@ impl Transformer {
     /// each other are faster than two that share every product. The sum of two halves has other last bits than the
     /// whole, so whether a batch is halved does not depend on the number of threads.
     fn halves(&self, batch: &Batch) -> Option<[Batch; 2]> {
-        let halved = batch.sequences() >= 2 && self.device().is_cpu();
+        let halved = batch.sequences() >= 2 && batch.ids().len() >= FEWEST_TOKENS && self.device().is_cpu();
         let parts = halved.then(|| batch.clone().split(batch.sequences().div_ceil(2)))?;
         parts.try_into().ok()
     }

@@ -93,14 +93,13 @@ vectorized! {
         dx: &mut [MaybeUninit<f32>],
         vectors: [&mut [f32]; 2],
         saved: [&[f32]; 2],
-        x: &[f32],
+        x_and_dy: [&[f32]; 2],
         gain: &[f32],
-        dy: &[f32],
         residual: Option<&[f32]>,
         centred: bool,
     ) {
         let features = gain.len();
-        let ([d_gain, d_bias], [means, reciprocals]) = (vectors, saved);
+        let ([d_gain, d_bias], [means, reciprocals], [x, dy]) = (vectors, saved, x_and_dy);
         let (mut z, mut g) = (vec![0.0; features], vec![0.0; features]);
         let rows = dx.chunks_exact_mut(features).zip(x.chunks_exact(features)).zip(dy.chunks_exact(features));
         for (i, ((dx, x), dy)) in rows.enumerate() {
@@ -188,7 +187,7 @@ pub fn norm_backward(
     // SAFETY: a value for each of the input.
     let dx = unsafe {
         written(input.len(), |dx| {
-            gradients_of_rows(dx, vectors, saved, &input, &gain, &gradient, residual.as_deref(), centred);
+            gradients_of_rows(dx, vectors, saved, [&input, &gradient], &gain, residual.as_deref(), centred);
         })
     };
     Ok(NormGradients {

@@ -11,6 +11,9 @@ use crate::parameters::{Gradients, ParameterId, Parameters};
 use crate::tensors::TensorFile;
 use crate::{Error, Result};
 
+/// Numbers of a group beyond which its parameters are updated one after the other, each on all threads.
+const LARGE: usize = 1 << 24;
+
 /// Parameters that share a rule and a learning rate.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -34,13 +37,18 @@ impl Group {
         if self.members.iter().any(|member| crate::ops::cuda::is_gpu(parameters.value(member.id))) {
             return self.step_together(parameters, gradients, size);
         }
-        // As many parameters at a time as there are threads: more would keep old and new values of all of them.
-        for members in self.members.chunks_mut(rayon::current_num_threads().max(1)) {
+        // Side by side, several threads keep buffers of their own for what each of them updates now and then.
+        let large = self.members.iter().map(|member| parameters.value(member.id).elem_count()).sum::<usize>() > LARGE;
+        let at_a_time = if large { 1 } else { rayon::current_num_threads().max(1) };
+        for members in self.members.chunks_mut(at_a_time) {
             let update = |Member { id, state }: &mut Member| {
                 let gradient = gradients.get(*id)?;
                 Some(self.rule.update(parameters.value(*id), gradient, state, size).map(|value| (*id, value)))
             };
-            let updated: Vec<_> = members.par_iter_mut().filter_map(update).collect::<Result<_>>()?;
+            let updated: Vec<_> = match members {
+                [one] => update(one).into_iter().collect::<Result<_>>()?,
+                several => several.par_iter_mut().filter_map(update).collect::<Result<_>>()?,
+            };
             for (id, value) in updated {
                 parameters.set(id, value)?;
             }

@@ -2,7 +2,7 @@
 
 use models::lora::LoraConfig;
 use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
-use models::{ModelConfig, Precision, Role, Transformer, train_step};
+use models::{Gradients, ModelConfig, Precision, Role, Transformer, train_step};
 
 use crate::support::{floats, random_batch, with_threads};
 
@@ -44,6 +44,30 @@ fn training_gives_the_same_bits_with_any_number_of_threads() {
                 assert!(found == one, "{threads} threads, {precision:?}: {policy:?}");
             }
         }
+    }
+}
+
+/// A batch of 2048 tokens or more goes through the network in halves, side by side where there are threads.
+#[test]
+fn a_large_batch_gives_the_loss_and_gradients_of_its_halves_with_any_number_of_threads() {
+    let config = ModelConfig::llama(531, 70, 2, 24, 6, 2);
+    let model = Transformer::new(&config, 7).unwrap();
+    let batch = random_batch(31, 70, config.vocabulary, 1);
+    let bits = |gradients: &Gradients| -> Vec<u32> {
+        let all = model.parameters().iter().map(|(id, _)| gradients.get(id).unwrap());
+        all.flat_map(floats).map(f32::to_bits).collect()
+    };
+    let halves = batch.clone().split(16);
+    let (mut loss, mut gradients) = model.gradients(&halves[0], 0.5).unwrap();
+    let (more_loss, more) = model.gradients(&halves[1], 0.5).unwrap();
+    loss.sum += more_loss.sum;
+    loss.count += more_loss.count;
+    gradients.accumulate(more).unwrap();
+    for threads in [1, 2, 3] {
+        let found = with_threads(threads, || (model.loss(&batch).unwrap(), model.gradients(&batch, 0.5).unwrap()));
+        let (evaluated, (trained, found)) = found;
+        assert_eq!((evaluated, trained), (loss, loss), "{threads} threads");
+        assert!(bits(&found) == bits(&gradients), "{threads} threads");
     }
 }
 

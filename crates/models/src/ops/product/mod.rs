@@ -13,7 +13,6 @@ mod tile;
 use std::cell::Cell;
 
 use gemm::Parallelism;
-use rayon::prelude::*;
 
 pub(crate) use tile::{Extent, LANES, Panels, ROWS};
 
@@ -222,6 +221,8 @@ unsafe fn divided(
     [row_unit, column_unit]: [usize; 2],
     part: impl Fn(Target, Matrix<'_>, Matrix<'_>) + Sync,
 ) {
+    use rayon::prelude::*;
+
     let (m, n) = (a.rows, b.columns);
     let threads = match parallelism {
         Parallelism::None => 1,

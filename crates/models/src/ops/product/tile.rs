@@ -161,8 +161,14 @@ fn turn_columns(panel: &mut [f32], step: usize, b: Matrix<'_>) {
 fn transposed(square: [[f32; LANES]; LANES]) -> [[f32; LANES]; LANES] {
     #[cfg(target_arch = "x86_64")]
     if let Level::Avx512 = level() {
+        type Registers = [std::arch::x86_64::__m512i; LANES];
+        type Square = [[f32; LANES]; LANES];
         // SAFETY: `level` vouches for the instructions; a row is a register of 16 values.
-        return unsafe { std::mem::transmute(avx512::transposed(std::mem::transmute(square))) };
+        return unsafe {
+            std::mem::transmute::<Registers, Square>(avx512::transposed(std::mem::transmute::<Square, Registers>(
+                square,
+            )))
+        };
     }
     std::array::from_fn(|i| std::array::from_fn(|j| square[j][i]))
 }

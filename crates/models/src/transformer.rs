@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// A batch with fewer tokens is not halved: each half would be too little work for its products.
 const FEWEST_TOKENS: usize = 2048;
-/// Nor are gradients computed in halves with fewer tokens than trained parameters over this.
+/// Nor are the gradients of a batch with fewer tokens than trained parameters over this computed in halves.
 const PARAMETERS_PER_TOKEN: usize = 8192;
 
 /// A decoder-only transformer with its parameters.
@@ -240,6 +240,8 @@ impl Transformer {
     /// # Errors
     /// As [`hidden`](Self::hidden), or if a target is outside the vocabulary.
     pub fn loss(&self, batch: &Batch) -> Result<LossSum> {
+        // Before it is halved: an error tells the place in the whole batch.
+        self.check(batch.ids(), batch.time())?;
         match self.halves(batch) {
             None => self.loss_of(batch),
             Some([first, second]) => {
@@ -282,7 +284,8 @@ impl Transformer {
     pub(crate) fn pending_gradients(&self, batch: &Batch, scale: f64) -> Result<(PendingLoss, Gradients)> {
         // A second set of gradients takes memory and the time of a sum: little, if the batch is not small for the model.
         let small = self.parameters.count(true) > PARAMETERS_PER_TOKEN * batch.ids().len();
-        let Some([first, second]) = self.halves(batch).filter(|_| !small) else {
+        self.check(batch.ids(), batch.time())?;
+        let Some([first, second]) = (!small).then(|| self.halves(batch)).flatten() else {
             return self.pending_gradients_of(batch, scale);
         };
         let (first, second) =

@@ -20,6 +20,9 @@ use crate::Precision;
 /// Query rows whose scores exist at one time.
 const BLOCK: usize = 64;
 
+/// Masks reach to the end of a register, which must not lie before the end of a tile.
+const _: () = assert!(LANES.is_multiple_of(ROWS) && BLOCK.is_multiple_of(ROWS));
+
 /// How the rows of queries, keys and values divide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionShape {

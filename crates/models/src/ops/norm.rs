@@ -151,6 +151,9 @@ fn normalise(
     on_gpu!(x, norm(x, gain, bias, eps, centred, _precision));
     let (input, gain) = (values(x)?, values(gain)?);
     let bias = bias.map(values).transpose()?;
+    if bias.as_ref().is_some_and(|bias| bias.len() != features) {
+        return Err(Error::Msg(format!("norm: found a bias that does not fit {features} features")));
+    }
     let (mut mean, mut reciprocal) = (vec![0.0; tokens], vec![0.0; tokens]);
     let saved = [&mut mean[..], &mut reciprocal];
     // SAFETY: a value for each of the input.
@@ -182,6 +185,14 @@ pub fn norm_backward(
     let (mean, reciprocal) = (values(&saved.mean)?, values(&saved.reciprocal)?);
     let (input, gain, gradient) = (values(x)?, values(gain)?, values(dy)?);
     let residual = residual.map(values).transpose()?;
+    let fits = |values: &[f32], length: usize| values.len() == length;
+    if !fits(&gradient, input.len())
+        || residual.as_ref().is_some_and(|residual| !fits(residual, input.len()))
+        || !fits(&mean, tokens)
+        || !fits(&reciprocal, tokens)
+    {
+        return Err(Error::Msg(format!("norm: found gradients that do not fit {tokens} x {features}")));
+    }
     let (mut dgain, mut dbias) = (vec![0.0; features], vec![0.0; features]);
     let (vectors, saved) = ([&mut dgain[..], &mut dbias], [&mean[..], &reciprocal]);
     // SAFETY: a value for each of the input.
@@ -195,4 +206,23 @@ pub fn norm_backward(
         gain: tensor(dgain, features)?,
         bias: tensor(dbias, features)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Outputs are not zeroed first, so that a short input would leave them without values.
+    #[test]
+    fn inputs_of_other_lengths_are_refused() {
+        let values = |shape: &[usize]| tensor(vec![1.0; shape.iter().product()], shape).unwrap();
+        let (x, gain) = (values(&[4, 8]), values(&[8]));
+        assert!(layer_norm(&x, &gain, Some(&values(&[4])), 1e-5, Precision::F32).is_err());
+        let (_, saved) = layer_norm(&x, &gain, Some(&gain), 1e-5, Precision::F32).unwrap();
+        assert!(norm_backward(&x, &gain, &saved, &x, Some(&x), true).is_ok());
+        assert!(norm_backward(&x, &gain, &saved, &values(&[2, 8]), None, true).is_err());
+        assert!(norm_backward(&x, &gain, &saved, &x, Some(&values(&[2, 8])), true).is_err());
+        let (_, short) = layer_norm(&values(&[2, 8]), &gain, None, 1e-5, Precision::F32).unwrap();
+        assert!(norm_backward(&x, &gain, &short, &x, None, true).is_err());
+    }
 }

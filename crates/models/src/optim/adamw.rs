@@ -107,7 +107,7 @@ impl UpdateRule for AdamW {
         let factors = self.factors(size);
         let g = values(gradient)?;
         let (w, m, v) = (values(value)?, values(first)?, values(second)?);
-        if g.len() != w.len() {
+        if [w.len(), m.len(), v.len()] != [g.len(); 3] {
             return Err(crate::Error::Shape {
                 name: "gradient".into(),
                 found: gradient.dims().to_vec(),
@@ -128,5 +128,19 @@ impl UpdateRule for AdamW {
     #[cfg(kernels)]
     fn update_together(&self, updates: &mut [super::Updated<'_>], size: StepSize) -> Result<Vec<Tensor>> {
         Ok(crate::ops::cuda::adamw(updates, self.factors(size))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Precision;
+
+    #[test]
+    fn a_state_of_another_shape_is_refused() {
+        let value = tensor(vec![1.0; 8], 8).unwrap();
+        let mut state = State::zeros(&["exp_avg", "exp_avg_sq"], &tensor(vec![1.0], 1).unwrap()).unwrap();
+        let size = StepSize { step: 1, learning_rate: 0.1, precision: Precision::F32 };
+        assert!(AdamW::default().update(&value, &value, &mut state, size).is_err());
     }
 }

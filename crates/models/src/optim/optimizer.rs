@@ -11,7 +11,7 @@ use crate::parameters::{Gradients, ParameterId, Parameters};
 use crate::tensors::TensorFile;
 use crate::{Error, Result};
 
-/// Numbers of a group beyond which its parameters are updated one after the other, each on all threads.
+/// Numbers of a group beyond which its parameters are updated one after the other.
 const LARGE: usize = 1 << 24;
 
 /// Parameters that share a rule and a learning rate.

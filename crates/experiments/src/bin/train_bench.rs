@@ -17,8 +17,8 @@ use models::{Hardware, Precision};
 /// where a Python with torch and a peer script are given.
 ///
 /// The script (scripts/torch_step.py is one) takes --layers --dim --heads --ctx --batch --vocab --threads --optimizer
-/// --steps --warmup --dtype --compile --evaluate, on a GPU --device, and prints one JSON line with `torch` (a version), `step_ms`,
-/// `loss` and, on a GPU, `peak_bytes`.
+/// --steps --warmup --dtype --compile --evaluate, on a GPU --device, and prints one JSON line with `torch` (a version),
+/// `step_ms`, `loss` and, on a GPU, `peak_bytes`.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {

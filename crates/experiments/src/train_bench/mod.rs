@@ -98,7 +98,7 @@ const TINY: Shape = Shape {
 pub const SHAPES: [Shape; 5] = [
     TINY,
     Shape { name: "finetune", batch: 8, steps: 30, ..TINY },
-    Shape { name: "evaluate", batch: 16, steps: 30, timed: Timed::Evaluation, ..TINY },
+    Shape { name: "evaluate", steps: 30, timed: Timed::Evaluation, ..TINY },
     Shape {
         name: "small",
         layers: 6,

@@ -12,8 +12,8 @@ use std::ops::Range;
 use candle_core::{Error, Result, Tensor};
 use rayon::prelude::*;
 
-use super::product::{Extent, LANES, Matrix, Panels, ROWS, Target};
-use super::simd::{dot, exp, max, sum, vectorized};
+use super::product::{Extent, Matrix, Panels, ROWS, Target};
+use super::simd::{LANES, dot, exp, max, sum, vectorized};
 use super::view::{tensor, values};
 use crate::Precision;
 

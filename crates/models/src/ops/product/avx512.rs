@@ -4,8 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Target;
 
-/// Values of a register.
-pub(super) const LANES: usize = 16;
+pub(super) use crate::ops::simd::LANES;
 
 /// A mask of the first `count` lanes.
 pub(super) fn first_lanes(count: usize) -> __mmask16 {

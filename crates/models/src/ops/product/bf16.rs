@@ -3,9 +3,9 @@
 //! A processor with AVX512-BF16 multiplies pairs of neighbours along the inner dimension in one instruction, twice the
 //! work of an `f32` one. Factors are rounded and laid out as *words* of two such neighbours while they are packed: the
 //! left factor in blocks of rows, the right one in panels of [`COLUMNS`] columns. A tile of [`ROWS`] x [`COLUMNS`] sums
-//! stays in registers over [`DEPTH`] inner values. A processor with a matrix unit for bf16 ([`amx`]) reads the same words
-//! in tiles of its own. Which thread computes a tile changes no bit of it. On other processors the factors are rounded and multiplied in `f32`: the same product up to the order of summation, at less
-//! than the speed of `f32`.
+//! stays in registers over [`DEPTH`] inner values. A processor with a matrix unit for bf16 ([`amx`]) reads the same
+//! words in tiles of its own. Which thread computes a tile changes no bit of it. On other processors the factors are
+//! rounded and multiplied in `f32`: the same product up to the order of summation, at less than the speed of `f32`.
 
 use gemm::Parallelism;
 

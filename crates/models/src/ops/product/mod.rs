@@ -1,7 +1,7 @@
 //! Products of matrices that are views of slices.
 //!
-//! In `f32` large products are the [`gemm`] crate's and the small ones of attention are tiles of our own ([`Panels`]). A
-//! product can add into its output: a residual branch costs no pass of its own.
+//! In `f32` large products are the [`gemm`] crate's and the small ones of attention are tiles of our own ([`Panels`]).
+//! A product can add into its output: a residual branch costs no pass of its own.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -14,7 +14,7 @@ use std::cell::Cell;
 
 use gemm::Parallelism;
 
-pub(crate) use tile::{Extent, LANES, Panels, ROWS};
+pub(crate) use tile::{Extent, Panels, ROWS};
 
 use crate::Precision;
 

@@ -1,22 +1,20 @@
 //! The kernel of products in `f32`: a tile of sums that stays in registers while it goes through the inner dimension.
 //!
 //! The right factor is packed into [`Panels`] of one to three registers of columns, which a tile reads from front to
-//! back. The left factor is read where it lies. A caller may say for each tile which columns and which inner values it
-//! needs: causal attention leaves out the future, a symmetric product its upper triangle.
+//! back. The left factor is read where it lies. A caller says for each tile which columns and which inner values it
+//! needs: causal attention leaves out the future.
 
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::{Matrix, Target};
-use crate::ops::simd::vectorized;
+use crate::ops::simd::{LANES, vectorized};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::simd::{Level, level};
 
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 8;
-/// `f32` values of a register.
-pub(crate) const LANES: usize = 16;
 /// The most registers of columns in a tile: 24 of 32 registers hold sums.
 const WIDEST: usize = 3;
 
@@ -112,8 +110,7 @@ impl Panels {
 fn pack_panel(panel: &mut [f32], registers: usize, b: Matrix<'_>) {
     let width = registers * LANES;
     for column in (0..width).step_by(LANES) {
-        let columns = LANES.min(b.columns - column.min(b.columns));
-        let part = b.column_range(column.min(b.columns)..column.min(b.columns) + columns);
+        let part = b.column_range(column..(column + LANES).min(b.columns));
         if b.column_stride == 1 {
             copy_columns(&mut panel[column..], width, part);
         } else {

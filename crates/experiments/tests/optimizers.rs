@@ -31,6 +31,7 @@ fn preset(folder: &Path) -> TradeoffPreset {
             hidden_rate: 1e-3,
             embedding_rate: 1e-3,
             steps: 3,
+            seeds: None,
         })
         .collect();
     preset.methods = RuleName::ALL.iter().map(|&optimizer| MethodPreset::of(optimizer, &[1e-3])).collect();

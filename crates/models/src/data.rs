@@ -92,6 +92,18 @@ impl PackedText {
         starts.chunks(sequences).map(|starts| self.windows_at(starts)).collect()
     }
 
+    /// Windows number `places` of the first epoch's order, in batches of at most `sequences`; places past the last window
+    /// are left out. Ranges that do not overlap have no window in common: held-out text drawn anew for every seed.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    pub fn drawn(&mut self, places: std::ops::Range<usize>, sequences: usize) -> Result<Vec<Batch>> {
+        let last = places.end.min(self.windows());
+        let starts: Vec<usize> =
+            (places.start..last).map(|place| self.time * self.shuffle.item(place as u64)).collect();
+        starts.chunks(sequences).map(|starts| self.windows_at(starts)).collect()
+    }
+
     fn windows_at(&self, starts: &[usize]) -> Result<Batch> {
         let window = |start: &usize| self.tokens[*start..start + self.time].iter().copied();
         let next = |start: &usize| self.tokens[start + 1..=start + self.time].iter().copied();
@@ -208,6 +220,20 @@ mod tests {
         let starts: Vec<u32> = batches.iter().flat_map(|batch| batch.ids().chunks(10).map(|row| row[0])).collect();
         assert_eq!(starts, [0, 240, 490, 740]);
         assert_eq!(text.spread(1000, 3).unwrap().iter().map(Batch::sequences).sum::<usize>(), text.windows());
+    }
+
+    #[test]
+    fn draws_of_a_seed_share_no_window_and_another_seed_draws_others() {
+        let tokens: std::sync::Arc<[u32]> = (0..1001).collect();
+        let draw = |seed, places| {
+            let batches = PackedText::new(tokens.clone(), 10, seed).unwrap().drawn(places, 3).unwrap();
+            batches.iter().flat_map(|batch| batch.ids().chunks(10).map(|row| row[0])).collect::<Vec<u32>>()
+        };
+        let (first, second) = (draw(7, 0..20), draw(7, 20..40));
+        assert_eq!((first.len(), second.len()), (20, 20));
+        assert!(first.iter().all(|start| !second.contains(start)));
+        assert_ne!(first, draw(8, 0..20));
+        assert_eq!(draw(7, 90..1000).len(), 9);
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl PairsPreset {
         }
         let pair = base.pair.clone();
         base.checkpoints.retain(|c| pair.contains(&c.name) || self.control.as_ref() == Some(&c.name));
+        base.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.seeds = None);
         base.methods = self.rates.iter().map(|(&optimizer, rates)| MethodPreset::of(optimizer, rates)).collect();
         base.controls.clear();
         base.control_methods.clear();
@@ -145,6 +146,8 @@ impl PairsPreset {
         base.finetune.steps = self.steps;
         base.finetune.sequences = self.sequences;
         base.finetune.along = 0;
+        // One run a rate: what is compared is the task's loss at a chosen rate, not forgetting between rates.
+        (base.refine, base.second_orders) = (None, 0);
         base.evaluation.task_examples = self.task_examples;
         base.evaluation.decoded = self.decoded;
         base.name = self.name.clone();

@@ -251,10 +251,13 @@ mod tests {
             method: "adamw".into(),
             learning_rate: rate,
             seed,
+            order: 0,
             pretrain_loss_before: 3.0,
             pretrain_loss_after: 3.5,
             task_loss_before: 4.0,
             task_loss_after: loss,
+            validation_loss_before: 4.0,
+            validation_loss_after: loss,
             exact_match: Some(0.25),
             diverged: !loss.is_finite(),
         }

@@ -89,6 +89,9 @@ pub struct CheckpointPreset {
     pub embedding_rate: f64,
     /// Steps.
     pub steps: u64,
+    /// How many of the preset's seeds it is trained with, from the first on. All if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u64>,
 }
 
 impl CheckpointPreset {
@@ -112,6 +115,7 @@ impl CheckpointPreset {
     pub fn validate(&self) -> Result<()> {
         positive("checkpoints.hidden-rate", self.hidden_rate)?;
         positive("checkpoints.embedding-rate", self.embedding_rate)?;
-        at_least("checkpoints.steps", self.steps, 1)
+        at_least("checkpoints.steps", self.steps, 1)?;
+        at_least("checkpoints.seeds", self.seeds.unwrap_or(1), 1)
     }
 }

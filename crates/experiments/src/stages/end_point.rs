@@ -23,8 +23,10 @@ pub struct EndPoint {
     pub method: String,
     /// Peak learning rate of the finetuning run.
     pub learning_rate: f64,
-    /// Pretraining seed; it fixes initialisation and data order of both stages.
+    /// Pretraining seed; it fixes initialisation, the draw of the task's data, and the order of both stages' data.
     pub seed: u64,
+    /// Which of the finetuning orders that the seed draws: 0, or 1 for a run in a second order.
+    pub order: u64,
     /// Pretraining loss of the checkpoint.
     #[serde(with = "finite_or_null")]
     pub pretrain_loss_before: f64,
@@ -37,6 +39,12 @@ pub struct EndPoint {
     /// Task loss of the finetuned model.
     #[serde(with = "finite_or_null")]
     pub task_loss_after: f64,
+    /// Loss of the checkpoint on the task's validation set.
+    #[serde(with = "finite_or_null")]
+    pub validation_loss_before: f64,
+    /// Loss of the finetuned model on the task's validation set.
+    #[serde(with = "finite_or_null")]
+    pub validation_loss_after: f64,
     /// Share of greedily decoded answers that are right after finetuning, in `0..=1`; `None` for a
     /// task without answers.
     pub exact_match: Option<f64>,
@@ -46,16 +54,19 @@ pub struct EndPoint {
 
 impl EndPoint {
     /// The columns of `results.csv`.
-    pub const COLUMNS: [&str; 11] = [
+    pub const COLUMNS: [&str; 14] = [
         "task",
         "checkpoint",
         "method",
         "learning_rate",
         "seed",
+        "order",
         "pretrain_loss_before",
         "pretrain_loss_after",
         "task_loss_before",
         "task_loss_after",
+        "validation_loss_before",
+        "validation_loss_after",
         "exact_match",
         "diverged",
     ];
@@ -84,6 +95,7 @@ impl EndPoint {
             .cmp(&(&other.task, &other.checkpoint, &other.method))
             .then(self.learning_rate.total_cmp(&other.learning_rate))
             .then(self.seed.cmp(&other.seed))
+            .then(self.order.cmp(&other.order))
     }
 
     /// Total order over all columns, so that sorting does not depend on the order of the input.
@@ -94,6 +106,8 @@ impl EndPoint {
                 row.pretrain_loss_after,
                 row.task_loss_before,
                 row.task_loss_after,
+                row.validation_loss_before,
+                row.validation_loss_after,
                 row.exact_match.unwrap_or(-1.0),
             ]
         };
@@ -109,8 +123,8 @@ impl EndPoint {
     /// How an error message names the run.
     fn describe(&self) -> String {
         format!(
-            "checkpoint {}, task {}, method {}, learning rate {:?}, seed {}",
-            self.checkpoint, self.task, self.method, self.learning_rate, self.seed
+            "checkpoint {}, task {}, method {}, learning rate {:?}, seed {}, order {}",
+            self.checkpoint, self.task, self.method, self.learning_rate, self.seed, self.order
         )
     }
 }
@@ -145,7 +159,7 @@ pub enum ResultsError {
     },
 }
 
-/// A checked set of end points, sorted by task, checkpoint, method, learning rate and seed.
+/// A checked set of end points, sorted by task, checkpoint, method, learning rate, seed and order.
 ///
 /// Equal rows count once; a run has one row; all rows of a checkpoint agree about its losses.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -214,6 +228,14 @@ impl Results {
         seeds
     }
 
+    /// Orders of the finetuning data that any row of a seed has, ascending.
+    pub fn orders(&self, seed: u64) -> Vec<u64> {
+        let mut orders: Vec<u64> = self.rows.iter().filter(|row| row.seed == seed).map(|row| row.order).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        orders
+    }
+
     /// Rows of one task and checkpoint, sorted by method, learning rate and seed.
     pub fn of<'a>(&'a self, task: &'a str, checkpoint: &'a str) -> impl Iterator<Item = &'a EndPoint> {
         self.rows.iter().filter(move |row| row.task == task && row.checkpoint == checkpoint)
@@ -270,10 +292,13 @@ mod tests {
             method: method.into(),
             learning_rate,
             seed,
+            order: 0,
             pretrain_loss_before: 3.0,
             pretrain_loss_after: 3.25,
             task_loss_before: 4.5,
             task_loss_after: 4.0,
+            validation_loss_before: 4.5,
+            validation_loss_after: 4.0,
             exact_match: None,
             diverged: false,
         }

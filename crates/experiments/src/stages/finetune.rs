@@ -72,6 +72,7 @@ pub struct FinetuneKey {
     along: u64,
     keep_weights: bool,
     seed: u64,
+    order: u64,
 }
 
 impl Finetuning {
@@ -97,10 +98,13 @@ impl Finetuning {
             method: self.method.clone(),
             learning_rate: self.rate,
             seed: self.start.seed,
+            order: self.start.order,
             pretrain_loss_before: before.pretrain,
             pretrain_loss_after: result.end.map_or(f64::NAN, |losses| losses.pretrain),
             task_loss_before: before.task,
             task_loss_after: result.end.map_or(f64::NAN, |losses| losses.task),
+            validation_loss_before: before.validation,
+            validation_loss_after: result.end.map_or(f64::NAN, |losses| losses.validation),
             exact_match: result.end.and_then(|losses| losses.exact_match),
             diverged: result.end.is_none(),
         }
@@ -109,7 +113,7 @@ impl Finetuning {
 
 impl Stage for Finetuning {
     const KIND: &'static str = "finetune";
-    const SEMANTICS: u32 = 3;
+    const SEMANTICS: u32 = 4;
     type Key = FinetuneKey;
     type Output = FinetuneResult;
 
@@ -123,6 +127,7 @@ impl Stage for Finetuning {
             along: self.along,
             keep_weights: self.keep_weights,
             seed: self.start.seed,
+            order: self.start.order,
         }
     }
 
@@ -131,8 +136,10 @@ impl Stage for Finetuning {
     }
 
     fn label(&self) -> String {
-        let Start { checkpoint_name, task, seed, .. } = &self.start;
-        format!("finetune {checkpoint_name} on {} with {} at {} seed {seed}", task.name(), self.method, self.rate)
+        let Start { checkpoint_name, task, seed, order, .. } = &self.start;
+        let (task, method, rate) = (task.name(), &self.method, self.rate);
+        let order = if *order == 0 { String::new() } else { format!(" order {order}") };
+        format!("finetune {checkpoint_name} on {task} with {method} at {rate} seed {seed}{order}")
     }
 
     fn cost(&self) -> u64 {
@@ -145,7 +152,7 @@ impl Stage for Finetuning {
         let mut trained: Trained<Along> = Trained::new(network, optimizer);
         trained.resume(work, training)?;
         let held_out = start.held_out()?;
-        let mut source = start.task.source(start.context(), start.seed)?;
+        let mut source = start.task.source(start.context(), start.seed, start.order)?;
         let interval = (training.steps / (along + 1)).max(1);
         let observe = |step: u64, network: &Transformer| -> Result<Option<Along>> {
             if !(*along > 0 && step > 0 && step.is_multiple_of(interval) && step < training.steps) {

@@ -21,9 +21,12 @@ pub struct Losses {
     /// L_pre.
     #[serde(with = "finite_or_null")]
     pub pretrain: f64,
-    /// L_task.
+    /// L_task, on the test.
     #[serde(with = "finite_or_null")]
     pub task: f64,
+    /// L_task on the validation set.
+    #[serde(with = "finite_or_null")]
+    pub validation: f64,
     /// A_task, for a task with answers.
     pub exact_match: Option<f64>,
 }
@@ -31,7 +34,7 @@ pub struct Losses {
 impl Losses {
     /// Whether both losses are finite.
     pub fn are_finite(&self) -> bool {
-        self.pretrain.is_finite() && self.task.is_finite()
+        [self.pretrain, self.task, self.validation].iter().all(|loss| loss.is_finite())
     }
 }
 
@@ -50,8 +53,10 @@ pub struct Start {
     pub text_windows: usize,
     /// The task.
     pub task: Arc<TaskData>,
-    /// The checkpoint's seed, which also fixes the order of the task's data.
+    /// The checkpoint's seed, which also fixes the draw of the task's data and their order.
     pub seed: u64,
+    /// Which of the orders that the seed draws.
+    pub order: u64,
 }
 
 /// What of a [`Start`] decides a measurement, beside the checkpoint.
@@ -94,6 +99,7 @@ impl Start {
         Ok(Losses {
             pretrain: mean_loss(network, held_out)?,
             task: self.task.loss(network)?,
+            validation: self.task.validation_loss(network)?,
             exact_match: self.task.exact_match(network)?,
         })
     }
@@ -108,7 +114,7 @@ pub struct Measurement(
 
 impl Stage for Measurement {
     const KIND: &'static str = "measure";
-    const SEMANTICS: u32 = 3;
+    const SEMANTICS: u32 = 4;
     type Key = MeasureKey;
     type Output = Losses;
 

@@ -15,9 +15,6 @@ use crate::error::{ExperimentError, Result};
 /// The task of going on with Rust code.
 pub const CODE: &str = "code";
 
-/// Seed of all task data: they are the same for every run. Seeds of runs differ in their order.
-const DATA_SEED: u64 = 0;
-
 /// The names that `--tasks` accepts.
 pub fn known() -> Vec<&'static str> {
     std::iter::once(CODE).chain(synthetic_lm::task_names()).collect()
@@ -45,11 +42,11 @@ pub fn check_name(task: &str) -> Result<()> {
 pub struct TaskSizes {
     /// Longest sequence in tokens.
     pub context: usize,
-    /// Held-out windows of a text task (code).
+    /// Held-out windows of a text task (code) for the test, and as many for validation.
     pub windows: usize,
-    /// Held-out examples of a generated task.
+    /// Held-out examples of a generated task for the test, and as many for validation.
     pub examples: usize,
-    /// Held-out examples that are decoded for exact match.
+    /// Examples of the test that are decoded for exact match.
     pub decoded: usize,
     /// Training examples of a generated task.
     pub train_examples: usize,
@@ -66,13 +63,16 @@ pub struct TaskKey {
     windows: Option<usize>,
     /// Decoded answers, for examples.
     decoded: Option<usize>,
+    /// The seed of the draw: of held-out windows, for text; of all examples, for a generated task.
+    draw: u64,
 }
 
-/// A task's data in tokens.
+/// A task's data in tokens, as one seed draws them: training, validation and test, which share no example.
 pub struct TaskData {
     name: String,
     train: Training,
-    held_out: Vec<Batch>,
+    validation: Vec<Batch>,
+    test: Vec<Batch>,
     key: TaskKey,
     left_out: usize,
     answers: Option<Answers>,
@@ -93,34 +93,48 @@ struct Answers {
 }
 
 impl TaskData {
-    /// Makes the data of `task`, in the tokens of `tokenizer`; `code` is what the task [`CODE`] needs.
+    /// Draws the data of `task` by `seed`, in the tokens of `tokenizer`; `code` is what the task [`CODE`] needs.
+    ///
+    /// Of a generated task all examples are drawn. Of text the held-out windows are; which windows a run trains on
+    /// follows from its order. Text with fewer than twice the windows asked for is divided into halves.
     ///
     /// # Errors
     /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than
     /// the context (fewer are left out).
-    pub fn prepare(task: &str, sizes: &TaskSizes, tokenizer: &Tokenizer, code: Option<&CodeTokens>) -> Result<Self> {
+    pub fn prepare(
+        task: &str,
+        sizes: &TaskSizes,
+        tokenizer: &Tokenizer,
+        code: Option<&CodeTokens>,
+        seed: u64,
+    ) -> Result<Self> {
         let name = task.to_string();
         let context = sizes.context;
         if task == CODE {
             let code = code.ok_or_else(|| ExperimentError::value("tasks", task, "text that has it"))?;
-            let held_out = PackedText::new(code.held_out.clone(), context, 0)?;
-            let held_out = held_out.spread(sizes.windows, EVALUATION_ROWS)?;
+            let draw = seeds::stream(seed, "held-out windows");
+            let mut held_out = PackedText::new(code.held_out.clone(), context, draw)?;
+            let count = sizes.windows.min(held_out.windows() / 2).max(1);
+            let test = held_out.drawn(0..count, EVALUATION_ROWS)?;
+            let validation = held_out.drawn(count..2 * count, EVALUATION_ROWS)?;
             let train = Training::Text(code.train.clone());
-            let key = TaskKey { data: code.id.to_string(), context, windows: Some(sizes.windows), decoded: None };
-            return Ok(Self { name, train, held_out, key, left_out: 0, answers: None });
+            let (data, windows) = (code.id.to_string(), Some(sizes.windows));
+            let key = TaskKey { data, context, windows, decoded: None, draw: seed };
+            return Ok(Self { name, train, validation, test, key, left_out: 0, answers: None });
         }
         let generator = synthetic_lm::task(task)?;
-        let seed = seeds::stream(DATA_SEED, &format!("task {task}"));
-        let split = generator.generate(seed, sizes.train_examples, sizes.examples)?;
+        let drawn = seeds::stream(seed, &format!("task {task}"));
+        let split = generator.generate(drawn, sizes.train_examples, 2 * sizes.examples)?;
         let data = fingerprint(&split, &generator.parameters());
         let all = split.train.len() + split.test.len();
         let (train, _) = fitting(tokenizer, split.train, context)?;
-        let (test, examples) = fitting(tokenizer, split.test, context)?;
+        let (mut test, examples) = fitting(tokenizer, split.test, context)?;
+        let longest = train.iter().chain(&test).map(|e| e.completion.len()).max().unwrap_or(1);
+        let validation = test.split_off(test.len().div_ceil(2));
         let (train, test): (Arc<[Instruction]>, Arc<[Instruction]>) = (train.into(), test.into());
-        let longest = train.iter().chain(test.iter()).map(|e| e.completion.len()).max().unwrap_or(1);
         Instructions::new(train.clone(), context, 0)?;
-        let held_out = Instructions::new(test.clone(), context, 0)?.in_order(EVALUATION_ROWS)?;
-        let left_out = all - train.len() - test.len();
+        let rows = |examples| -> Result<_> { Ok(Instructions::new(examples, context, 0)?.in_order(EVALUATION_ROWS)?) };
+        let left_out = all - train.len() - test.len() - validation.len();
         let decoded = sizes.decoded.min(test.len());
         let answers = Answers {
             task: generator,
@@ -129,8 +143,10 @@ impl TaskData {
             limit: longest,
             tokenizer: tokenizer.clone(),
         };
-        let key = TaskKey { data, context, windows: None, decoded: Some(sizes.decoded) };
-        Ok(Self { name, train: Training::Examples(train), held_out, key, left_out, answers: Some(answers) })
+        let key = TaskKey { data, context, windows: None, decoded: Some(sizes.decoded), draw: seed };
+        let (validation, test) = (rows(validation.into())?, rows(test)?);
+        let train = Training::Examples(train);
+        Ok(Self { name, train, validation, test, key, left_out, answers: Some(answers) })
     }
 
     /// The task as it was asked for.
@@ -148,29 +164,37 @@ impl TaskData {
         self.left_out
     }
 
-    /// Tokens of all held-out rows.
+    /// Tokens of all held-out rows, validation and test.
     pub fn held_out_tokens(&self) -> usize {
-        self.held_out.iter().map(|batch| batch.ids().len()).sum()
+        self.validation.iter().chain(&self.test).map(|batch| batch.ids().len()).sum()
     }
 
-    /// The training batches in an order drawn from `seed`.
+    /// The training batches in the order number `order` that `seed` draws.
     ///
     /// # Errors
     /// If the data do not make one batch.
-    pub fn source(&self, context: usize, seed: u64) -> Result<Box<dyn BatchSource>> {
-        let order = seeds::stream(seed, "finetuning order");
+    pub fn source(&self, context: usize, seed: u64, order: u64) -> Result<Box<dyn BatchSource>> {
+        let order = seeds::stream(seed, &format!("finetuning order {order}"));
         Ok(match &self.train {
             Training::Text(tokens) => Box::new(PackedText::new(tokens.clone(), context, order)?),
             Training::Examples(examples) => Box::new(Instructions::new(examples.clone(), context, order)?),
         })
     }
 
-    /// L_task: the mean loss on held-out target tokens, in nats.
+    /// L_task: the mean loss on the test's target tokens, in nats.
     ///
     /// # Errors
     /// If the model cannot run on the data.
     pub fn loss(&self, model: &Transformer) -> Result<f64> {
-        Ok(models::mean_loss(model, &self.held_out)?)
+        Ok(models::mean_loss(model, &self.test)?)
+    }
+
+    /// The same on the examples set aside for choices: which rates are run, and which is reported.
+    ///
+    /// # Errors
+    /// If the model cannot run on the data.
+    pub fn validation_loss(&self, model: &Transformer) -> Result<f64> {
+        Ok(models::mean_loss(model, &self.validation)?)
     }
 
     /// A_task: the share of greedily decoded answers that are right; `None` for a task without answers.

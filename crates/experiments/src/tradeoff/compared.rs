@@ -1,43 +1,42 @@
-//! What a preset's verdicts, controls and ablation compare.
+//! What a preset compares: the methods of its verdicts, and those of each variant.
 
 use models::optim::RuleName;
 
 use super::preset::{MethodPreset, TradeoffPreset};
 use super::statistics::{Comparison, Pair};
 
-/// The comparison that a preset's verdicts are about.
+/// The comparison that a preset's verdicts are about, with the control pairs.
 pub fn comparison(preset: &TradeoffPreset) -> Comparison {
-    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| !method.is_ablation()).collect();
-    compare(preset, &methods, Vec::new(), |optimizer| optimizer.as_str().into())
+    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| method.variant.is_none()).collect();
+    compare(preset, &methods, &preset.controls, |optimizer| optimizer.as_str().into())
 }
 
-/// The comparison of the control pairs, and of the pair itself beside them, by the methods that are run from every
-/// checkpoint. Levels are set by the compared methods, so a control is read at the same depth as the pair only with the
-/// same methods.
-pub fn controls(preset: &TradeoffPreset) -> Option<Comparison> {
-    let common = |method: &&MethodPreset| {
-        !method.is_ablation() && (preset.control_methods.is_empty() || preset.control_methods.contains(&method.name))
+/// The comparison of every variant in which each matched optimizer has a method, by the variant's name.
+pub fn variants(preset: &TradeoffPreset) -> Vec<(String, Comparison)> {
+    let mut names: Vec<&String> = preset.methods.iter().filter_map(|method| method.variant.as_ref()).collect();
+    names.dedup();
+    let of = |name: &String| {
+        let methods: Vec<&MethodPreset> =
+            preset.methods.iter().filter(|method| method.variant.as_ref() == Some(name)).collect();
+        let of_rule =
+            |rule| methods.iter().find(|m| m.optimizer == rule && m.lora_rank.is_none()).map(|m| m.name.clone());
+        let complete = preset.pair.iter().all(|checkpoint| {
+            preset.checkpoint(checkpoint).is_some_and(|checkpoint| of_rule(checkpoint.optimizer).is_some())
+        });
+        complete.then(|| (name.clone(), compare(preset, &methods, &[], |rule| of_rule(rule).unwrap_or_default())))
     };
-    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(common).collect();
-    let controls: Vec<&[String; 2]> = preset.controls.iter().collect();
-    (!controls.is_empty()).then(|| compare(preset, &methods, controls, |optimizer| optimizer.as_str().into()))
+    names.into_iter().filter_map(of).collect()
 }
 
-/// The comparison of the methods that train less than the preset's, if each matched optimizer has one.
-pub fn ablation(preset: &TradeoffPreset) -> Option<Comparison> {
-    let methods: Vec<&MethodPreset> = preset.methods.iter().filter(|method| method.is_ablation()).collect();
-    let name = |optimizer| methods.iter().find(|m| m.optimizer == optimizer).map(|m| m.name.clone());
-    let matched = preset
-        .pair
-        .iter()
-        .all(|checkpoint| preset.checkpoint(checkpoint).is_some_and(|checkpoint| name(checkpoint.optimizer).is_some()));
-    matched.then(|| compare(preset, &methods, Vec::new(), |optimizer| name(optimizer).unwrap_or_default()))
+/// Every comparison: the verdicts' first, under the name `verdicts`, then the variants'.
+pub fn all(preset: &TradeoffPreset) -> Vec<(String, Comparison)> {
+    std::iter::once(("verdicts".to_owned(), comparison(preset))).chain(variants(preset)).collect()
 }
 
 fn compare(
     preset: &TradeoffPreset,
     methods: &[&MethodPreset],
-    controls: Vec<&[String; 2]>,
+    controls: &[[String; 2]],
     matched: impl Fn(RuleName) -> String,
 ) -> Comparison {
     let of = |checkpoint: &str| preset.checkpoint(checkpoint).map_or(String::new(), |c| matched(c.optimizer));
@@ -48,8 +47,39 @@ fn compare(
     Comparison {
         methods: methods.iter().map(|method| method.name.clone()).collect(),
         pair: pair(&preset.pair),
-        controls: controls.into_iter().map(pair).collect(),
+        controls: controls.iter().map(pair).collect(),
         lora: named(|method| method.lora_rank.is_some()),
         sgd: named(|method| method.optimizer == RuleName::Sgd),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::preset::Preset as _;
+
+    use super::*;
+
+    #[test]
+    fn a_variant_compares_its_own_methods_and_the_verdicts_none_of_them() {
+        let mut preset = TradeoffPreset::find("smoke", &[]).unwrap();
+        for name in ["adamw", "muon"] {
+            let method = preset.methods.iter().find(|method| method.name == name).unwrap();
+            let large = MethodPreset {
+                name: format!("{name}-batch"),
+                variant: Some("large batch".into()),
+                sequences: Some(16),
+                ..method.clone()
+            };
+            preset.methods.push(large);
+        }
+        let mut alone = preset.methods[0].clone();
+        (alone.name, alone.variant, alone.sequences) = ("alone".into(), Some("half".into()), Some(2));
+        preset.methods.push(alone);
+        preset.check().unwrap();
+        let all = all(&preset);
+        let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["verdicts", "large batch"]);
+        assert!(!all[0].1.methods.iter().any(|name| name.contains("batch") || name == "alone"));
+        assert_eq!(all[1].1.pair, Pair::new(("adamw", "adamw-batch"), ("muon", "muon-batch")));
     }
 }

@@ -16,9 +16,10 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use plan::{Finished, Planned, plan, plan_all};
+pub use plan::{Finished, Planned, plan, plan_all, refine};
 pub use preset::{
-    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, TradeoffFlags, TradeoffPreset,
+    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, RefinePreset, TradeoffFlags,
+    TradeoffPreset,
 };
 
 /// The experiment.
@@ -35,6 +36,10 @@ impl Experiment for Tradeoff {
 
     fn plan(preset: &TradeoffPreset, grid: &mut Grid) -> Result<Planned, Failure> {
         plan(preset, grid)
+    }
+
+    fn refine(preset: &TradeoffPreset, plan: &mut Planned, grid: &mut Grid) -> Result<bool, Failure> {
+        refine(preset, plan, grid)
     }
 
     fn section(

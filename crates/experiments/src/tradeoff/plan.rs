@@ -8,18 +8,23 @@ use lab::stage;
 use models::Transformer;
 use models::optim::{Optimizer, Policy};
 
+use super::compared;
 use super::preset::{InitialState, MethodPreset, TradeoffPreset};
+use super::statistics::contrast::Compared;
+use super::statistics::refine::{Rule, rates};
 use crate::error::Result;
 use crate::parts::CheckpointPreset;
 use crate::stages::{
     Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult,
-    Pretraining, Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
+    Pretraining, Results, Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
 };
 
 /// The jobs of a preset.
 pub struct Planned {
     baselines: Job<Vec<(String, f64)>>,
     pretrained: Vec<Pretrained>,
+    /// Every checkpoint with a task, from which finetunings start.
+    starts: Vec<Started>,
     finetuned: Vec<(Finetuning, Job<Losses>, Job<FinetuneResult>)>,
     /// Which parameters went to which optimizer, for each checkpoint and method.
     policies: Vec<(String, Vec<String>)>,
@@ -35,6 +40,16 @@ struct Pretrained {
     seed: u64,
     training: Job<PretrainResult>,
     weights: Job<WeightScale>,
+}
+
+/// A checkpoint of one seed, measured on a task.
+struct Started {
+    /// In the seed's first order.
+    start: Start,
+    /// Where the checkpoint stands in the preset.
+    checkpoint: usize,
+    training: Job<PretrainResult>,
+    before: Job<Losses>,
 }
 
 /// What the stages of a preset left.
@@ -124,35 +139,84 @@ fn plan_one(
     grid: &mut Grid,
 ) -> Result<Planned, Failure> {
     let sizes = preset.task_sizes();
-    let mut tasks = Vec::new();
-    for name in &preset.tasks {
-        let task = TaskData::prepare(name, &sizes, &text.tokenizer, code)?;
-        if task.left_out() > 0 {
-            grid.say(&format!("{name}: {} examples are longer than the context and left out", task.left_out()));
-        }
-        tasks.push(Arc::new(task));
-    }
     let policies = describe_policies(preset, network, grid)?;
-    let planner = Planner { preset, network, text, tasks: &tasks };
+    let planner = Planner { preset, network, text };
     let windows = preset.evaluation.pretrain_windows;
     grid.set_round(0);
     let baselines = Baselines { data: text.clone(), context: preset.model.context, windows };
     let mut planned = Planned {
         baselines: grid.stage(baselines, &[])?,
         pretrained: Vec::new(),
+        starts: Vec::new(),
         finetuned: Vec::new(),
         policies,
         arithmetic: network.arithmetic(),
         text: text.description.clone(),
     };
-    for seed in 0..preset.seeds {
+    for seed in preset.seeds() {
         // A run that is stopped then has whole seeds to show.
         grid.set_round(seed);
-        for checkpoint in &preset.checkpoints {
-            planner.add(checkpoint, seed, grid, &mut planned)?;
+        let mut tasks = Vec::new();
+        for name in &preset.tasks {
+            let task = TaskData::prepare(name, &sizes, &text.tokenizer, code, seed)?;
+            if task.left_out() > 0 {
+                let (count, all) = (task.left_out(), "examples are longer than the context and left out");
+                grid.say(&format!("{name} of seed {seed}: {count} {all}"));
+            }
+            tasks.push(Arc::new(task));
+        }
+        for (place, checkpoint) in preset.checkpoints.iter().enumerate() {
+            if preset.has_seed(checkpoint.seeds, seed) {
+                planner.add(place, seed, &tasks, grid, &mut planned)?;
+            }
         }
     }
     Ok(planned)
+}
+
+/// Adds the finetunings whose rates lie where the finished ones leave a gap around a level, as the preset's `refine`
+/// says. Returns whether there were any.
+///
+/// # Errors
+/// If finished results contradict each other, or a key cannot be serialised.
+pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -> Result<bool, Failure> {
+    let Some(refine) = &preset.refine else { return Ok(false) };
+    let finished = planned.read(grid.outcomes());
+    let results = Results::from_rows(finished.finetuned.into_iter().map(|(row, _)| row).collect())?;
+    let rule = Rule { levels: &refine.levels, gap: refine.gap };
+    let comparisons = compared::all(preset);
+    let mut added = Vec::new();
+    for started in &planned.starts {
+        let Start { checkpoint_name, task, seed, .. } = &started.start;
+        let contrasts = comparisons.iter().flat_map(|(_, comparison)| comparison.contrasts(checkpoint_name));
+        for (matched, other) in contrasts {
+            for order in results.orders(*seed) {
+                let of = Compared { task: task.name(), checkpoint: checkpoint_name, methods: [matched, other] };
+                let rates = rates(&results, of, (*seed, order), &rule);
+                for (name, rates) in of.methods.into_iter().zip(rates) {
+                    let Some(method) = preset.methods.iter().find(|method| method.name == name) else { continue };
+                    let ran = |row: &&EndPoint| row.method == name && (row.seed, row.order) == (*seed, order);
+                    let more = results.of(of.task, of.checkpoint).filter(ran).count() - method.rates.len();
+                    let left = refine.most.saturating_sub(more);
+                    added.extend(rates.into_iter().take(left).map(|rate| (started, method, order, rate)));
+                }
+            }
+        }
+    }
+    let mut runs = Vec::new();
+    for (started, method, order, rate) in added {
+        let start = Start { order, ..started.start.clone() };
+        grid.set_round(start.seed);
+        let run = finetuning(preset, &start, &preset.checkpoints[started.checkpoint], method, rate);
+        let job = grid.stage(run.clone(), &[started.training.any(), started.before.any()])?;
+        // Two comparisons may ask for the same run.
+        if !runs.iter().any(|(_, _, other)| *other == job) {
+            runs.push((run, started.before, job));
+        }
+    }
+    let any = !runs.is_empty();
+    planned.finetuned.append(&mut runs);
+    Ok(any)
 }
 
 /// What all stages of a preset share.
@@ -160,19 +224,20 @@ struct Planner<'a> {
     preset: &'a TradeoffPreset,
     network: &'a Network,
     text: &'a Arc<TokenData>,
-    tasks: &'a [Arc<TaskData>],
 }
 
 impl Planner<'_> {
     /// A pretraining and everything that starts from it.
     fn add(
         &self,
-        checkpoint: &CheckpointPreset,
+        place: usize,
         seed: u64,
+        tasks: &[Arc<TaskData>],
         grid: &mut Grid,
         planned: &mut Planned,
     ) -> Result<(), Failure> {
         let preset = self.preset;
+        let checkpoint = &preset.checkpoints[place];
         let pretraining = Pretraining {
             name: checkpoint.name.clone(),
             network: self.network.clone(),
@@ -192,7 +257,7 @@ impl Planner<'_> {
         };
         let weights = grid.stage(probe, &[training.any()])?;
         planned.pretrained.push(Pretrained { checkpoint: checkpoint.name.clone(), seed, training, weights });
-        for task in self.tasks {
+        for task in tasks {
             let start = Start {
                 checkpoint_name: checkpoint.name.clone(),
                 checkpoint: id.clone(),
@@ -201,33 +266,47 @@ impl Planner<'_> {
                 text_windows: preset.evaluation.pretrain_windows,
                 task: task.clone(),
                 seed,
+                order: 0,
             };
             let before = grid.stage(Measurement(start.clone()), &[training.any()])?;
             for method in preset.methods_from(&checkpoint.name) {
-                for &rate in &method.rates {
-                    let run = self.finetuning(&start, checkpoint, method, rate);
-                    let job = grid.stage(run.clone(), &[training.any(), before.any()])?;
-                    planned.finetuned.push((run, before, job));
+                if !preset.has_seed(method.seeds, seed) {
+                    continue;
+                }
+                for order in preset.orders(method, seed) {
+                    for &rate in &method.rates {
+                        let start = Start { order, ..start.clone() };
+                        let run = finetuning(preset, &start, checkpoint, method, rate);
+                        let job = grid.stage(run.clone(), &[training.any(), before.any()])?;
+                        planned.finetuned.push((run, before, job));
+                    }
                 }
             }
+            planned.starts.push(Started { start, checkpoint: place, training, before });
         }
         Ok(())
     }
+}
 
-    fn finetuning(&self, start: &Start, checkpoint: &CheckpointPreset, method: &MethodPreset, rate: f64) -> Finetuning {
-        let finetune = &self.preset.finetune;
-        let same = method.lora_rank.is_none() && method.optimizer == checkpoint.optimizer;
-        Finetuning {
-            start: start.clone(),
-            method: method.name.clone(),
-            rate,
-            policy: method.policy(rate, finetune),
-            lora: method.lora(),
-            carries_state: same && finetune.state == InitialState::Carried,
-            training: finetune.training(),
-            along: finetune.along,
-            keep_weights: finetune.keep_weights,
-        }
+fn finetuning(
+    preset: &TradeoffPreset,
+    start: &Start,
+    checkpoint: &CheckpointPreset,
+    method: &MethodPreset,
+    rate: f64,
+) -> Finetuning {
+    let finetune = &preset.finetune;
+    let same = method.lora_rank.is_none() && method.optimizer == checkpoint.optimizer;
+    Finetuning {
+        start: start.clone(),
+        method: method.name.clone(),
+        rate,
+        policy: method.policy(rate, finetune),
+        lora: method.lora(),
+        carries_state: same && method.state.unwrap_or(finetune.state) == InitialState::Carried,
+        training: method.training(finetune),
+        along: finetune.along,
+        keep_weights: finetune.keep_weights,
     }
 }
 

@@ -91,10 +91,26 @@ pub struct MethodPreset {
     /// `finetune.rest-share` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_share: Option<f64>,
-    /// What this method trains, if not what the preset says. Such a method is an ablation, left out of the verdicts.
+    /// The variant that this method belongs to: a way to finetune that differs from the preset's in one of the four
+    /// fields below. Methods of a variant are compared with one another and take no part in the verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// What a method of a variant trains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<FinetuneScope>,
-    /// Learning rates, one run each.
+    /// Sequences of a step, in a variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<usize>,
+    /// The optimizer's state at the start, in a variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<InitialState>,
+    /// One learning rate of the weights outside the hidden matrices for all rates of these, in a variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest_rate: Option<f64>,
+    /// How many of the preset's seeds it is run with, from the first on. All if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u64>,
+    /// Learning rates, one run each; `refine` adds others.
     pub rates: Vec<f64>,
 }
 
@@ -107,14 +123,14 @@ impl MethodPreset {
             lora_rank: None,
             lora_alpha: None,
             rest_share: None,
+            variant: None,
             scope: None,
+            sequences: None,
+            state: None,
+            rest_rate: None,
+            seeds: None,
             rates: rates.to_vec(),
         }
-    }
-
-    /// Whether the method is compared in an ablation and not in the verdicts.
-    pub fn is_ablation(&self) -> bool {
-        self.scope.is_some()
     }
 
     /// The adapters, for LoRA: on every linear map.
@@ -127,7 +143,8 @@ impl MethodPreset {
     pub fn policy(&self, rate: f64, finetune: &FinetunePreset) -> Policy {
         let (rules, decay) = (&finetune.optimizers, finetune.weight_decay);
         let share = self.rest_share.unwrap_or(finetune.rest_share);
-        let rest_rate = if self.optimizer.matrices_only() { rate * share } else { rate };
+        let in_step = if self.optimizer.matrices_only() { rate * share } else { rate };
+        let rest_rate = self.rest_rate.unwrap_or(in_step);
         let scope = match (self.lora_rank, self.scope.unwrap_or(finetune.scope)) {
             (Some(_), _) => Scope::Adapters,
             (None, FinetuneScope::All) => Scope::All,
@@ -137,9 +154,31 @@ impl MethodPreset {
         Policy::hidden_and_rest(scope, hidden, rate, rest, rest_rate, rest_rate)
     }
 
+    /// The training loop.
+    pub fn training(&self, finetune: &FinetunePreset) -> Training {
+        let training = finetune.training();
+        Training { sequences: self.sequences.unwrap_or(training.sequences), ..training }
+    }
+
     /// Checks every field for a network of so many features.
     fn validate(&self, width: usize) -> Result<()> {
         rates(&format!("rates of method {}", self.name), &self.rates)?;
+        at_least("methods.seeds", self.seeds.unwrap_or(1), 1)?;
+        at_least("methods.sequences", self.sequences.unwrap_or(1) as u64, 1)?;
+        positive("methods.rest-rate", self.rest_rate.unwrap_or(1.0))?;
+        let differs =
+            self.scope.is_some() || self.sequences.is_some() || self.state.is_some() || self.rest_rate.is_some();
+        match &self.variant {
+            None if differs => {
+                let expected = format!("the name of a variant, since method {} is finetuned in its own way", self.name);
+                return Err(ExperimentError::value("methods.variant", "none", expected));
+            }
+            Some(variant) if !differs => {
+                let expected = "with scope, sequences, state or rest-rate, or no variant";
+                return Err(ExperimentError::value("methods.variant", variant, expected));
+            }
+            _ => {}
+        }
         if let Some(share) = self.rest_share {
             positive("methods.rest-share", share)?;
             if !self.optimizer.matrices_only() {
@@ -193,6 +232,30 @@ impl FinetunePreset {
     }
 }
 
+/// Which learning rates are added to a method's own: at each level of its comparisons the middle, in ln(rate), of the
+/// two runs that bracket it, until these are close.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RefinePreset {
+    /// The levels, as shares of the common learning.
+    pub levels: Vec<f64>,
+    /// The largest distance in task loss of the two runs, as a share of the common learning.
+    pub gap: f64,
+    /// The most rates that are added to a method for one comparison.
+    pub most: usize,
+}
+
+impl RefinePreset {
+    fn validate(&self) -> Result<()> {
+        if self.levels.is_empty() || self.levels.iter().any(|level| !(*level > 0.0 && *level <= 1.0)) {
+            let expected = "shares of the common learning, above 0 and at most 1";
+            return Err(ExperimentError::value("refine.levels", format!("{:?}", self.levels), expected));
+        }
+        at_least("refine.most", self.most as u64, 1)?;
+        share("refine.gap", self.gap, false)
+    }
+}
+
 /// How losses and answers are measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -231,8 +294,16 @@ impl EvaluationPreset {
 pub struct TradeoffPreset {
     /// The preset's name.
     pub name: String,
-    /// Pretraining seeds: 0, 1, ... A verdict needs at least five.
+    /// Number of pretraining seeds. A verdict needs at least five.
     pub seeds: u64,
+    /// The first of them. Seeds that served to choose anything report nothing, so a preset whose rates were chosen on
+    /// some begins after these.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub first_seed: u64,
+    /// How many of the seeds, from the first on, are finetuned a second time in another order of the data, by the
+    /// methods that are run from every checkpoint: for the spread within a checkpoint.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub second_orders: u64,
     /// Tasks: `code`, or a generated task with optional parameters (`math:max_steps=3`).
     pub tasks: Vec<String>,
     /// The two checkpoints that the verdicts compare.
@@ -258,6 +329,9 @@ pub struct TradeoffPreset {
     pub pretrain: PretrainPreset,
     /// Finetuning.
     pub finetune: FinetunePreset,
+    /// Learning rates that are added between those of the methods. None if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refine: Option<RefinePreset>,
     /// Measurements.
     pub evaluation: EvaluationPreset,
     /// The pretrainings.
@@ -271,6 +345,7 @@ impl lab::preset::Preset for TradeoffPreset {
         ("smoke", include_str!("../../presets/smoke.toml")),
         ("quick", include_str!("../../presets/quick.toml")),
         ("standard", include_str!("../../presets/standard.toml")),
+        ("controls", include_str!("../../presets/controls.toml")),
         ("paper", include_str!("../../presets/paper.toml")),
     ];
 
@@ -291,8 +366,29 @@ impl TradeoffPreset {
 
     /// The methods that are run from a checkpoint.
     pub fn methods_from<'a>(&'a self, checkpoint: &str) -> impl Iterator<Item = &'a MethodPreset> {
-        let all = self.control_methods.is_empty() || self.pair.iter().any(|name| name == checkpoint);
-        self.methods.iter().filter(move |method| all || self.control_methods.contains(&method.name))
+        let all = self.pair.iter().any(|name| name == checkpoint);
+        self.methods.iter().filter(move |method| all || self.runs_everywhere(method))
+    }
+
+    /// Whether a method is run from every checkpoint, and not from those of the pair alone.
+    pub fn runs_everywhere(&self, method: &MethodPreset) -> bool {
+        method.variant.is_none() && (self.control_methods.is_empty() || self.control_methods.contains(&method.name))
+    }
+
+    /// The pretraining seeds.
+    pub fn seeds(&self) -> std::ops::Range<u64> {
+        self.first_seed..self.first_seed + self.seeds
+    }
+
+    /// Whether what has so many seeds (all if `None`) has this one.
+    pub fn has_seed(&self, seeds: Option<u64>, seed: u64) -> bool {
+        seeds.is_none_or(|seeds| seed - self.first_seed < seeds)
+    }
+
+    /// The orders of the finetuning data in which a method is run with a seed.
+    pub fn orders(&self, method: &MethodPreset, seed: u64) -> std::ops::Range<u64> {
+        let second = self.runs_everywhere(method) && seed - self.first_seed < self.second_orders;
+        0..1 + u64::from(second)
     }
 
     /// The pretraining text.
@@ -325,6 +421,12 @@ impl TradeoffPreset {
         self.pretrain.validate("pretrain")?;
         self.finetune.validate()?;
         self.evaluation.validate()?;
+        if self.first_seed.checked_add(self.seeds).is_none() {
+            return Err(ExperimentError::value("first-seed", self.first_seed, "fewer, with seeds below 2^64"));
+        }
+        if let Some(refine) = &self.refine {
+            refine.validate()?;
+        }
         self.check_names()?;
         self.checkpoints.iter().try_for_each(CheckpointPreset::validate)?;
         self.methods.iter().try_for_each(|method| method.validate(self.model.width))?;
@@ -362,7 +464,8 @@ impl TradeoffPreset {
         }
         for name in self.pair.iter().chain(self.controls.iter().flatten()) {
             let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
-            if !self.methods.iter().any(|m| m.name == matched && m.optimizer.as_str() == matched && !m.is_ablation()) {
+            if !self.methods.iter().any(|m| m.name == matched && m.optimizer.as_str() == matched && m.variant.is_none())
+            {
                 let expected = format!("a method `{matched}`, which matches checkpoint `{name}`");
                 return Err(ExperimentError::value("methods", "none of that name", expected));
             }

@@ -6,12 +6,12 @@ use lab::error::Failure;
 use lab::report::{ReportFolder, Section, Table, TableRow};
 use lab::statistics::{MeanInterval, ScorecardRow};
 
-use super::compared::{ablation, comparison, controls};
-use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff};
+use super::compared::{comparison, variants};
+use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff, readings};
 use super::plan::Finished;
 use super::preset::TradeoffPreset;
 use super::statistics::rows::{EffectRow, MatchedRow};
-use super::statistics::{Comparison, TradeoffStatistics, rows};
+use super::statistics::{PRIMARY, TradeoffStatistics, rows};
 use super::tables;
 use crate::names::display;
 use crate::stages::{EndPoint, FinetuneResult, PretrainResult, Results};
@@ -30,10 +30,8 @@ struct Measured<'a> {
     preset: &'a TradeoffPreset,
     results: Results,
     statistics: TradeoffStatistics,
-    /// The statistics of the ablation, if the preset has one.
-    ablation: Option<TradeoffStatistics>,
-    /// The statistics of the control pairs, if the preset has some.
-    controls: Option<TradeoffStatistics>,
+    /// The statistics of every variant, by its name.
+    variants: Vec<(String, TradeoffStatistics)>,
     runs: &'a Finished,
 }
 
@@ -41,23 +39,17 @@ impl<'a> Measured<'a> {
     fn of(preset: &'a TradeoffPreset, runs: &'a Finished) -> Result<Self, Failure> {
         let results = Results::from_rows(runs.finetuned.iter().map(|(row, _)| row.clone()).collect())?;
         let statistics = TradeoffStatistics::compute(&results, &comparison(preset));
-        let also = |comparison: Option<Comparison>| comparison.map(|c| TradeoffStatistics::compute(&results, &c));
-        let (ablation, controls) = (also(ablation(preset)), also(controls(preset)));
-        Ok(Self { preset, results, statistics, ablation, controls, runs })
+        let compute = |(name, comparison)| (name, TradeoffStatistics::compute(&results, &comparison));
+        let variants = variants(preset).into_iter().map(compute).collect();
+        Ok(Self { preset, results, statistics, variants, runs })
     }
 
     fn write_tables(&self, report: &ReportFolder) -> Result<(), Failure> {
-        let readings: Vec<(&str, &TradeoffStatistics)> = [
-            ("verdicts", Some(&self.statistics)),
-            ("controls", self.controls.as_ref()),
-            ("hidden matrices only", self.ablation.as_ref()),
-        ]
-        .into_iter()
-        .filter_map(|(name, of)| Some((name, of?)))
-        .collect();
+        let mut all: Vec<(&str, &TradeoffStatistics)> = vec![("verdicts", &self.statistics)];
+        all.extend(self.variants.iter().map(|(name, statistics)| (name.as_str(), statistics)));
         report.table_with(RESULTS, &EndPoint::COLUMNS, self.results.rows())?;
-        report.table_with(MATCHED, &MatchedRow::COLUMNS, rows::matched(&readings))?;
-        Ok(report.table_with(EFFECTS, &EffectRow::COLUMNS, rows::effects(&readings))?)
+        report.table_with(MATCHED, &MatchedRow::COLUMNS, rows::matched(&all))?;
+        Ok(report.table_with(EFFECTS, &EffectRow::COLUMNS, rows::effects(&all))?)
     }
 }
 
@@ -83,15 +75,30 @@ pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportF
         );
         section.figures.push(report.figure(&Tradeoff::new(results, statistics, &task, &along), caption, RESULTS)?);
     }
-    let caption = "Forgetting at matched learning: means over seeds with 95 % t intervals.";
+    let caption = format!(
+        "How much more the other methods forget than the matched one ({}): means over seeds with 95 % t intervals.",
+        PRIMARY.label()
+    );
     section.figures.push(report.figure(&Matched::new(statistics), caption, MATCHED)?);
     let caption = "Consistency index: above zero, each checkpoint is better off with the optimizer that pretrained it.";
     section.figures.push(report.figure(&Consistency::new(statistics), caption, EFFECTS)?);
+    for task in results.tasks() {
+        let caption = format!(
+            "The consistency index on {} and its two parts by every reading: a verdict that hangs on a choice shows here. \
+             The primary reading decides, the next seven say whether it is robust, and straight lines between rates are shown for comparison.",
+            display(&task)
+        );
+        section.figures.push(report.figure(&readings(statistics, &task), caption, EFFECTS)?);
+    }
     let curves = Curves::new("pretraining", "Pretraining: held-out loss", curves(runs), runs.baselines.clone());
     let caption = "Held-out loss during pretraining, a line for each seed, with n-gram baselines of the same tokens.";
     section.figures.push(report.figure(&curves, caption, FINISHED)?);
     section.tables = tables::matched(statistics);
-    section.tables.extend(measured.ablation.iter().flat_map(tables::matched));
+    section.tables.extend(measured.variants.iter().flat_map(|(name, of)| {
+        let mut tables = tables::matched(of);
+        tables.iter_mut().for_each(|table| table.title = format!("{} ({name})", table.title));
+        tables
+    }));
     section.tables.push(tables::consistency(statistics));
     section.tables.push(tables::effects(statistics));
     section.tables.push(tables::pretraining(&by_checkpoint(&runs.pretrained, |run| run.loss), &runs.baselines));
@@ -100,22 +107,14 @@ pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportF
     Ok(section)
 }
 
-/// The controls, the ablation, and what the checkpoints are beside the baselines and one another.
+/// The controls, the variants, and what the checkpoints are beside the baselines and one another.
 fn control_rows(measured: &Measured<'_>) -> Vec<ScorecardRow> {
     let mut rows = measured.statistics.controls.clone();
-    if let Some(controls) = &measured.controls {
-        let methods: Vec<String> = controls.comparison.methods.iter().map(|name| display(name)).collect();
-        rows.extend(controls.scorecard.iter().cloned().map(|mut row| {
-            row.statement =
-                format!("The pair itself, at the levels of {} alone: {}", methods.join(" and "), row.statement);
-            row
-        }));
-        rows.extend(controls.controls.iter().cloned());
-    }
-    if let Some(ablation) = &measured.ablation {
-        rows.extend(ablation.scorecard.iter().cloned().map(|mut row| {
-            row.statement = format!("Training hidden matrices only: {}", row.statement);
-            row
+    for (name, variant) in &measured.variants {
+        rows.extend(variant.scorecard.iter().cloned().map(|row| ScorecardRow {
+            statement: format!("Variant {name}: {}", row.statement),
+            corrected: None,
+            ..row
         }));
     }
     rows.extend(against_baselines(measured.preset, measured.runs));

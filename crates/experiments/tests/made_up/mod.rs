@@ -54,10 +54,13 @@ pub(crate) fn rows(seeds: u64, tasks: &[&str], checkpoints: &[&str]) -> Vec<EndP
                             method: method.to_owned(),
                             learning_rate: 1e-4 * f64::from(1 << step),
                             seed,
+                            order: 0,
                             pretrain_loss_before: 3.0,
                             pretrain_loss_after: if diverged { f64::NAN } else { 3.0 + forgetting },
                             task_loss_before: 4.3,
                             task_loss_after: 4.3 - learning,
+                            validation_loss_before: 4.3,
+                            validation_loss_after: 4.3 - learning,
                             exact_match: None,
                             diverged,
                         });

@@ -193,6 +193,7 @@ fn scorecard(body: &mut String, rows: &[&ScorecardRow], kind: Kind) {
         let interval = row
             .interval
             .map_or_else(|| "none".to_owned(), |(low, high)| format!("{} to {}", signed(low), signed(high)));
+        let interval = interval + &note(&p_values(row));
         let cells = [
             escape(&row.claim),
             escape(&row.statement) + &note(&row.note),
@@ -209,6 +210,16 @@ fn scorecard(body: &mut String, rows: &[&ScorecardRow], kind: Kind) {
         body.push_str("</tr>\n");
     }
     body.push_str("</tbody></table></div>\n");
+}
+
+/// "p = .003, corrected .012", or nothing.
+fn p_values(row: &ScorecardRow) -> String {
+    let short = |p: f64| if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") };
+    match (row.p, row.corrected) {
+        (Some(p), Some(corrected)) => format!("p {}, corrected {}", short(p), short(corrected)),
+        (Some(p), None) => format!("p {}", short(p)),
+        (None, _) => String::new(),
+    }
 }
 
 /// A number with its sign and four significant digits, the minus as a minus.

@@ -42,6 +42,21 @@ impl MeanInterval {
         Some(Self { mean, bounds, n })
     }
 
+    /// The p-value of the two-sided t-test that an arithmetic mean is zero, which is below .05 exactly where the interval
+    /// misses zero; `None` for a single sample.
+    ///
+    /// Samples without any spread give 0, or 1 if they are all zero.
+    pub fn p_value(&self) -> Option<f64> {
+        let (low, high) = self.bounds?;
+        let half = (high - low) / 2.0;
+        if half == 0.0 {
+            return Some(if self.mean == 0.0 { 1.0 } else { 0.0 });
+        }
+        let statistic = t_quantile(self.n - 1) * self.mean.abs() / half;
+        let distribution = StudentsT::new(0.0, 1.0, (self.n - 1) as f64).ok()?;
+        Some(2.0 * distribution.cdf(-statistic))
+    }
+
     /// Geometric mean of positive `ratios`; `None` when there are none or one is not positive.
     pub fn geometric(ratios: &[f64]) -> Option<Self> {
         if ratios.iter().any(|&ratio| ratio.is_nan() || ratio <= 0.0) {
@@ -98,6 +113,20 @@ mod tests {
         assert_eq!(MeanInterval::arithmetic(&[3.0]), Some(MeanInterval { mean: 3.0, bounds: None, n: 1 }));
         assert_eq!(MeanInterval::arithmetic(&[]), None);
         assert_eq!(MeanInterval::arithmetic(&[1.0, f64::NAN]), None);
+    }
+
+    /// from scipy import stats; stats.ttest_1samp([.11, .2, -.05, .3, .17], 0).pvalue   # SciPy 1.17
+    #[test]
+    fn p_values_are_those_of_scipy() {
+        for (samples, expected) in
+            [([0.11, 0.2, -0.05, 0.3, 0.17], 0.065_078_698_512_770_7), ([1.0, 1.1, 0.9, 1.0, 1.2], 3.412_216_730e-5)]
+        {
+            let found = MeanInterval::arithmetic(&samples).unwrap().p_value().unwrap();
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found} against {expected}");
+        }
+        assert_eq!(MeanInterval::arithmetic(&[3.0]).unwrap().p_value(), None);
+        assert_eq!(MeanInterval::arithmetic(&[0.0; 5]).unwrap().p_value(), Some(1.0));
+        assert_eq!(MeanInterval::arithmetic(&[1.0; 5]).unwrap().p_value(), Some(0.0));
     }
 
     #[test]

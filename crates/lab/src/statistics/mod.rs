@@ -3,7 +3,9 @@
 //! Everything here is a pure function of its samples.
 
 mod interval;
+mod pchip;
 mod scorecard;
 
 pub use interval::{CONFIDENCE, MeanInterval};
-pub use scorecard::{MIN_SEEDS, ScorecardRow, Verdict};
+pub use pchip::Pchip;
+pub use scorecard::{MIN_SEEDS, Readings, ScorecardRow, Verdict, correct_for_many};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::MeanInterval;
+use super::interval::{CONFIDENCE, MeanInterval};
 
 /// A verdict needs at least this many seeds.
 pub const MIN_SEEDS: usize = 5;
@@ -71,6 +71,50 @@ impl std::fmt::Display for Verdict {
     }
 }
 
+/// Whether a verdict hangs on the way in which the runs are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readings {
+    /// Every reading has the sign of the verdict, and the intervals of all but one at most lie on its side.
+    Robust,
+    /// A reading has another sign, or more than one interval holds zero.
+    NotRobust,
+}
+
+impl Readings {
+    /// What the `others` say about a verdict; `None` where there is no verdict to speak about.
+    pub fn about(verdict: Verdict, others: &[MeanInterval]) -> Option<Self> {
+        let sign = match verdict {
+            Verdict::Reproduced => 1.0,
+            Verdict::Contradicted => -1.0,
+            Verdict::Inconclusive => return None,
+        };
+        let same = others.iter().all(|reading| sign * reading.mean > 0.0);
+        let beside = |reading: &&MeanInterval| {
+            reading.bounds.is_none_or(|(low, high)| if sign > 0.0 { low <= 0.0 } else { high >= 0.0 })
+        };
+        let open = others.iter().filter(beside).count();
+        Some(if same && open <= 1 { Self::Robust } else { Self::NotRobust })
+    }
+}
+
+/// Corrects the p-values of rows that belong to one claim, by Holm's method, and takes back verdicts that do not stand
+/// it: with many rows some would fall on one side by chance. Rows without a p-value are not counted.
+pub fn correct_for_many(rows: &mut [&mut ScorecardRow]) {
+    let mut order: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].p.is_some()).collect();
+    order.sort_by(|&a, &b| rows[a].p.unwrap_or(1.0).total_cmp(&rows[b].p.unwrap_or(1.0)));
+    let mut largest: f64 = 0.0;
+    for (place, &row) in order.iter().enumerate() {
+        let p = rows[row].p.unwrap_or(1.0);
+        largest = largest.max(p * (order.len() - place) as f64).min(1.0);
+        rows[row].corrected = Some(largest);
+        if largest >= 1.0 - CONFIDENCE {
+            rows[row].verdict = Verdict::Inconclusive;
+            rows[row].readings = None;
+        }
+    }
+}
+
 /// One line of the scorecard.
 ///
 /// Effects are oriented so that a positive one supports the statement.
@@ -90,6 +134,15 @@ pub struct ScorecardRow {
     pub interval: Option<(f64, f64)>,
     /// Number of seeds.
     pub n: usize,
+    /// The p-value of the effect, two-sided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
+    /// The same corrected for the number of rows of the claim ([`correct_for_many`]); it decides the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<f64>,
+    /// What other readings of the same runs say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readings: Option<Readings>,
     /// The verdict.
     pub verdict: Verdict,
     /// What a reader must know beside the numbers; may be empty.
@@ -115,6 +168,9 @@ impl ScorecardRow {
             unit: unit.into(),
             interval: effect.and_then(|effect| effect.bounds),
             n: effect.map_or(0, |effect| effect.n),
+            p: effect.and_then(|effect| effect.p_value()),
+            corrected: None,
+            readings: None,
             verdict: Verdict::on_positive(effect.as_ref()),
             note: note.into(),
         }
@@ -122,7 +178,12 @@ impl ScorecardRow {
 
     /// The verdict as it is shown; too few seeds are named: "inconclusive (n = 3)".
     pub fn verdict_label(&self) -> String {
-        self.with_few_seeds(&self.verdict.to_string())
+        let word = self.verdict.to_string();
+        match self.readings {
+            Some(Readings::Robust) => format!("{word}, robust"),
+            Some(Readings::NotRobust) => format!("{word}, not robust"),
+            None => self.with_few_seeds(&word),
+        }
     }
 
     /// The same for a control: "positive", "negative" or "inconclusive".
@@ -169,6 +230,40 @@ mod tests {
     fn nothing_measured_is_said() {
         let row = row(&[]);
         assert_eq!((row.effect, row.interval, row.verdict_label().as_str()), (None, None, "inconclusive (n = 0)"));
+    }
+
+    /// from statsmodels.stats.multitest import multipletests
+    /// multipletests([.01, .04, .03, .005], method="holm")[1]   # .03, .06, .06, .02
+    #[test]
+    fn many_rows_are_corrected_by_holms_method_and_weak_verdicts_taken_back() {
+        let mut rows: Vec<ScorecardRow> = [0.01, 0.04, 0.03, 0.005]
+            .into_iter()
+            .map(|p| ScorecardRow { p: Some(p), ..row(&[1.0, 1.1, 0.9, 1.0, 1.2]) })
+            .collect();
+        rows.push(row(&[1.0]));
+        correct_for_many(&mut rows.iter_mut().collect::<Vec<_>>());
+        let corrected: Vec<Option<f64>> = rows.iter().map(|row| row.corrected).collect();
+        for (found, expected) in corrected[..4].iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((found.unwrap() - expected).abs() < 1e-12, "{corrected:?}");
+        }
+        assert_eq!(corrected[4], None);
+        let verdicts: Vec<Verdict> = rows[..4].iter().map(|row| row.verdict).collect();
+        use Verdict::{Inconclusive, Reproduced};
+        assert_eq!(verdicts, [Reproduced, Inconclusive, Inconclusive, Reproduced]);
+    }
+
+    #[test]
+    fn a_verdict_is_robust_where_every_reading_has_its_sign_and_one_interval_at_most_holds_zero() {
+        let reading = |mean, low, high| MeanInterval { mean, bounds: Some((low, high)), n: 8 };
+        let (clear, open, other) = (reading(1.0, 0.5, 1.5), reading(0.2, -0.1, 0.5), reading(-0.1, -0.3, 0.1));
+        let about = |verdict, readings: &[MeanInterval]| Readings::about(verdict, readings);
+        use Verdict::{Contradicted, Inconclusive, Reproduced};
+        assert_eq!(about(Reproduced, &[clear, clear, open]), Some(Readings::Robust));
+        assert_eq!(about(Reproduced, &[clear, open, open]), Some(Readings::NotRobust));
+        assert_eq!(about(Reproduced, &[clear, clear, other]), Some(Readings::NotRobust));
+        assert_eq!(about(Contradicted, &[clear]), Some(Readings::NotRobust));
+        assert_eq!(about(Contradicted, &[other, reading(-1.0, -1.5, -0.5)]), Some(Readings::Robust));
+        assert_eq!(about(Inconclusive, &[clear]), None);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use lab::statistics::Verdict;
 use plotters::prelude::DrawingBackend;
 use plotters::style::RGBColor;
 
-use crate::tradeoff::statistics::{Effect, LEVELS, TradeoffStatistics, VERDICT_LEVEL};
+use crate::tradeoff::statistics::reading::{OTHERS, Quantity, Reading};
+use crate::tradeoff::statistics::{Effect, PRIMARY, TradeoffStatistics};
 
 const WIDTH: u32 = 860;
 const HEAD: f64 = 40.0;
@@ -15,8 +16,8 @@ const FOOT: f64 = 74.0;
 /// Left and right end of the plotting area; beside it stand the labels and the numbers.
 const PLOT: (f64, f64) = (220.0, 600.0);
 
-/// Consistency indices with 95 % intervals: for each task and pair one row with the verdict level
-/// (large) above the other levels (small, without interval).
+/// Consistency indices with 95 % intervals: for each task and pair one row with the primary reading (large) above the
+/// other readings in its unit (small, without interval).
 #[derive(Clone, Debug)]
 pub struct Consistency {
     rows: Vec<Row>,
@@ -35,12 +36,12 @@ impl Consistency {
     /// The figure of all tasks and pairs, in the order of the statistics.
     pub fn new(statistics: &TradeoffStatistics) -> Self {
         let mut rows: Vec<Row> = Vec::new();
-        for effect in statistics.consistency().filter(|effect| effect.level == VERDICT_LEVEL) {
-            let others = statistics
-                .consistency()
-                .filter(|other| other.task == effect.task && other.pair == effect.pair && other.level != VERDICT_LEVEL)
-                .cloned()
-                .collect();
+        for effect in statistics.consistency().filter(|effect| effect.reading == PRIMARY) {
+            let of_row = |other: &&Effect| other.task == effect.task && other.pair == effect.pair;
+            let others = small().filter_map(|reading| {
+                statistics.consistency().filter(of_row).find(|other| other.reading == reading).cloned()
+            });
+            let others = others.collect();
             rows.push(Row {
                 task: effect.task.clone(),
                 pair: effect.pair.clone(),
@@ -58,6 +59,12 @@ impl Consistency {
         let samples = effects().flat_map(|effect| effect.samples.iter().map(|&(_, value)| value));
         Axis::around(samples.chain([0.0]), 0.25, 5)
     }
+}
+
+/// The readings in the unit of the primary one.
+fn small() -> impl Iterator<Item = Reading> {
+    let in_unit = |of: &Reading| matches!(of.quantity, Quantity::LogRatio(_) | Quantity::MeanLogRatio);
+    OTHERS.into_iter().filter(in_unit)
 }
 
 /// Colour of a verdict.
@@ -91,13 +98,13 @@ impl Figure for Consistency {
         }
         canvas.line(&[(at(0.0), HEAD), (at(0.0), bottom)], INK, 1.0, 1.2)?;
         canvas.line(&[(left, bottom), (right, bottom)], INK, 1.0, 1.0)?;
-        let x_title = "index (nats per token); positive: the matched optimizer forgets less";
+        let x_title = "index (ln ratio of forgetting); positive: the matched optimizer forgets less";
         canvas.text(((left + right) / 2.0, bottom + 32.0), Text::new(x_title, size::LABEL))?;
+        let names: Vec<String> = small().map(|reading| reading.label()).collect();
         let key = format!(
-            "discs: {:.0} % level with 95 % interval; dots: its seeds; triangles down and up: {:.0} % and {:.0} %",
-            VERDICT_LEVEL * 100.0,
-            LEVELS[0] * 100.0,
-            LEVELS[2] * 100.0
+            "discs: {} with 95 % interval; dots: its seeds; triangles down and up: {}",
+            PRIMARY.label(),
+            names.join("; ")
         );
         canvas.text(((left + right) / 2.0, bottom + 52.0), Text::new(&key, size::REMARK).colored(MUTED))?;
         for (index, row) in self.rows.iter().enumerate() {

@@ -115,21 +115,19 @@ impl CheckpointPanel {
             })
             .collect();
         let levels = statistics
-            .table
-            .reach
+            .verdict_learning
             .iter()
-            .filter(|reach| reach.task == task && reach.checkpoint == checkpoint)
-            .map(|reach| VERDICT_LEVEL * (reach.task_loss_before - reach.lowest_common))
+            .filter(|(of_task, of_checkpoint, ..)| of_task == task && *of_checkpoint == checkpoint)
+            .map(|&(.., learning)| learning)
             .collect();
         let diverged = results.of(task, &checkpoint).filter(|row| !row.is_usable()).count();
         // Runs with a far too large rate forget many times more than any that is compared: show up
         // to somewhat more than the most that is forgotten at any level, and count the rest.
         let compared = statistics
-            .table
             .cells
             .iter()
             .filter(|cell| cell.task == task && cell.checkpoint == checkpoint)
-            .flat_map(|cell| cell.values.iter().map(|&(_, value)| value))
+            .flat_map(|cell| cell.values.iter().flat_map(|read| read.forgetting))
             .fold(f64::NEG_INFINITY, f64::max);
         let most = methods
             .iter()

@@ -1,29 +1,29 @@
 //! Claim C1: does the matched optimizer forget less at matched learning?
 //!
-//! For a [`Pair`] of checkpoints, with F(P, M) the forgetting at matched learning of method M from
-//! checkpoint P, every effect is one number for each seed, positive when the claim holds:
+//! For a [`Pair`] of checkpoints, with F(P, M) the forgetting of method M from checkpoint P where M and the method it is
+//! compared with have learned the same, every effect is one number for each seed, positive when the claim holds:
 //!
-//! | part | effect |
+//! | part | effect, by the primary reading |
 //! |---|---|
-//! | a | F(A, b) - F(A, a), and F(B, a) - F(B, b): from each checkpoint, the other optimizer's less the matched one's |
-//! | b | the consistency index I = 1/2 \[(F(A, b) - F(A, a)) + (F(B, a) - F(B, b))\] |
-//! | c | F(P, LoRA) - F(P, matched), for every LoRA rank and both checkpoints; one verdict on all |
-//! | d | F(P, SGD) - F(P, matched), for both checkpoints; one verdict on both |
+//! | a | ln F(A, b) / F(A, a), and ln F(B, a) / F(B, b): from each checkpoint, the other optimizer's against the matched one's |
+//! | b | the consistency index I = 1/2 \[ln F(A, b) / F(A, a) + ln F(B, a) / F(B, b)\] |
+//! | c | ln F(P, LoRA) / F(P, matched), for every LoRA rank and both checkpoints; one verdict on all |
+//! | d | ln F(P, SGD) / F(P, matched), for both checkpoints; one verdict on both |
 //!
-//! A seed counts in an effect when all its terms exist; seeds that do not are named in the note.
-//! Verdicts are read at [`VERDICT_LEVEL`]; effects at the other levels stand beside them. Parts a
+//! A seed counts in an effect when all its terms exist; seeds that do not are named in the note. Verdicts come from the
+//! [primary reading](PRIMARY), corrected for the number of rows; the other readings say whether they are robust. Parts a
 //! and b of the control pairs are computed in the same way and reported as controls.
 
-use lab::statistics::{ScorecardRow, Verdict};
+use lab::statistics::{MIN_SEEDS, MeanInterval, Readings, ScorecardRow, Verdict, correct_for_many};
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Group, Sum, effects_at_levels};
-use super::table::{MatchedTable, VERDICT_LEVEL};
+use super::contrast::Contrast;
+use super::effect::{Effect, Group, Sum, Term, effect};
+use super::matched::Interpolation;
+use super::reading::{self, PRIMARY, VERDICT_LEVEL};
+use super::table::{Cell, cells};
 use crate::names::display;
 use crate::stages::Results;
-
-/// Unit of all effects here.
-const UNIT: &str = "nats per token";
 
 /// Two checkpoints, each with the finetuning method that matches its pretraining optimizer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,16 +62,40 @@ pub struct Comparison {
     pub sgd: Vec<String>,
 }
 
+impl Comparison {
+    /// The matched method and each other that it is compared with from a checkpoint; none for a checkpoint that is in no
+    /// pair.
+    pub fn contrasts<'a>(&'a self, checkpoint: &str) -> Vec<(&'a str, &'a str)> {
+        let mut found: Vec<(&str, &str)> = Vec::new();
+        for pair in std::iter::once(&self.pair).chain(&self.controls) {
+            for (of, other) in [(&pair.a, &pair.b), (&pair.b, &pair.a)] {
+                if of.0 == checkpoint {
+                    found.push((&of.1, &other.1));
+                }
+            }
+        }
+        let matched = [&self.pair.a, &self.pair.b].into_iter().find(|of| of.0 == checkpoint);
+        if let Some((_, matched)) = matched {
+            found.extend(self.lora.iter().chain(&self.sgd).map(|other| (matched.as_str(), other.as_str())));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
 /// Everything that is computed about C1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TradeoffStatistics {
     /// What was compared.
     pub comparison: Comparison,
-    /// Forgetting at matched learning.
-    pub table: MatchedTable,
-    /// All effects: by task, pair (controls last), part and level.
+    /// Forgetting at matched learning, of every comparison.
+    pub cells: Vec<Cell>,
+    /// Where the compared pair's runs are read: task, checkpoint, seed and learning at the verdict level, nats per token.
+    pub verdict_learning: Vec<(String, String, u64, f64)>,
+    /// All effects: by task, pair (controls last), part and reading.
     pub effects: Vec<Effect>,
-    /// The verdicts of the compared pair.
+    /// The verdicts of the compared pair, corrected for their number.
     pub scorecard: Vec<ScorecardRow>,
     /// Parts a and b of the control pairs, in the same form; what the compared pair says already is
     /// not said again.
@@ -81,20 +105,21 @@ pub struct TradeoffStatistics {
 impl TradeoffStatistics {
     /// Computes table, effects and verdicts from the end points.
     pub fn compute(results: &Results, comparison: &Comparison) -> Self {
-        let table = MatchedTable::compute(results, &comparison.methods);
         let mut statistics = Self {
             comparison: comparison.clone(),
-            table,
+            cells: Vec::new(),
+            verdict_learning: Vec::new(),
             effects: Vec::new(),
             scorecard: Vec::new(),
             controls: Vec::new(),
         };
         for task in results.tasks() {
-            statistics.add_pair(&task, &comparison.pair, false);
+            statistics.add_pair(results, &task, &comparison.pair, false);
             for pair in &comparison.controls {
-                statistics.add_pair(&task, pair, true);
+                statistics.add_pair(results, &task, pair, true);
             }
         }
+        correct_for_many(&mut statistics.scorecard.iter_mut().collect::<Vec<_>>());
         statistics
     }
 
@@ -103,33 +128,37 @@ impl TradeoffStatistics {
         self.effects.iter().filter(|effect| effect.part == "b")
     }
 
-    /// The checkpoints that have rows on `task`: those of the compared pair first, then by name.
+    /// The checkpoints that are compared on `task`: those of the compared pair first, then by name.
     pub fn checkpoints(&self, task: &str) -> Vec<String> {
         let pair = &self.comparison.pair;
-        let of_task = self.table.cells.iter().filter(|cell| cell.task == task);
+        let of_task = self.cells.iter().filter(|cell| cell.task == task);
         let mut names: Vec<String> = of_task.map(|cell| cell.checkpoint.clone()).collect();
         names.sort_by_key(|name| (*name != pair.a.0, *name != pair.b.0, name.clone()));
         names.dedup();
         names
     }
 
-    fn add_pair(&mut self, task: &str, pair: &Pair, control: bool) {
+    /// Names of the tasks, in the order of the cells.
+    pub fn tasks(&self) -> Vec<String> {
+        let mut tasks: Vec<String> = self.cells.iter().map(|cell| cell.task.clone()).collect();
+        tasks.dedup();
+        tasks
+    }
+
+    fn add_pair(&mut self, results: &Results, task: &str, pair: &Pair, control: bool) {
         let Pair { a: (checkpoint_a, method_a), b: (checkpoint_b, method_b) } = pair;
         let group = Group { task, pair: pair.label(), control };
         let a = Sum::difference(checkpoint_a, method_a, method_b);
         let b = Sum::difference(checkpoint_b, method_b, method_a);
         for sum in [&a, &b] {
             // A control shares a checkpoint with the compared pair, whose effect is there already.
-            if self.effects.iter().any(|effect| effect.task == task && effect.part == "a" && effect.label == sum.label)
+            if !self.effects.iter().any(|effect| effect.task == task && effect.part == "a" && effect.label == sum.label)
             {
-                continue;
+                self.conclude(results, &group, "a", None, std::slice::from_ref(sum));
             }
-            let effects = effects_at_levels(&self.table, &group, "a", sum);
-            self.conclude(&group, "a", None, vec![effects]);
         }
         let index = Sum::consistency_index(&group.pair, [a, b]);
-        let effects = effects_at_levels(&self.table, &group, "b", &index);
-        self.conclude(&group, "b", None, vec![effects]);
+        self.conclude(results, &group, "b", None, &[index]);
         if control {
             return;
         }
@@ -138,39 +167,106 @@ impl TradeoffStatistics {
         for (part, others, statement) in
             [("c", self.comparison.lora.clone(), lora), ("d", self.comparison.sgd.clone(), sgd)]
         {
-            let mut parts = Vec::new();
-            for other in &others {
-                for (checkpoint, matched) in [(checkpoint_a, method_a), (checkpoint_b, method_b)] {
-                    let sum = Sum::difference(checkpoint, matched, other);
-                    parts.push(effects_at_levels(&self.table, &group, part, &sum));
-                }
-            }
-            self.conclude(&group, part, Some(statement), parts);
+            let from = |other: &String| {
+                [(checkpoint_a, method_a), (checkpoint_b, method_b)]
+                    .map(|(checkpoint, matched)| Sum::difference(checkpoint, matched, other))
+            };
+            let sums: Vec<Sum> = others.iter().flat_map(from).collect();
+            self.conclude(results, &group, part, Some(statement), &sums);
         }
     }
 
-    /// Stores the effects and writes the line of the scorecard. `parts` are effects at all levels;
-    /// with a `summary` the claim is that every part holds, and the part that decides is shown.
-    fn conclude(&mut self, group: &Group, part: &str, summary: Option<&str>, parts: Vec<Vec<Effect>>) {
-        let at_level: Vec<&Effect> = parts.iter().flatten().filter(|effect| effect.level == VERDICT_LEVEL).collect();
-        let Some(shown) = at_level.iter().min_by(|a, b| strength(a).total_cmp(&strength(b))) else {
+    /// Computes the effects of `sums` by every reading and writes the line of the scorecard. With a `summary` the claim
+    /// is that every sum is positive, and the one that decides is shown.
+    fn conclude(&mut self, results: &Results, group: &Group<'_>, part: &str, summary: Option<&str>, sums: &[Sum]) {
+        if sums.is_empty() {
             return;
-        };
-        let verdicts: Vec<Verdict> = at_level.iter().map(|effect| effect.verdict()).collect();
-        let row = ScorecardRow {
-            claim: format!("C1{part}"),
-            statement: summary.map_or_else(|| shown.statement.clone(), str::to_owned),
-            task: group.task.to_owned(),
-            effect: shown.interval.map(|interval| interval.mean),
-            unit: UNIT.to_owned(),
-            interval: shown.interval.and_then(|interval| interval.bounds),
-            n: shown.samples.len(),
-            verdict: Verdict::on_all(&verdicts),
-            note: note(summary.is_some().then_some(shown), &at_level, &parts),
-        };
+        }
+        for term in sums.iter().flat_map(|sum| &sum.terms) {
+            self.add_cells(results, group, term);
+        }
+        let parts: Vec<Vec<Effect>> = sums
+            .iter()
+            .map(|sum| reading::all().map(|reading| effect(results, group, part, sum, reading)).collect())
+            .collect();
+        let row = row(group, part, summary, &parts);
         if group.control { &mut self.controls } else { &mut self.scorecard }.push(row);
         self.effects.extend(parts.into_iter().flatten());
     }
+
+    /// Adds what is shown of one comparison, unless another effect has it already.
+    fn add_cells(&mut self, results: &Results, group: &Group<'_>, term: &Term) {
+        let known = |cell: &Cell| {
+            (&cell.task, &cell.checkpoint, &cell.other) == (&group.task.to_owned(), &term.checkpoint, &term.other)
+        };
+        if self.cells.iter().any(known) {
+            return;
+        }
+        self.cells.extend(cells(results, group.task, term));
+        let Pair { a, b } = &self.comparison.pair;
+        if [(a, b), (b, a)].iter().any(|(of, other)| (&of.0, &other.1) == (&term.checkpoint, &term.other)) {
+            for seed in results.seeds() {
+                let found = Contrast::of(results, term.compared(group.task), (seed, 0), Interpolation::Monotone);
+                self.verdict_learning.extend(found.ok().map(|contrast| {
+                    let learning = contrast.before - contrast.task_loss(VERDICT_LEVEL);
+                    (group.task.to_owned(), term.checkpoint.clone(), seed, learning)
+                }));
+            }
+        }
+    }
+}
+
+/// The line of the scorecard about effects by every reading, one list for each part of the claim.
+fn row(group: &Group<'_>, part: &str, summary: Option<&str>, parts: &[Vec<Effect>]) -> ScorecardRow {
+    let primary: Vec<&Effect> = parts.iter().flatten().filter(|effect| effect.reading == PRIMARY).collect();
+    // There is at least one sum, and every sum has a primary reading.
+    let shown = primary.iter().min_by(|a, b| strength(a).total_cmp(&strength(b))).copied();
+    let verdicts: Vec<Verdict> = primary.iter().map(|effect| effect.verdict()).collect();
+    let verdict = Verdict::on_all(&verdicts);
+    let interval = shown.and_then(|shown| shown.interval);
+    ScorecardRow {
+        claim: format!("C1{part}"),
+        statement: summary.map_or_else(|| shown.map_or(String::new(), |s| s.statement.clone()), str::to_owned),
+        task: group.task.to_owned(),
+        effect: interval.map(|interval| interval.mean),
+        unit: PRIMARY.unit().to_owned(),
+        interval: interval.and_then(|interval| interval.bounds),
+        n: shown.map_or(0, |shown| shown.samples.len()),
+        p: joint_p(&primary),
+        corrected: None,
+        readings: robustness(verdict, parts),
+        verdict,
+        note: note(summary.and(shown), &primary, parts),
+    }
+}
+
+/// The p-value of "every part is positive": the largest, since all must hold; where parts are negative, the smallest of
+/// these times the number of parts, since any may.
+fn joint_p(parts: &[&Effect]) -> Option<f64> {
+    let all: Option<Vec<(f64, f64)>> =
+        parts.iter().map(|part| part.interval.and_then(|of| Some((of.mean, of.p_value()?)))).collect();
+    let all = all?;
+    let negative = all.iter().filter(|(mean, _)| *mean < 0.0).map(|(_, p)| *p).min_by(f64::total_cmp);
+    let largest = all.iter().map(|(_, p)| *p).max_by(f64::total_cmp)?;
+    Some(negative.map_or(largest, |p| (p * all.len() as f64).min(1.0)))
+}
+
+/// Whether the readings beside the primary one agree with a verdict. Readings with fewer seeds than a verdict needs say
+/// nothing. Where several parts make the claim, every part has to be robust; where one contradicts it, that one.
+fn robustness(verdict: Verdict, parts: &[Vec<Effect>]) -> Option<Readings> {
+    let of_part = |effects: &Vec<Effect>| {
+        let primary = effects.iter().find(|effect| effect.reading == PRIMARY)?;
+        let others = effects.iter().filter(|effect| reading::OTHERS.contains(&effect.reading));
+        let intervals: Vec<MeanInterval> = others.filter_map(|of| of.interval).filter(|of| of.n >= MIN_SEEDS).collect();
+        (primary.verdict() == verdict).then(|| Readings::about(verdict, &intervals))?
+    };
+    let found: Vec<Readings> = parts.iter().filter_map(of_part).collect();
+    let robust = match verdict {
+        Verdict::Reproduced => found.iter().all(|of| *of == Readings::Robust),
+        Verdict::Contradicted => found.contains(&Readings::Robust),
+        Verdict::Inconclusive => return None,
+    };
+    Some(if robust { Readings::Robust } else { Readings::NotRobust })
 }
 
 /// Orders the parts of a claim by how much they speak for it, so that the weakest decides: first
@@ -187,22 +283,25 @@ fn strength(effect: &Effect) -> f64 {
     rank + end.atan() / std::f64::consts::FRAC_PI_2
 }
 
-/// The remark beside a verdict: its parts with the one that is `shown`, or the other levels and the
-/// ratio; then the seeds left out.
-fn note(shown: Option<&Effect>, at_level: &[&Effect], parts: &[Vec<Effect>]) -> String {
+/// The remark beside a verdict: its parts with the one that is `shown`, or the other readings; then the seeds left out.
+fn note(shown: Option<&Effect>, primary: &[&Effect], parts: &[Vec<Effect>]) -> String {
     let mut phrases = Vec::new();
     if let Some(shown) = shown {
-        phrases.push(format!("shown is {}, the weakest of {}", shown.label, at_level.len()));
-        phrases.extend(at_level.iter().map(|effect| format!("{}: {}", effect.label, effect.describe())));
+        phrases.push(format!("shown is {}, the weakest of {}", shown.label, primary.len()));
+        phrases.extend(primary.iter().map(|effect| format!("{}: {}", effect.label, effect.describe())));
     } else {
-        for effect in parts.iter().flatten().filter(|effect| effect.level != VERDICT_LEVEL) {
-            phrases.push(format!("at {:.0} %: {}", effect.level * 100.0, effect.describe()));
+        for effect in parts.iter().flatten().filter(|effect| reading::OTHERS.contains(&effect.reading)) {
+            let seeds = match effect.samples.len() {
+                n if n == primary.first().map_or(0, |primary| primary.samples.len()) => String::new(),
+                n => format!(" (n = {n})"),
+            };
+            phrases.push(format!("{}: {}{seeds}", effect.reading.label(), effect.describe()));
         }
-        if let [Effect { ratio: Some(ratio), .. }] = at_level {
+        if let Some(ratio) = primary.first().and_then(|effect| effect.ratio()) {
             phrases.push(format!("the other forgets {:.2} times as much", ratio.mean));
         }
     }
-    let mut left_out: Vec<&str> = at_level.iter().flat_map(|effect| &effect.left_out).map(String::as_str).collect();
+    let mut left_out: Vec<&str> = primary.iter().flat_map(|effect| &effect.left_out).map(String::as_str).collect();
     left_out.sort_unstable();
     left_out.dedup();
     if !left_out.is_empty() {
@@ -215,7 +314,6 @@ fn note(shown: Option<&Effect>, at_level: &[&Effect], parts: &[Vec<Effect>]) -> 
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::table::LEVELS;
     use super::super::testing::grid;
     use super::*;
     use crate::stages::EndPoint;
@@ -230,15 +328,15 @@ mod tests {
         }
     }
 
-    /// All methods reach task loss 2 from 4 on a straight line, so that the forgetting at level q is
-    /// q times the forgetting at the end, which `end(checkpoint, method, seed)` gives.
+    /// All methods reach task loss 2 from 4 by curves of one form, so that the ln ratio of two methods is the same at all
+    /// levels: that of what they forget at the end, which `end(checkpoint, method, seed)` gives.
     fn rows(seeds: u64, end: impl Fn(&str, &str, u64) -> f64) -> Vec<EndPoint> {
         let mut rows = Vec::new();
         for seed in 1..=seeds {
             for checkpoint in ["adamw", "muon", "adamw-long"] {
                 for method in comparison().methods {
                     let end = end(checkpoint, &method, seed);
-                    let runs = [(1e-4, 4.0, 0.0), (1e-3, 3.0, end / 2.0), (1e-2, 2.0, end)];
+                    let runs = [(1e-4, 4.0, end / 20.0), (1e-3, 3.0, end / 2.0), (1e-2, 2.0, end)];
                     rows.extend(grid(checkpoint, &method, seed, 4.0, &runs));
                 }
             }
@@ -264,14 +362,17 @@ mod tests {
         for row in &statistics.scorecard {
             assert_eq!(row.verdict, Verdict::Reproduced, "{row:?}");
             assert_eq!(row.n, 5);
-            // 75 % of the way: three quarters of 0.8 - 0.4.
-            assert!((row.effect.unwrap() - 0.3).abs() < 1e-9, "{row:?}");
+            let expected = (1..=5).map(|s| ((0.8 + 0.01 * s as f64) / (0.4 + 0.01 * s as f64)).ln()).sum::<f64>() / 5.0;
+            assert!((row.effect.unwrap() - expected).abs() < 1e-9, "{row:?}");
+            // Five rows: the smallest p-value times five, the next times four, ...
+            assert!(row.p.unwrap() < row.corrected.unwrap() && row.corrected.unwrap() < 1e-4, "{row:?}");
+            assert_eq!(row.readings, Some(Readings::Robust), "{row:?}");
         }
         assert_eq!(statistics.scorecard[0].statement, "From the AdamW checkpoint, AdamW forgets less than Muon");
-        assert!(statistics.scorecard[0].note.contains("at 90 %: +0.360"), "{}", statistics.scorecard[0].note);
+        assert!(statistics.scorecard[0].note.contains("ln ratio at 75 %: +0.6"), "{}", statistics.scorecard[0].note);
         // The Muon checkpoint of the control pair is the one of the compared pair: one a, one b.
         assert_eq!(statistics.controls.len(), 2);
-        assert_eq!(statistics.consistency().count(), 2 * LEVELS.len());
+        assert_eq!(statistics.consistency().count(), 2 * reading::all().count());
         assert_eq!(statistics.checkpoints("code"), ["adamw", "muon", "adamw-long"]);
     }
 
@@ -290,7 +391,11 @@ mod tests {
         let verdicts: Vec<Verdict> = statistics.scorecard[..3].iter().map(|row| row.verdict).collect();
         assert_eq!(verdicts, [Verdict::Contradicted, Verdict::Reproduced, Verdict::Reproduced]);
         let index = statistics.scorecard[2].effect.unwrap();
-        assert!((index - 0.75 * 0.5 * (0.5 - 0.1)).abs() < 1e-9, "{index}");
+        let of = |s: u64| {
+            let base = 1.0 + 0.01 * s as f64;
+            0.5 * (((base - 0.1) / base).ln() + (base / (base - 0.5)).ln())
+        };
+        assert!((index - (1..=5).map(of).sum::<f64>() / 5.0).abs() < 1e-9, "{index}");
     }
 
     #[test]

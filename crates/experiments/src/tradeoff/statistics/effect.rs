@@ -1,12 +1,36 @@
-//! Effects: weighted sums of forgetting at matched learning, one number for each seed.
+//! Effects: how much better a method does than another from one checkpoint, or from two, by one reading: a number for
+//! each seed.
 
 use lab::statistics::{MeanInterval, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::table::{LEVELS, MatchedTable};
+use super::contrast::{Compared, Contrast};
+use super::matched::Missing;
+use super::reading::{Quantity, Reading};
 use crate::names::display;
+use crate::stages::Results;
 
-/// An effect of one pair on one task at one level.
+/// One weighted contrast in an effect: from `checkpoint`, `other` against `matched`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// Weight in the sum.
+    pub weight: f64,
+    /// The checkpoint.
+    pub checkpoint: String,
+    /// The method of the optimizer that pretrained it.
+    pub matched: String,
+    /// The method that it is compared with.
+    pub other: String,
+}
+
+impl Term {
+    /// What is to be read on a task.
+    pub(super) fn compared<'a>(&'a self, task: &'a str) -> Compared<'a> {
+        Compared { task, checkpoint: &self.checkpoint, methods: [&self.matched, &self.other] }
+    }
+}
+
+/// An effect of one pair on one task by one reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// Part of the claim: `a`, `b`, `c` or `d`.
@@ -21,15 +45,16 @@ pub struct Effect {
     pub pair: String,
     /// Whether the pair is a control.
     pub control: bool,
-    /// Level, a share in `0..=1`.
-    pub level: f64,
-    /// Seed and effect in nats per token, by ascending seed.
+    /// The contrasts that are summed.
+    pub terms: Vec<Term>,
+    /// How runs become numbers.
+    pub reading: Reading,
+    /// Seed and effect, the mean over its orders, by ascending seed.
     pub samples: Vec<(u64, f64)>,
-    /// Mean and interval of the effect; `None` without samples.
+    /// Seed, order and effect, where a seed has more than one order.
+    pub orders: Vec<(u64, u64, f64)>,
+    /// Mean and interval over seeds; `None` without samples.
     pub interval: Option<MeanInterval>,
-    /// Geometric mean and interval of (other's forgetting) / (matched one's forgetting); `None` for
-    /// part b and when a forgetting is not positive.
-    pub ratio: Option<MeanInterval>,
     /// Why seeds are left out, one phrase for each method concerned.
     pub left_out: Vec<String>,
 }
@@ -50,16 +75,38 @@ impl Effect {
             }
         }
     }
+
+    /// exp of mean and interval, for an effect that is a ln ratio of two methods' forgetting.
+    pub fn ratio(&self) -> Option<MeanInterval> {
+        if !matches!(self.reading.quantity, Quantity::LogRatio(_) | Quantity::MeanLogRatio) || self.terms.len() != 1 {
+            return None;
+        }
+        let MeanInterval { mean, bounds, n } = self.interval?;
+        Some(MeanInterval { mean: mean.exp(), bounds: bounds.map(|(low, high)| (low.exp(), high.exp())), n })
+    }
+
+    /// Standard deviations over seeds (of each seed's first order) and over the orders of one seed, from the seeds that
+    /// have two; `None` with fewer than two such seeds.
+    ///
+    /// Within: sqrt of the mean over seeds of (first - second)^2 / 2, which is unbiased in its square.
+    pub fn spread(&self) -> Option<(f64, f64)> {
+        let of =
+            |order: u64| self.orders.iter().filter(move |(_, o, _)| *o == order).map(|&(seed, _, value)| (seed, value));
+        let pairs: Vec<(f64, f64)> =
+            of(0).filter_map(|(seed, first)| Some((first, of(1).find(|(s, _)| *s == seed)?.1))).collect();
+        if pairs.len() < 2 {
+            return None;
+        }
+        let count = pairs.len() as f64;
+        let mean = pairs.iter().map(|pair| pair.0).sum::<f64>() / count;
+        let over_seeds = pairs.iter().map(|pair| (pair.0 - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let within = pairs.iter().map(|(first, second)| (first - second).powi(2) / 2.0).sum::<f64>() / count;
+        Some((over_seeds.sqrt(), within.sqrt()))
+    }
 }
 
-/// One weighted forgetting F(checkpoint, method) in an effect.
-pub(super) struct Term {
-    pub(super) weight: f64,
-    pub(super) checkpoint: String,
-    pub(super) method: String,
-}
-
-/// A weighted sum of forgetting, in words and in terms.
+/// A sum of contrasts, in words and in terms.
+#[derive(Clone)]
 pub(super) struct Sum {
     pub(super) statement: String,
     pub(super) label: String,
@@ -67,14 +114,14 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// F(checkpoint, other) - F(checkpoint, matched).
+    /// From one checkpoint, `other` against `matched`.
     pub(super) fn difference(checkpoint: &str, matched: &str, other: &str) -> Self {
-        let term = |weight, method: &str| Term { weight, checkpoint: checkpoint.to_owned(), method: method.to_owned() };
         let (from, other_name) = (display(checkpoint), display(other));
+        let term = Term { weight: 1.0, checkpoint: checkpoint.into(), matched: matched.into(), other: other.into() };
         Self {
             statement: format!("From the {from} checkpoint, {} forgets less than {other_name}", display(matched)),
             label: format!("{other_name} from {from}"),
-            terms: vec![term(1.0, other), term(-1.0, matched)],
+            terms: vec![term],
         }
     }
 
@@ -96,94 +143,73 @@ pub(super) struct Group<'a> {
     pub(super) control: bool,
 }
 
-/// The effect that a sum describes, at each of [`LEVELS`].
-pub(super) fn effects_at_levels(table: &MatchedTable, group: &Group, part: &str, sum: &Sum) -> Vec<Effect> {
-    LEVELS
-        .iter()
-        .map(|&level| {
-            let samples = samples(table, group.task, level, &sum.terms);
-            let values: Vec<f64> = samples.iter().map(|&(_, value)| value).collect();
-            Effect {
-                part: part.to_owned(),
-                statement: sum.statement.clone(),
-                label: sum.label.clone(),
-                task: group.task.to_owned(),
-                pair: group.pair.clone(),
-                control: group.control,
-                level,
-                interval: MeanInterval::arithmetic(&values),
-                ratio: ratio(table, group.task, level, &sum.terms, &samples),
-                samples,
-                left_out: left_out(table, group.task, level, &sum.terms),
-            }
-        })
-        .collect()
-}
-
-/// One number for each seed for which all terms exist.
-fn samples(table: &MatchedTable, task: &str, level: f64, terms: &[Term]) -> Vec<(u64, f64)> {
-    let cells: Option<Vec<_>> = terms
-        .iter()
-        .map(|term| Some((term.weight, table.cell(task, &term.checkpoint, &term.method, level)?)))
-        .collect();
-    let Some(cells) = cells else {
-        return Vec::new();
-    };
-    let Some((_, first)) = cells.first() else {
-        return Vec::new();
-    };
-    first
-        .values
-        .iter()
-        .filter_map(|&(seed, _)| {
-            let terms: Option<Vec<f64>> = cells.iter().map(|(weight, cell)| Some(weight * cell.at(seed)?)).collect();
-            Some((seed, terms?.iter().sum()))
-        })
-        .collect()
-}
-
-/// Geometric mean of F(other) / F(matched) over the seeds of `samples`, for a plain difference.
-fn ratio(table: &MatchedTable, task: &str, level: f64, terms: &[Term], samples: &[(u64, f64)]) -> Option<MeanInterval> {
-    let [other, matched] = terms else { return None };
-    let other = table.cell(task, &other.checkpoint, &other.method, level)?;
-    let matched = table.cell(task, &matched.checkpoint, &matched.method, level)?;
-    // Both must be positive: the quotient of two negative numbers is no ratio of forgetting.
-    let ratios: Option<Vec<f64>> = samples
-        .iter()
-        .map(|&(seed, _)| {
-            let (other, matched) = (other.at(seed)?, matched.at(seed)?);
-            (other > 0.0 && matched > 0.0).then(|| other / matched)
-        })
-        .collect();
-    MeanInterval::geometric(&ratios?)
-}
-
-/// "Muon from AdamW: needs a lower learning rate (seeds 1, 2)", for each term and reason.
-fn left_out(table: &MatchedTable, task: &str, level: f64, terms: &[Term]) -> Vec<String> {
-    let mut phrases = Vec::new();
-    for term in terms {
-        let who = format!("{} from {}", display(&term.method), display(&term.checkpoint));
-        let Some(cell) = table.cell(task, &term.checkpoint, &term.method, level) else {
-            phrases.push(format!("{who}: not run"));
-            continue;
-        };
-        let mut reasons: Vec<String> = Vec::new();
-        for (_, reason) in &cell.missing {
-            let reason = reason.to_string();
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
+/// The effect that a sum describes, by one reading.
+pub(super) fn effect(results: &Results, group: &Group<'_>, part: &str, sum: &Sum, reading: Reading) -> Effect {
+    let mut samples = Vec::new();
+    let mut orders = Vec::new();
+    let mut missing: Vec<(String, Missing, u64)> = Vec::new();
+    for seed in results.seeds() {
+        let mut values = Vec::new();
+        for order in results.orders(seed) {
+            match value(results, group.task, &sum.terms, reading, (seed, order)) {
+                Ok(value) => values.push((order, value)),
+                // A second order is an extra: a seed is left out only if its first one is missing.
+                Err((who, why)) if order == 0 => missing.push((who, why, seed)),
+                Err(_) => {}
             }
         }
-        for reason in reasons {
-            let seeds: Vec<String> = cell
-                .missing
-                .iter()
-                .filter(|(_, other)| other.to_string() == reason)
-                .map(|(seed, _)| seed.to_string())
-                .collect();
-            let plural = if seeds.len() == 1 { "seed" } else { "seeds" };
-            phrases.push(format!("{who}: {reason} ({plural} {})", seeds.join(", ")));
+        if values.first().is_some_and(|(order, _)| *order == 0) {
+            samples.push((seed, values.iter().map(|(_, value)| value).sum::<f64>() / values.len() as f64));
+            if values.len() > 1 {
+                orders.extend(values.iter().map(|&(order, value)| (seed, order, value)));
+            }
         }
     }
-    phrases
+    let values: Vec<f64> = samples.iter().map(|&(_, value)| value).collect();
+    Effect {
+        part: part.to_owned(),
+        statement: sum.statement.clone(),
+        label: sum.label.clone(),
+        task: group.task.to_owned(),
+        pair: group.pair.clone(),
+        control: group.control,
+        terms: sum.terms.clone(),
+        reading,
+        interval: MeanInterval::arithmetic(&values),
+        samples,
+        orders,
+        left_out: phrases(missing),
+    }
+}
+
+/// The sum for one seed and order, or whose runs are missing ("Muon from AdamW") and why.
+fn value(
+    results: &Results,
+    task: &str,
+    terms: &[Term],
+    reading: Reading,
+    run: (u64, u64),
+) -> Result<f64, (String, Missing)> {
+    let mut sum = 0.0;
+    for term in terms {
+        let found = Contrast::of(results, term.compared(task), run, reading.interpolation);
+        sum += term.weight
+            * found.and_then(|contrast| reading.value(&contrast)).map_err(|(method, why)| {
+                let method = [&term.matched, &term.other][method];
+                (format!("{} from {}", display(method), display(&term.checkpoint)), why)
+            })?;
+    }
+    Ok(sum)
+}
+
+/// "Muon from AdamW: needs a lower learning rate (seeds 1, 2)", for each method and reason.
+fn phrases(mut missing: Vec<(String, Missing, u64)>) -> Vec<String> {
+    missing.sort();
+    let same = |a: &(String, Missing, u64), b: &(String, Missing, u64)| (&a.0, a.1) == (&b.0, b.1);
+    let phrase = |of: &[(String, Missing, u64)]| {
+        let seeds: Vec<String> = of.iter().map(|(.., seed)| seed.to_string()).collect();
+        let plural = if seeds.len() == 1 { "seed" } else { "seeds" };
+        format!("{}: {} ({plural} {})", of[0].0, of[0].1, seeds.join(", "))
+    };
+    missing.chunk_by(same).map(phrase).collect()
 }

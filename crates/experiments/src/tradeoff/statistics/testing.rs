@@ -18,10 +18,13 @@ pub(crate) fn end_point(
         method: method.into(),
         learning_rate,
         seed,
+        order: 0,
         pretrain_loss_before: 3.0,
         pretrain_loss_after: 3.0 + forgetting,
         task_loss_before,
         task_loss_after,
+        validation_loss_before: task_loss_before,
+        validation_loss_after: task_loss_after,
         exact_match: None,
         diverged: false,
     }

@@ -52,17 +52,17 @@ fn there_is_a_row_for_every_run_and_none_has_a_time_or_a_path() {
     let mut lines = results.lines();
     assert_eq!(
         lines.next().unwrap(),
-        "task,checkpoint,method,learning_rate,seed,pretrain_loss_before,pretrain_loss_after,task_loss_before,\
-         task_loss_after,exact_match,diverged"
+        "task,checkpoint,method,learning_rate,seed,order,pretrain_loss_before,pretrain_loss_after,task_loss_before,\
+         task_loss_after,validation_loss_before,validation_loss_after,exact_match,diverged"
     );
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     // 2 seeds, 2 checkpoints, 1 task, 6 rates over the methods.
     assert_eq!(rows.len(), 2 * 2 * 6);
     for row in &rows {
-        for number in &row[3..9] {
+        for number in &row[3..12] {
             assert!(number.parse::<f64>().is_ok_and(f64::is_finite), "{row:?}");
         }
-        assert_eq!(row[10], "false", "{row:?}");
+        assert_eq!(row[13], "false", "{row:?}");
     }
 }
 
@@ -71,10 +71,10 @@ fn the_effects_of_every_seed_lie_beside_the_rows_they_come_from() {
     let report = finished().out().join("report");
     let read = |name: &str| fs::read_to_string(report.join(name)).unwrap();
     let matched = read("matched.csv");
-    assert!(matched.starts_with("reading,task,checkpoint,level,method,seed,forgetting,missing\n"), "{matched}");
-    // 2 checkpoints, 3 levels, 4 methods, 2 seeds.
-    assert_eq!(matched.lines().filter(|line| line.starts_with("verdicts,code,")).count(), 2 * 3 * 4 * 2);
-    assert!(read("effects.csv").starts_with("reading,part,task,pair,control,comparison,level,seed,effect\n"));
+    assert!(matched.starts_with("variant,task,checkpoint,matched,other,level,seed,order,"), "{matched}");
+    // 2 checkpoints, 3 others to compare the matched method with, 3 levels, 2 seeds.
+    assert_eq!(matched.lines().filter(|line| line.starts_with("verdicts,code,")).count(), 2 * 3 * 3 * 2);
+    assert!(read("effects.csv").starts_with("variant,part,task,pair,control,comparison,terms,reading,unit,seed,effect\n"));
     let page = read("index.html");
     for name in ["results.csv", "matched.csv", "effects.csv"] {
         assert!(page.contains(name), "the page does not link {name}");

@@ -165,7 +165,8 @@ fn finetunings(pairs: &[(&str, &str)]) -> BTreeSet<String> {
     let of_pair = |&(checkpoint, method): &(&str, &str)| {
         rates(method).map(|rate| format!("finetune {checkpoint} on math with {method} at {rate} seed 0"))
     };
-    pairs.iter().flat_map(of_pair).collect()
+    let both_orders = |label: String| [format!("{label} order 1"), label];
+    pairs.iter().flat_map(of_pair).flat_map(both_orders).collect()
 }
 
 /// From both checkpoints.

@@ -109,6 +109,7 @@ pub mod figures;
 mod finished;
 pub mod grid;
 pub mod hash;
+mod heap;
 pub mod memory;
 pub mod preset;
 pub mod program;

@@ -74,7 +74,9 @@ fn the_effects_of_every_seed_lie_beside_the_rows_they_come_from() {
     assert!(matched.starts_with("variant,task,checkpoint,matched,other,level,seed,order,"), "{matched}");
     // 2 checkpoints, 3 others to compare the matched method with, 3 levels, 2 seeds.
     assert_eq!(matched.lines().filter(|line| line.starts_with("verdicts,code,")).count(), 2 * 3 * 3 * 2);
-    assert!(read("effects.csv").starts_with("variant,part,task,pair,control,comparison,terms,reading,unit,seed,effect\n"));
+    assert!(
+        read("effects.csv").starts_with("variant,part,task,pair,control,comparison,terms,reading,unit,seed,effect\n")
+    );
     let page = read("index.html");
     for name in ["results.csv", "matched.csv", "effects.csv"] {
         assert!(page.contains(name), "the page does not link {name}");

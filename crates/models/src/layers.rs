@@ -75,8 +75,8 @@ impl Linear {
     }
 }
 
-/// The gradient of an input that feeds several linear maps.
-fn joined(paths: &[(Tensor, Tensor)], precision: Precision) -> Result<Tensor> {
+/// The gradient of an input that feeds several linear maps; the gradients of their outputs are dropped.
+fn joined(paths: Vec<(Tensor, Tensor)>, precision: Precision) -> Result<Tensor> {
     let pairs: Vec<(&Tensor, &Tensor)> = paths.iter().map(|(dy, weight)| (dy, weight)).collect();
     Ok(ops::input_gradient(&pairs, precision)?)
 }
@@ -231,56 +231,72 @@ impl Block {
         Ok((output, saved))
     }
 
-    /// Adds the parameters' gradients and returns the gradient of the block's input from that of its output.
+    /// Adds the parameters' gradients and returns the gradient of the block's input from that of its output. What was
+    /// saved is dropped as soon as it has been read: memory is at its most when the last block's backward begins.
     pub(crate) fn backward(
         &self,
         pass: Pass<'_>,
-        saved: &BlockSaved,
+        saved: BlockSaved,
         d_output: &Tensor,
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
         let Pass { parameters, rotary, time, .. } = pass;
         let precision = parameters.precision();
-        let mut paths = Vec::new();
-        self.down.backward(parameters, &saved.hidden, d_output, gradients, &mut paths)?;
-        let d_hidden = joined(&paths, precision)?;
-        paths.clear();
-        match (&self.gate, &saved.gate) {
-            (Some(gate), Some(gate_output)) => {
-                let (d_gate, d_up) = ops::swiglu_backward(gate_output, &saved.up, &d_hidden)?;
-                gate.backward(parameters, &saved.mlp_input, &d_gate, gradients, &mut paths)?;
-                self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
+        let shape = pass.attention_shape(saved.input.dim(0)?);
+        let d_hidden = {
+            let mut paths = Vec::new();
+            self.down.backward(parameters, &saved.hidden, d_output, gradients, &mut paths)?;
+            drop(saved.hidden);
+            joined(paths, precision)?
+        };
+        let d_mlp_input = {
+            let mut paths = Vec::new();
+            match (&self.gate, saved.gate) {
+                (Some(gate), Some(gate_output)) => {
+                    let (d_gate, d_up) = ops::swiglu_backward(&gate_output, &saved.up, &d_hidden)?;
+                    drop((gate_output, saved.up, d_hidden));
+                    gate.backward(parameters, &saved.mlp_input, &d_gate, gradients, &mut paths)?;
+                    self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
+                }
+                _ => {
+                    let d_up = ops::gelu_backward(&saved.up, &d_hidden)?;
+                    drop((saved.up, d_hidden));
+                    self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
+                }
             }
-            _ => {
-                let d_up = ops::gelu_backward(&saved.up, &d_hidden)?;
-                self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
-            }
-        }
-        let d_mlp_input = joined(&paths, precision)?;
+            drop(saved.mlp_input);
+            joined(paths, precision)?
+        };
         let middle = (&saved.middle, &saved.mlp_norm);
         let d_middle = self.mlp_norm.backward(parameters, middle, &d_mlp_input, Some(d_output), gradients)?;
+        drop((d_mlp_input, saved.middle));
 
-        paths.clear();
-        self.o.backward(parameters, &saved.attended, &d_middle, gradients, &mut paths)?;
-        let d_attended = joined(&paths, precision)?;
-        let shape = pass.attention_shape(saved.input.dim(0)?);
-        let mut attention = ops::causal_attention_backward(
-            [&saved.q, &saved.k, &saved.v],
-            &saved.attended,
-            &saved.log_sums,
-            &d_attended,
-            shape,
-            precision,
-        )?;
-        if let Some(table) = rotary {
-            attention.q = ops::rotate_backward(&attention.q, table, time)?;
-            attention.k = ops::rotate_backward(&attention.k, table, time)?;
-        }
-        paths.clear();
-        self.q.backward(parameters, &saved.attention_input, &attention.q, gradients, &mut paths)?;
-        self.k.backward(parameters, &saved.attention_input, &attention.k, gradients, &mut paths)?;
-        self.v.backward(parameters, &saved.attention_input, &attention.v, gradients, &mut paths)?;
-        let d_attention_input = joined(&paths, precision)?;
+        let d_attended = {
+            let mut paths = Vec::new();
+            self.o.backward(parameters, &saved.attended, &d_middle, gradients, &mut paths)?;
+            joined(paths, precision)?
+        };
+        let d_attention_input = {
+            let mut attention = ops::causal_attention_backward(
+                [&saved.q, &saved.k, &saved.v],
+                &saved.attended,
+                &saved.log_sums,
+                &d_attended,
+                shape,
+                precision,
+            )?;
+            drop((saved.q, saved.k, saved.v, saved.attended, d_attended));
+            if let Some(table) = rotary {
+                attention.q = ops::rotate_backward(&attention.q, table, time)?;
+                attention.k = ops::rotate_backward(&attention.k, table, time)?;
+            }
+            let mut paths = Vec::new();
+            self.q.backward(parameters, &saved.attention_input, &attention.q, gradients, &mut paths)?;
+            self.k.backward(parameters, &saved.attention_input, &attention.k, gradients, &mut paths)?;
+            self.v.backward(parameters, &saved.attention_input, &attention.v, gradients, &mut paths)?;
+            drop(saved.attention_input);
+            joined(paths, precision)?
+        };
         let input = (&saved.input, &saved.attention_norm);
         self.attention_norm.backward(parameters, input, &d_attention_input, Some(&d_middle), gradients)
     }

@@ -310,7 +310,7 @@ impl Gradients {
         let factor = limit / (norm + 1e-6);
         if factor < 1.0 {
             for gradient in self.list.iter_mut().flatten() {
-                *gradient = (&*gradient * factor)?;
+                *gradient = crate::ops::scaled(gradient, factor)?;
             }
         }
         Ok(())

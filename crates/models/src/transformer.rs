@@ -315,7 +315,7 @@ impl Transformer {
         let mut dx = self.norm.backward(p, (&last, &norm), &head.hidden, None, &mut gradients)?;
         // What a block saved is freed when its gradients are there.
         for (block, saved) in self.blocks.iter().zip(saved_blocks).rev() {
-            dx = block.backward(self.pass(time), &saved, &dx, &mut gradients)?;
+            dx = block.backward(self.pass(time), saved, &dx, &mut gradients)?;
         }
         self.embedding_backward(ids, time, &dx, &mut gradients)?;
         Ok((sum, gradients))

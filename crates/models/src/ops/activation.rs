@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 use candle_core::{Error, Result, Tensor};
 
 use super::simd::{sigmoid, tanh, vectorized};
-use super::view::{tensor, values, written};
+use super::threads::written_in_parts;
+use super::view::{tensor, values};
 
 /// sqrt(2 / pi).
 const SCALE: f32 = 0.797_884_6;
@@ -40,11 +41,12 @@ vectorized! {
 }
 
 vectorized! {
-    fn swiglu_gradients(d_gate: &mut [f32], d_up: &mut [f32], gate: &[f32], up: &[f32], dy: &[f32]) {
+    fn swiglu_gradients(gradients: [&mut [MaybeUninit<f32>]; 2], gate: &[f32], up: &[f32], dy: &[f32]) {
+        let [d_gate, d_up] = gradients;
         for ((((d_gate, d_up), &g), &u), &dy) in d_gate.iter_mut().zip(d_up).zip(gate).zip(up).zip(dy) {
             let s = sigmoid(g);
-            *d_gate = dy * u * s * g.mul_add(1.0 - s, 1.0);
-            *d_up = dy * g * s;
+            d_gate.write(dy * u * s * g.mul_add(1.0 - s, 1.0));
+            d_up.write(dy * g * s);
         }
     }
 }
@@ -64,7 +66,8 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     on_gpu!(x, gelu(x));
     let input = values(x)?;
     // SAFETY: a value for each of the input.
-    tensor(unsafe { written(input.len(), |y| gelu_values(y, &input)) }, x.shape())
+    let [y] = unsafe { written_in_parts(input.len(), 1, |[y], part| gelu_values(y, &input[part])) };
+    tensor(y, x.shape())
 }
 
 /// The gradient of [`gelu`]'s input, from that input and the gradient of the output.
@@ -76,7 +79,10 @@ pub fn gelu_backward(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     on_gpu!(x, gelu_backward(x, dy));
     let (input, gradient) = (values(x)?, values(dy)?);
     // SAFETY: a value for each of the input; the shapes are equal.
-    tensor(unsafe { written(input.len(), |dx| gelu_gradient(dx, &input, &gradient)) }, x.shape())
+    let [dx] = unsafe {
+        written_in_parts(input.len(), 1, |[dx], part| gelu_gradient(dx, &input[part.clone()], &gradient[part]))
+    };
+    tensor(dx, x.shape())
 }
 
 /// silu(gate) * up with silu(g) = g / (1 + e^-g) (Shazeer, arXiv 2002.05202), for any two tensors of one shape.
@@ -88,7 +94,8 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     on_gpu!(gate, swiglu(gate, up));
     let (g, u) = (values(gate)?, values(up)?);
     // SAFETY: a value for each of the gate; the shapes are equal.
-    tensor(unsafe { written(g.len(), |y| swiglu_values(y, &g, &u)) }, gate.shape())
+    let [y] = unsafe { written_in_parts(g.len(), 1, |[y], part| swiglu_values(y, &g[part.clone()], &u[part])) };
+    tensor(y, gate.shape())
 }
 
 /// The gradients of [`swiglu`]'s gate and up, from its inputs and the gradient of the output.
@@ -100,7 +107,11 @@ pub fn swiglu_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tenso
     same_shape("swiglu_backward", gate, dy)?;
     on_gpu!(gate, swiglu_backward(gate, up, dy));
     let (g, u, gradient) = (values(gate)?, values(up)?, values(dy)?);
-    let (mut dgate, mut dup) = (vec![0.0; g.len()], vec![0.0; g.len()]);
-    swiglu_gradients(&mut dgate, &mut dup, &g, &u, &gradient);
-    Ok((tensor(dgate, gate.shape())?, tensor(dup, up.shape())?))
+    // SAFETY: a value of each for each of the gate; the shapes are equal.
+    let [d_gate, d_up] = unsafe {
+        written_in_parts(g.len(), 1, |gradients, part| {
+            swiglu_gradients(gradients, &g[part.clone()], &u[part.clone()], &gradient[part]);
+        })
+    };
+    Ok((tensor(d_gate, gate.shape())?, tensor(d_up, up.shape())?))
 }

@@ -6,16 +6,25 @@ use candle_core::{Error, Result, Tensor};
 
 use super::product::{Compute, Matrix, new_product, product};
 use super::simd::vectorized;
-use super::view::{tensor, values, written};
+use super::threads::written_in_parts;
+use super::view::{Values, tensor, values};
 use crate::Precision;
 
 vectorized! {
-    /// Adds `row` to every row of `matrix`.
-    fn add_to_rows(matrix: &mut [f32], row: &[f32]) {
-        for target in matrix.chunks_exact_mut(row.len()) {
-            for (t, r) in target.iter_mut().zip(row) {
-                *t += r;
+    /// Every row of `matrix` plus `row`.
+    fn rows_and_row(sums: &mut [MaybeUninit<f32>], matrix: &[f32], row: &[f32]) {
+        for (sums, values) in sums.chunks_exact_mut(row.len()).zip(matrix.chunks_exact(row.len())) {
+            for ((sum, x), r) in sums.iter_mut().zip(values).zip(row) {
+                sum.write(x + r);
             }
+        }
+    }
+}
+
+vectorized! {
+    fn copied(copy: &mut [MaybeUninit<f32>], values: &[f32]) {
+        for (copy, value) in copy.iter_mut().zip(values) {
+            copy.write(*value);
         }
     }
 }
@@ -67,23 +76,24 @@ pub fn linear(
     let (x, w) = (values(x)?, values(weight)?);
     let bias = bias.map(values).transpose()?;
     let (x, w) = (Matrix::new(&x, tokens, inputs), Matrix::new(&w, outputs, inputs));
-    let mut y = match (residual, &bias) {
-        (None, None) => return tensor(new_product(1.0, x, w.t(), Compute::on_pool(precision)), (tokens, outputs)),
-        (None, Some(bias)) => bias.repeat(tokens),
-        (Some(residual), None) => values(residual)?.to_vec(),
-        (Some(residual), Some(bias)) => {
-            let mut y = values(residual)?.to_vec();
-            add_to_rows(&mut y, bias);
-            y
+    let residual = residual.map(values).transpose()?;
+    let wrong = |values: &Option<Values<'_>>, expected: usize| {
+        values.as_ref().map(|values| values.len()).filter(|&found| found != expected).map(|found| [found, expected])
+    };
+    if let Some([found, expected]) = wrong(&bias, outputs).or(wrong(&residual, tokens * outputs)) {
+        return Err(Error::Msg(format!("linear: found {found} biases or residuals, expected {expected}")));
+    }
+    // SAFETY: as many residuals as outputs, in whole rows where there is a bias.
+    let [mut y] = unsafe {
+        match (&residual, &bias) {
+            (None, None) => return tensor(new_product(1.0, x, w.t(), Compute::on_pool(precision)), (tokens, outputs)),
+            (None, Some(bias)) => [bias.repeat(tokens)],
+            (Some(residual), None) => written_in_parts(tokens * outputs, 1, |[y], part| copied(y, &residual[part])),
+            (Some(residual), Some(bias)) => {
+                written_in_parts(tokens * outputs, outputs, |[y], part| rows_and_row(y, &residual[part], bias))
+            }
         }
     };
-    if y.len() != tokens * outputs {
-        return Err(Error::Msg(format!(
-            "linear: found {} biases or residuals, expected {}",
-            y.len(),
-            tokens * outputs
-        )));
-    }
     product(&mut y, outputs, 1.0, 1.0, x, w.t(), Compute::on_pool(precision));
     tensor(y, (tokens, outputs))
 }
@@ -185,5 +195,7 @@ pub fn scaled_add(a: &Tensor, alpha: f32, b: &Tensor, beta: f32) -> Result<Tenso
     on_gpu!(a, scaled_add(a, alpha, b, beta));
     let (x, y) = (values(a)?, values(b)?);
     // SAFETY: a value for each of `a`; the shapes are equal.
-    tensor(unsafe { written(x.len(), |sum| scaled_sum(sum, &x, alpha, &y, beta)) }, a.shape())
+    let [sum] =
+        unsafe { written_in_parts(x.len(), 1, |[sum], part| scaled_sum(sum, &x[part.clone()], alpha, &y[part], beta)) };
+    tensor(sum, a.shape())
 }

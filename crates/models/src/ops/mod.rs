@@ -24,6 +24,7 @@ macro_rules! on_gpu {
 
 mod activation;
 mod attention;
+mod clip;
 #[cfg(kernels)]
 pub(crate) mod cuda;
 mod embedding;
@@ -33,10 +34,12 @@ mod norm;
 pub(crate) mod product;
 mod rope;
 pub(crate) mod simd;
+mod threads;
 mod view;
 
 pub use activation::{gelu, gelu_backward, swiglu, swiglu_backward};
 pub use attention::{AttentionGradients, AttentionShape, causal_attention, causal_attention_backward};
+pub(crate) use clip::{scaled, sum_of_squares};
 #[cfg(feature = "cuda-emulation")]
 pub use cuda::emulate;
 pub use embedding::{add_rows, embed, position_gradient};
@@ -45,7 +48,7 @@ pub use linear::{
 };
 pub use loss::{HeadBackward, HeadGradients, HeadLoss, IGNORE, Sum, head_logits, head_loss};
 pub use norm::{NormGradients, NormSaved, layer_norm, norm_backward, rms_norm};
-pub(crate) use product::side_by_side;
 pub use rope::{RotaryTable, rotate, rotate_backward};
-pub(crate) use simd::{sum_of_squares, vectorized};
+pub(crate) use simd::vectorized;
+pub(crate) use threads::{side_by_side, written_in_parts};
 pub(crate) use view::{tensor, values};

@@ -162,17 +162,6 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
-vectorized! {
-    /// The sum of squares of a slice, accumulated in `f64` a block at a time, for norms over millions of values.
-    pub(crate) fn sum_of_squares(a: &[f32]) -> f64 {
-        let mut total = 0.0;
-        for block in a.chunks(4096) {
-            total += f64::from(dot(block, block));
-        }
-        total
-    }
-}
-
 /// The largest value of a slice; negative infinity for an empty one.
 #[inline(always)]
 pub(crate) fn max(a: &[f32]) -> f32 {

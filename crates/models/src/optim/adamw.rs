@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, State, StepSize, UpdateRule, in_range};
 use crate::Result;
-use crate::ops::{tensor, values, vectorized};
+use crate::ops::{tensor, values, vectorized, written_in_parts};
 
 /// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- (1 - lr decay) w - lr m^ / (sqrt(v^) + eps), where m^ and v^
 /// are m and v over 1 - b^step.
@@ -114,11 +114,12 @@ impl UpdateRule for AdamW {
                 expected: value.dims().to_vec(),
             });
         }
-        let [mut new_w, mut new_m, mut new_v] = [(); 3].map(|()| Vec::with_capacity(g.len()));
-        let new = [&mut new_w, &mut new_m, &mut new_v].map(|new| &mut new.spare_capacity_mut()[..g.len()]);
-        adamw_step(new, [&w, &m, &v], &g, factors);
-        // SAFETY: all three have been written; old and new have one length.
-        [&mut new_w, &mut new_m, &mut new_v].into_iter().for_each(|new| unsafe { new.set_len(g.len()) });
+        // SAFETY: a value of each for each of the gradient's; all have one length.
+        let [new_w, new_m, new_v] = unsafe {
+            written_in_parts(g.len(), 1, |new, part| {
+                adamw_step(new, [&w, &m, &v].map(|old| &old[part.clone()]), &g[part.clone()], factors);
+            })
+        };
         drop((m, v));
         *first = tensor(new_m, first.shape())?;
         *second = tensor(new_v, second.shape())?;

@@ -46,12 +46,16 @@ impl Group {
                 Some(self.rule.update(parameters.value(*id), gradient, state, size).map(|value| (*id, value)))
             };
             let updated: Vec<_> = match members {
-                [one] => update(one).into_iter().collect::<Result<_>>()?,
-                several => several.par_iter_mut().filter_map(update).collect::<Result<_>>()?,
+                [one] => update(one).into_iter().collect(),
+                several => several.par_iter_mut().filter_map(update).collect(),
             };
-            for (id, value) in updated {
-                parameters.set(id, value)?;
+            // What has a new state has its new value too, whatever became of the others; the first error is reported.
+            let mut outcome = Ok(());
+            for result in updated {
+                let set = result.and_then(|(id, value)| parameters.set(id, value));
+                outcome = outcome.and(set);
             }
+            outcome?;
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! The polar factor U V^T of a matrix U S V^T, approximately or exactly.
 
+use std::mem::MaybeUninit;
+
 use candle_core::Tensor;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::product::{Compute, Matrix, product};
-use crate::ops::{sum_of_squares, tensor, values};
+use crate::ops::{sum_of_squares, tensor, values, vectorized, written_in_parts};
 use crate::{Precision, Result};
 
 /// How Muon orthogonalises.
@@ -76,7 +78,7 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precisi
     let norm = sum_of_squares(&x).sqrt();
     let polar = match method {
         Orthogonalizer::NewtonSchulz | Orthogonalizer::GramNewtonSchulz => {
-            let x = x.iter().map(|x| (f64::from(*x) / (norm + 1e-7)) as f32).collect();
+            let x = divided(&x, norm + 1e-7);
             let oblong = rows.max(columns) >= 2 * rows.min(columns);
             match method == Orthogonalizer::GramNewtonSchulz && oblong {
                 true => iterate_gram(x, rows, columns, &KELLER_JORDAN, Compute::on_pool(Precision::F32)),
@@ -85,12 +87,27 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precisi
         }
         Orthogonalizer::PolarExpress => {
             let (steps, s) = polar_express();
-            let x = x.iter().map(|x| (f64::from(*x) / (norm * s + 1e-7)) as f32).collect();
+            let x = divided(&x, norm * s + 1e-7);
             iterate(x, rows, columns, &steps, compute)
         }
         Orthogonalizer::Exact => exact(&x, rows, columns),
     };
     Ok(tensor(polar, (rows, columns))?)
+}
+
+vectorized! {
+    fn quotients(y: &mut [MaybeUninit<f32>], x: &[f32], divisor: f64) {
+        for (y, x) in y.iter_mut().zip(x) {
+            y.write((f64::from(*x) / divisor) as f32);
+        }
+    }
+}
+
+/// `x` over `divisor`.
+fn divided(x: &[f32], divisor: f64) -> Vec<f32> {
+    // SAFETY: a value for each of `x`.
+    let [y] = unsafe { written_in_parts(x.len(), 1, |[y], part| quotients(y, &x[part], divisor)) };
+    y
 }
 
 /// X <- a X + b X G + c X G^2 for each (a, b, c), with G the Gram matrix of the shorter side.

@@ -1,8 +1,9 @@
 //! Same seed, same bits: whatever the number of threads, for shapes large enough that the matrix products do split.
 
+use candle_core::{Device, Tensor};
 use models::lora::LoraConfig;
-use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope};
-use models::{Gradients, ModelConfig, Precision, Role, Transformer, train_step};
+use models::optim::{AdamW, Muon, Optimizer, Orthogonalizer, Policy, RuleConfig, Scope, orthogonalize};
+use models::{Gradients, ModelConfig, Precision, Role, Transformer, ops, train_step};
 
 use crate::support::{floats, random_batch, with_threads};
 
@@ -16,7 +17,7 @@ fn train(config: &ModelConfig, policy: &Policy, precision: Precision, seed: u64)
     let mut optimizer = Optimizer::new(model.parameters_mut(), policy).unwrap();
     let mut losses = Vec::new();
     for step in 0..3 {
-        let batches = [random_batch(5, 70, config.vocabulary, step), random_batch(3, 70, config.vocabulary, step + 9)];
+        let batches = [5, 3].map(|rows| random_batch(rows, config.context, config.vocabulary, step + 3 * rows as u64));
         losses.push(train_step(&mut model, &mut optimizer, &batches, Some(1.0), 0.5).unwrap().loss.to_bits());
     }
     let weights = model.parameters().iter().flat_map(|(_, p)| floats(&p.value)).map(f32::to_bits).collect();
@@ -68,6 +69,40 @@ fn a_large_batch_gives_the_loss_and_gradients_of_its_halves_with_any_number_of_t
         let (evaluated, (trained, found)) = found;
         assert_eq!((evaluated, trained), (loss, loss), "{threads} threads");
         assert!(bits(&found) == bits(&gradients), "{threads} threads");
+    }
+}
+
+/// Loops over more than 2^17 values are shared by the threads there are.
+#[test]
+fn long_loops_give_the_same_bits_with_any_number_of_threads() {
+    let config = ModelConfig::gpt2(2200, 16, 1, 96, 4);
+    let adamw = RuleConfig::AdamW(AdamW { weight_decay: 0.1, ..AdamW::default() });
+    let policy = Policy::hidden_and_rest(Scope::All, adamw, 1e-3, adamw, 1e-3, 1e-3);
+    let random = |rows: usize, columns: usize, seed: usize| {
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 65_521) as f32 / 10_000.0 - 3.0;
+        Tensor::from_vec((0..rows * columns).map(value).collect(), (rows, columns), &Device::Cpu).unwrap()
+    };
+    let [x, dy, residual] = [1, 2, 3].map(|seed| random(500, 531, seed));
+    let (weight, bias) = (random(531, 531, 4), random(1, 531, 5).flatten_all().unwrap());
+    let run = || {
+        let (d_gate, d_up) = ops::swiglu_backward(&x, &residual, &dy).unwrap();
+        let tensors = [
+            ops::gelu(&x).unwrap(),
+            ops::gelu_backward(&x, &dy).unwrap(),
+            ops::swiglu(&x, &dy).unwrap(),
+            d_gate,
+            d_up,
+            ops::linear(&x, &weight, None, Some(&residual), Precision::F32).unwrap(),
+            ops::linear(&x, &weight, Some(&bias), Some(&residual), Precision::F32).unwrap(),
+            ops::scaled_add(&x, 0.3, &dy, -0.7).unwrap(),
+            orthogonalize(&x, Orthogonalizer::NewtonSchulz, Precision::F32).unwrap(),
+        ];
+        let values: Vec<u32> = tensors.iter().flat_map(floats).map(f32::to_bits).collect();
+        (values, train(&config, &policy, Precision::F32, 7))
+    };
+    let one = with_threads(1, run);
+    for threads in [2, 3] {
+        assert!(with_threads(threads, run) == one, "{threads} threads");
     }
 }
 

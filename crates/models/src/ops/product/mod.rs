@@ -10,12 +10,11 @@ mod avx512;
 mod bf16;
 mod tile;
 
-use std::cell::Cell;
-
 use gemm::Parallelism;
 
 pub(crate) use tile::{Extent, Panels, ROWS};
 
+use super::threads::threads;
 use crate::Precision;
 
 /// A row-major matrix, possibly read as its transpose.
@@ -75,31 +74,11 @@ pub(crate) struct Compute {
     parallelism: Parallelism,
 }
 
-thread_local! {
-    /// How many computations run side by side, of which this thread's is one.
-    static SIDES: Cell<usize> = const { Cell::new(1) };
-}
-
-/// Runs both at the same time, if there are threads; the products of each then share half of them.
-pub(crate) fn side_by_side<A: Send, B: Send>(
-    first: impl FnOnce() -> A + Send,
-    second: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    fn beside<T>(run: impl FnOnce() -> T) -> T {
-        // What a thread takes over while it waits runs under its own number: a matter of speed alone.
-        let before = SIDES.replace(2);
-        let result = run();
-        SIDES.set(before);
-        result
-    }
-    rayon::join(|| beside(first), || beside(second))
-}
-
 impl Compute {
     /// On the threads of the current rayon pool.
     pub(crate) fn on_pool(precision: Precision) -> Self {
-        let parallelism = match rayon::current_num_threads() / SIDES.get() {
-            0 | 1 => Parallelism::None,
+        let parallelism = match threads() {
+            1 => Parallelism::None,
             threads => Parallelism::Rayon(threads),
         };
         Self { precision, parallelism }

@@ -66,6 +66,7 @@ pub mod ops;
 pub mod optim;
 mod parameters;
 mod precision;
+pub mod rotation;
 pub mod schedule;
 mod tensors;
 mod tokenizer;

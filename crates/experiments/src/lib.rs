@@ -17,11 +17,13 @@
 //! `stages/weights.rs`. `docs/design.md` says more.
 
 pub mod error;
+pub mod ground;
 pub mod memorization;
 pub mod names;
 pub mod optimizer_pairs;
 pub mod parts;
 pub mod registry;
+pub mod rotation;
 pub mod stages;
 pub mod theory;
 pub mod tradeoff;

@@ -5,6 +5,7 @@ use lab::report::Front;
 
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
+use crate::rotation::Rotation;
 use crate::theory::Theory;
 use crate::tradeoff::Tradeoff;
 
@@ -21,6 +22,7 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Tradeoff>::new(),
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
+        &Entry::<Rotation>::new(),
         &Entry::<Theory>::new(),
     ],
 };

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! text --> tokens --+--> pretrain --> measure, weights (probes of the checkpoint)
-//!                   |        |
+//!                   |        |   |
+//!                   |        |   +-> turn (the same function in another basis) --> measure, finetune
 //!                   |        +-----> finetune on a task
 //!                   +--> baselines
 //! ```
@@ -19,6 +20,7 @@ mod pretrain;
 mod tasks;
 mod tokens;
 mod training;
+mod turned;
 mod weights;
 
 pub use baselines::Baselines;
@@ -31,6 +33,7 @@ pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
 pub use tokens::{CodeTokens, TextSource, TokenData};
 pub use training::{Trained, Training, loss_bound};
+pub use turned::{SameFunction, Turned};
 pub use weights::{WeightScale, Weights};
 
 /// The state of the optimizer in a training's folder.

@@ -3,6 +3,7 @@
 use lab::program::{Entry, Registry};
 use lab::report::Front;
 
+use crate::landscape::Landscapes;
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
 use crate::rotation::Rotation;
@@ -23,6 +24,7 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
         &Entry::<Rotation>::new(),
+        &Entry::<Landscapes>::new(),
         &Entry::<Theory>::new(),
     ],
 };

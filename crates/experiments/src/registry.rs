@@ -9,6 +9,7 @@ use crate::optimizer_pairs::OptimizerPairs;
 use crate::rotation::Rotation;
 use crate::theory::Theory;
 use crate::tradeoff::Tradeoff;
+use crate::update_structure::UpdateStructure;
 
 /// All experiments, and what the report opens with.
 pub static REGISTRY: Registry = Registry {
@@ -25,6 +26,7 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Memorization>::new(),
         &Entry::<Rotation>::new(),
         &Entry::<Landscapes>::new(),
+        &Entry::<UpdateStructure>::new(),
         &Entry::<Theory>::new(),
     ],
 };

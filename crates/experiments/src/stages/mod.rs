@@ -22,6 +22,7 @@ mod pretrain;
 mod tasks;
 mod tokens;
 mod training;
+mod transplant;
 mod turned;
 mod weights;
 
@@ -36,6 +37,7 @@ pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
 pub use tokens::{CodeTokens, TextSource, TokenData};
 pub use training::{Trained, Training, loss_bound};
+pub use transplant::{Finetuned, Reached, Structure, Surgery, Transplant, Transplanted};
 pub use turned::{SameFunction, Turned};
 pub use weights::{WeightScale, Weights};
 

@@ -162,6 +162,7 @@ impl LandscapePreset {
             rules: self.optimizers.iter().map(|&optimizer| base.finetune.optimizers.rule(optimizer, 0.0)).collect(),
             draws: self.draws,
             reference: REFERENCE_BATCHES,
+            reference_gain: REFERENCE_GAIN,
             curvature_windows: self.curvature_windows,
         }
     }

@@ -197,7 +197,7 @@ fn mark(effect: &Effect) -> Option<IntervalMark> {
 
 /// The index in every place of the compared pair.
 fn index_figure(statistics: &Statistics) -> IntervalRows {
-    let shown = |effect: &&Effect| effect.kind == Kind::Index && !effect.control && reported(effect);
+    let shown = |effect: &&Effect| effect.kind == Kind::Index && !effect.control;
     let row = |effect: &Effect| IntervalRow {
         label: format!("{}\n{}", effect.place.as_ref().map(Place::label).unwrap_or_default(), effect.task),
         marks: mark(effect).into_iter().collect(),
@@ -209,11 +209,6 @@ fn index_figure(statistics: &Statistics) -> IntervalRows {
         rows: statistics.effects.iter().filter(shown).map(row).collect(),
         reference: 0.0,
     }
-}
-
-/// By kind of layer only the gain of the verdict is shown.
-fn reported(effect: &Effect) -> bool {
-    effect.place.as_ref().is_some_and(|place| place.part == ALL_PARTS || place.amount == REFERENCE_GAIN)
 }
 
 /// Names of the directions at a place, in the order of the surveys.

@@ -49,9 +49,11 @@ pub struct Survey {
     pub rules: Vec<RuleConfig>,
     /// Draws of every random direction.
     pub draws: u64,
-    /// The number of batches of which signs and polar factors are also taken by kind of layer, and curvatures of all
-    /// directions: one of `batches`.
+    /// The number of batches, one of `batches`, of which the task's loss is measured after every step, curvatures are
+    /// along every direction, and signs and polar factors are also taken by kind of layer.
     pub reference: u64,
+    /// The gain to which kinds of layers are moved alone.
+    pub reference_gain: f64,
     /// Held-out windows of pretraining text on which curvatures are measured.
     pub curvature_windows: usize,
 }
@@ -104,7 +106,8 @@ pub struct Moved {
     pub step: f64,
     /// F, nats per token; none if it is not finite.
     pub forgetting: Option<f64>,
-    /// The fall of the task's loss, nats per token, where the length is by gain.
+    /// The fall of the task's loss, nats per token: of all matrices together, by gain, with the reference number of
+    /// batches.
     pub learned: Option<f64>,
 }
 
@@ -230,8 +233,8 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// Moves the weights against a direction and measures.
-    fn step(&self, named: &Named, part: &str, (length, amount): (Length, f64)) -> Result<Moved> {
+    /// Moves the weights against a direction and measures, the task's loss too if `with_task`.
+    fn step(&self, named: &Named, part: &str, (length, amount): (Length, f64), with_task: bool) -> Result<Moved> {
         let size = named.direction.norm()?;
         let eta = named.eta(&self.weights, self.task, (length, amount))?;
         let (mut forgetting, mut learned) = (None, None);
@@ -239,7 +242,7 @@ impl Ground<'_> {
         if eta.is_finite() {
             let moved = self.network.moved(&named.direction, -eta)?;
             forgetting = finite(mean_loss(&moved, &self.held_out)? - self.pretrain);
-            if length == Length::Gain {
+            if with_task {
                 learned = finite(self.task - self.start.task.loss(&moved)?);
             }
         }
@@ -312,7 +315,8 @@ impl Landscape {
         for named in directions {
             let lengths = gains.iter().filter(|_| named.gradient.is_some()).chain(&norms);
             for &length in lengths {
-                moved.push(ground.step(named, ALL_PARTS, length)?);
+                let with_task = length.0 == Length::Gain && named.batches == survey.reference;
+                moved.push(ground.step(named, ALL_PARTS, length, with_task)?);
             }
         }
         let mut names: Vec<&String> = kinds.iter().map(|(_, kind)| kind).collect();
@@ -329,9 +333,7 @@ impl Landscape {
                     gradient: named.gradient.clone(),
                     ..*named
                 };
-                for &gain in &gains {
-                    moved.push(ground.step(&part, kind, gain)?);
-                }
+                moved.push(ground.step(&part, kind, (Length::Gain, survey.reference_gain), false)?);
             }
         }
         Ok(moved)
@@ -387,7 +389,7 @@ impl Stage for Landscape {
     fn cost(&self) -> u64 {
         let Survey { batches, gains, rules, draws, sequences, .. } = &self.survey;
         let directions = (batches.len() * (4 + rules.len())) as u64;
-        let evaluations = directions * (gains.len() as u64 + 2) + 4 + 6 * draws + 14 * gains.len() as u64;
+        let evaluations = directions * (gains.len() as u64 + 2) + 4 + 6 * draws + 14;
         let gradients = batches.iter().max().unwrap_or(&0) * (sequences * self.start.context()) as u64;
         gradients + evaluations * self.start.cost()
     }
@@ -449,6 +451,7 @@ mod tests {
             rules: vec![RuleConfig::AdamW(adamw), RuleConfig::Muon(muon)],
             draws: 1,
             reference: 2,
+            reference_gain: 0.03,
             curvature_windows: 1,
         }
     }

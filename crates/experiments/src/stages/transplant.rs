@@ -22,7 +22,8 @@ use crate::error::Result;
 
 /// How near the asked loss a point on a ray must be, as a share of what is to be learned.
 const NEAR: f64 = 5e-3;
-/// The last factor of an update that is tried.
+/// The first and the last factor of an update that is tried before closing in.
+const FIRST: f64 = 0.5;
 const FARTHEST: f64 = 8.0;
 /// Evaluations that close in on the asked loss, once it lies between two points.
 const CLOSING: usize = 12;
@@ -254,12 +255,12 @@ fn effective_rank(numbers: &[f64]) -> f64 {
     (-shares.map(|share| share * share.ln()).sum::<f64>()).exp()
 }
 
-/// The least t at which a function that begins above `target` at 0 is near it, by doubling t from 1/8 on and then by
-/// false position (Illinois), which halves the older end's value where one end stays. None where it is not reached.
+/// The first t at which a function that begins above `target` at 0 is near it, by doubling t from [`FIRST`] on and then
+/// by false position (Illinois), which halves the older end's value where one end stays. None where it is not reached.
 fn first_crossing(before: f64, target: f64, mut loss: impl FnMut(f64) -> Result<f64>) -> Result<Option<(f64, f64)>> {
     let near = NEAR * (before - target);
     let (mut low, mut high) = ((0.0, before - target), None);
-    let mut t = 0.125;
+    let mut t = FIRST;
     while t <= FARTHEST && high.is_none() {
         let above = loss(t)? - target;
         if !above.is_finite() {
@@ -401,9 +402,9 @@ impl Stage for Transplant {
         format!("updates of {checkpoint_name} on {} seed {seed}", task.name())
     }
 
-    /// About seven evaluations on a ray.
+    /// About six evaluations on a ray.
     fn cost(&self) -> u64 {
-        7 * (2 * Surgery::ALL.len() + self.others.len()) as u64 * self.start.cost()
+        6 * (2 * Surgery::ALL.len() + self.others.len()) as u64 * self.start.cost()
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<Transplanted, Failure> {

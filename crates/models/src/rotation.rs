@@ -2,12 +2,12 @@
 //!
 //! A network with RMSNorms computes the same if its stream x is turned, x' = Q x with Q orthogonal, once no gain tells
 //! the axes apart. So the gains g are folded into the maps that read them first, W diag(g) in place of W
-//! ([`fold_gains`]); then every map that reads the stream becomes W Q^T, every map that writes to it Q W ([`turn`]). This
-//! is the invariance that SliceGPT and QuaRot use (Ashkboos et al., arXiv 2401.15024 and 2404.00456).
+//! ([`fold_gains`]); then every map that reads the stream becomes W Q^T, every map that writes to it Q W ([`turn`]).
+//! This is the invariance that SliceGPT and QuaRot use (Ashkboos et al., arXiv 2401.15024 and 2404.00456).
 //!
-//! Training tells the two apart or not: the gradient of W Q^T is G Q^T, and the polar factor of G Q^T is that of G times
-//! Q^T, so that Muon takes the turned step; an elementwise rule does not. Gains and embeddings have to stay frozen: the
-//! gain of a turned stream scales other directions.
+//! Training tells the two apart or not: the gradient of W Q^T is G Q^T, and the polar factor of G Q^T is that of G
+//! times Q^T, so that Muon takes the turned step; an elementwise rule does not. Gains and embeddings have to stay
+//! frozen: the gain of a turned stream scales other directions.
 
 use candle_core::{Device, Tensor};
 use nalgebra::DMatrix;

@@ -47,8 +47,8 @@ pub(super) fn section(preset: &RotationPreset, done: Finished, report: &ReportFo
     let columns = ["effect", "task", "level", "scale", "seed", "value"];
     report.table_with(EFFECTS, &columns, statistics.effects.iter().flat_map(rows_of))?;
     let caption = format!(
-        "Left of zero or right of it: how much more each optimizer forgets from a turned checkpoint than from the plain one, and the consistency index of \
-         both; logarithms of ratios at {:.0} % of the common learning, means with 95 % t intervals over {} seeds.",
+        "How much more each optimizer forgets from a turned checkpoint than from the plain one, and the consistency index of \
+         both networks; logarithms of ratios at {:.0} % of the common learning, means with 95 % t intervals over {} seeds.",
         100.0 * PRIMARY_LEVEL,
         base.seeds
     );

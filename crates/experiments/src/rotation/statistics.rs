@@ -1,9 +1,9 @@
 //! From finetuning runs to the effect of a turn on the consistency index.
 //!
 //! For every task, checkpoint and seed, the common learning is the way to the lowest task loss that both optimizers
-//! reach from the folded network and from every turned one. So all are read at one task loss, and their forgetting there
-//! is [`forgetting_at`]. With F(P, M) that of method M from checkpoint P, the index is
-//! I = 1/2 [ln F(A, b)/F(A, a) + ln F(B, a)/F(B, b)]; the effect is the index folded less the mean index turned.
+//! reach from the folded network and from every turned one. So all are read at one task loss, and their forgetting
+//! there is [`forgetting_at`]. With F(P, M) that of method M from checkpoint P, the index is I = 1/2 [ln F(A, b)/F(A,
+//! a) + ln F(B, a)/F(B, b)]; the effect is the index folded less the mean index turned.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@
 //! then is above the checkpoint's is the forgetting F.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use candle_core::Tensor;
 use lab::error::Failure;
@@ -152,8 +153,8 @@ struct Named {
 }
 
 impl Named {
-    /// How far to go along it, for a step of some length on these weights and a task of some loss; infinite or NaN for a
-    /// direction of zeros.
+    /// How far to go along it, for a step of some length on these weights and a task of some loss; infinite or NaN for
+    /// a direction of zeros.
     fn eta(&self, weights: &Direction, task: f64, (length, amount): (Length, f64)) -> Result<f64> {
         let ids: Vec<ParameterId> = self.direction.iter().map(|(id, _)| id).collect();
         Ok(match (length, &self.gradient) {
@@ -167,18 +168,28 @@ impl Named {
     }
 }
 
+/// A rule with its state of every matrix.
+struct Fed {
+    config: RuleConfig,
+    rule: Box<dyn UpdateRule>,
+    states: BTreeMap<ParameterId, State>,
+}
+
 /// The gradient of the first batches and what rules make of them, grown batch by batch.
 struct Gathered {
     /// Sum of the batches' mean gradients, each weighted by its targets, and the sum of the weights.
     sum: Option<(Direction, f64)>,
-    rules: Vec<(RuleConfig, Box<dyn UpdateRule>, BTreeMap<ParameterId, State>)>,
+    rules: Vec<Fed>,
     /// The last direction of every rule.
     updates: Vec<Direction>,
 }
 
 impl Gathered {
     fn new(rules: &[RuleConfig]) -> Result<Self> {
-        let rules = rules.iter().map(|&config| Ok((config, config.without_decay().rule()?, BTreeMap::new())));
+        let fed = |&config: &RuleConfig| -> Result<Fed> {
+            Ok(Fed { config, rule: config.without_decay().rule()?, states: BTreeMap::new() })
+        };
+        let rules = rules.iter().map(fed);
         Ok(Self { sum: None, rules: rules.collect::<Result<_>>()?, updates: Vec::new() })
     }
 
@@ -189,14 +200,14 @@ impl Gathered {
         };
         self.sum = Some(weighted);
         self.updates.clear();
-        for (_, rule, states) in &mut self.rules {
+        for Fed { rule, states, .. } in &mut self.rules {
             // From zero with a rate of 1, what comes out is minus the update.
             let update = gradient.map(|id, gradient| -> Result<Tensor> {
                 let zero = gradient.zeros_like().map_err(models::Error::from)?;
-                if !states.contains_key(&id) {
-                    states.insert(id, rule.initial_state(&zero)?);
-                }
-                let state = states.get_mut(&id).ok_or_else(|| ExperimentError::value("state", "none", "one"))?;
+                let state = match states.entry(id) {
+                    Entry::Vacant(place) => place.insert(rule.initial_state(&zero)?),
+                    Entry::Occupied(place) => place.into_mut(),
+                };
                 let size = StepSize { step, learning_rate: 1.0, precision: models::Precision::F32 };
                 Ok(rule.update(&zero, gradient, state, size)?)
             })?;
@@ -215,7 +226,7 @@ impl Gathered {
             ("polar".to_owned(), gradient.map(|_, part| scaled_polar(part))?),
             (format!("rank-{}", survey.rank), gradient.map(|_, part| of_rank(part, survey.rank))?),
         ];
-        let own = self.rules.iter().map(|(config, ..)| config.name().as_str().to_owned());
+        let own = self.rules.iter().map(|fed| fed.config.name().as_str().to_owned());
         found.extend(own.zip(self.updates.iter().cloned()));
         let named = |(name, direction)| Named { batches, name, draw: 0, direction, gradient: Some(gradient.clone()) };
         Ok(found.into_iter().map(named).collect())

@@ -1,9 +1,9 @@
 //! The structure of finetuning updates, and what a change of it costs. Nothing is trained.
 //!
-//! dW is what a finetuning added to a hidden matrix W. A surgery makes another update of it: with equal singular values,
-//! with another update's, with random singular vectors, of entries of one size, of low rank. Each is followed along its
-//! ray, W + t dW, to one and the same loss on the task; what the loss on pretraining text then is above the checkpoint's
-//! is its forgetting.
+//! dW is what a finetuning added to a hidden matrix W. A surgery makes another update of it: with equal singular
+//! values, with another update's, with random singular vectors, of entries of one size, of low rank. Each is followed
+//! along its ray, W + t dW, to one and the same loss on the task; what the loss on pretraining text then is above the
+//! checkpoint's is its forgetting.
 
 use candle_core::Tensor;
 use lab::error::Failure;
@@ -126,7 +126,8 @@ pub struct Structure {
     pub rank_of_squares: f64,
     /// Share of the squared singular values that the largest has.
     pub top: f64,
-    /// mean|dW| over the root mean square: the cosine between the update and its signs, 1 if all entries are of one size.
+    /// mean|dW| over the root mean square: the cosine between the update and its signs, 1 if all entries are of one
+    /// size.
     pub sign_coherence: f64,
     /// Sum of the singular values over sqrt(k) times the Frobenius norm, k of them: the cosine between the update and
     /// its polar factor, 1 if all are equal.
@@ -324,7 +325,7 @@ impl Transplant {
             let end = self.start.task.loss(&ground.network.moved(&update.direction, 1.0)?)?;
             highest = if end.is_nan() { f64::INFINITY } else { highest.max(end) };
         }
-        Ok((highest < ground.task).then(|| ground.task - self.level * (ground.task - highest)))
+        Ok((highest < ground.task).then_some(ground.task - self.level * (ground.task - highest)))
     }
 
     fn look(&self, network: &Transformer, updates: &[&Update], weights: &Direction) -> Result<Vec<Structure>> {

@@ -254,9 +254,12 @@ fn forgetting(preset: &UpdateStructurePreset, found: &[Found], pair: &Pair) -> T
     }
 }
 
+/// A number of a structure: its name, where it is, and the digits that are shown.
+type Shown = (&'static str, fn(&Structure) -> f64, usize);
+
 /// The structure of every method's update, as the mean over kinds of layers.
 fn structures(preset: &UpdateStructurePreset, found: &[Found], pair: &Pair) -> Table {
-    let numbers: [(&str, fn(&Structure) -> f64, usize); 6] = [
+    let numbers: [Shown; 6] = [
         ("Relative norm", |s| s.relative, 4),
         ("Effective rank (singular values)", |s| s.rank_of_values, 1),
         ("Effective rank (squares)", |s| s.rank_of_squares, 1),

@@ -1,10 +1,9 @@
 //! From rays to the interaction of surgery and checkpoint.
 //!
 //! With F_P(u) the forgetting of checkpoint P at the asked loss on the task along the update u: a surgery s costs
-//! c_P(u, s) = ln F_P(s(u)) - ln F_P(u). Let a and b be the updates of the two optimizers that pretrained A and B, and b
-//! the one whose spectrum is flat. The interaction is
-//! X = 1/4 [c_A(a, flat) - c_B(a, flat) + c_B(b, a's spectrum) - c_A(b, a's spectrum)]: positive if the flat spectrum
-//! suits B and a's own spectrum A.
+//! c_P(u, s) = ln F_P(s(u)) - ln F_P(u). Let a and b be the updates of the two optimizers that pretrained A and B, and
+//! b the one whose spectrum is flat. The interaction is X = 1/4 [c_A(a, flat) - c_B(a, flat) + c_B(b, a's spectrum) -
+//! c_A(b, a's spectrum)]: positive if the flat spectrum suits B and a's own spectrum A.
 
 use lab::statistics::ScorecardRow;
 use serde::Serialize;

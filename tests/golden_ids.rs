@@ -112,6 +112,15 @@ fn stages_of_optimizer_pairs_keep_their_ids() {
 }
 
 #[test]
+fn stages_of_experiments_on_checkpoints_keep_their_ids() {
+    let folder = Folder::new();
+    for name in ["rotation", "landscape", "update-structure"] {
+        let stages = plan(name, &folder, &["--preset", "smoke", "--seeds", "1"], &own_text(&folder));
+        assert_golden(&format!("{name}-smoke"), &stages);
+    }
+}
+
+#[test]
 fn stages_of_memorization_keep_their_ids() {
     let folder = Folder::new();
     let stages = plan("memorization", &folder, &["--preset", "smoke", "--device", "cpu"], &[]);

@@ -16,6 +16,7 @@ mod first_run;
 mod golden_ids;
 mod interrupted;
 mod memorization;
+mod on_checkpoints;
 mod optimizer_pairs;
 mod programs;
 mod shared_store;

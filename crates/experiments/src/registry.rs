@@ -3,10 +3,13 @@
 use lab::program::{Entry, Registry};
 use lab::report::Front;
 
+use crate::landscape::Landscapes;
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
+use crate::rotation::Rotation;
 use crate::theory::Theory;
 use crate::tradeoff::Tradeoff;
+use crate::update_structure::UpdateStructure;
 
 /// All experiments, and what the report opens with.
 pub static REGISTRY: Registry = Registry {
@@ -21,6 +24,9 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Tradeoff>::new(),
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
+        &Entry::<Rotation>::new(),
+        &Entry::<Landscapes>::new(),
+        &Entry::<UpdateStructure>::new(),
         &Entry::<Theory>::new(),
     ],
 };

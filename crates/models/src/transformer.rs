@@ -183,6 +183,16 @@ impl Transformer {
         (&mut self.blocks, &mut self.parameters)
     }
 
+    /// The gain of the norm before the head.
+    pub(crate) fn last_gain(&self) -> ParameterId {
+        self.norm.gain
+    }
+
+    /// The head's weight: the token embedding, where they are tied.
+    pub(crate) fn head_weight(&self) -> ParameterId {
+        self.head
+    }
+
     fn check(&self, ids: &[u32], time: usize) -> Result<()> {
         if time == 0 || time > self.config.context {
             return Err(Error::config("time", time, format!("1 to the context's {} tokens", self.config.context)));

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! text --> tokens --+--> pretrain --> measure, weights (probes of the checkpoint)
-//!                   |        |
+//!                   |        |   |
+//!                   |        |   +-> turn (the same function in another basis) --> measure, finetune
 //!                   |        +-----> finetune on a task
 //!                   +--> baselines
 //! ```
@@ -12,6 +13,8 @@ mod baselines;
 mod end_point;
 mod estimate;
 mod finetune;
+mod landscape;
+mod matrices;
 mod measure;
 mod network;
 mod ngram;
@@ -19,18 +22,23 @@ mod pretrain;
 mod tasks;
 mod tokens;
 mod training;
+mod transplant;
+mod turned;
 mod weights;
 
 pub use baselines::Baselines;
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
 pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
 pub use tokens::{CodeTokens, TextSource, TokenData};
 pub use training::{Trained, Training, loss_bound};
+pub use transplant::{Finetuned, Reached, Structure, Surgery, Transplant, Transplanted};
+pub use turned::{SameFunction, Turned};
 pub use weights::{WeightScale, Weights};
 
 /// The state of the optimizer in a training's folder.

@@ -64,11 +64,27 @@ pub fn singular_values(a: &Array2<f64>) -> Result<Array1<f64>> {
 /// # Errors
 /// As for [`svd`], and if there are not as many numbers.
 pub fn singular_values_of(rows: usize, columns: usize, values: Vec<f64>) -> Result<Vec<f64>> {
+    Ok(svd_of(rows, columns, values)?.s.to_vec())
+}
+
+/// [`svd`] of a `rows` x `columns` matrix given row by row.
+///
+/// # Errors
+/// As for [`svd`], and if there are not as many numbers.
+pub fn svd_of(rows: usize, columns: usize, values: Vec<f64>) -> Result<Svd> {
     let failed = |error: ndarray::ShapeError| TheoryError::Decomposition {
         what: "singular value decomposition",
         cause: error.to_string(),
     };
-    Ok(singular_values(&Array2::from_shape_vec((rows, columns), values).map_err(failed)?)?.to_vec())
+    svd(&Array2::from_shape_vec((rows, columns), values).map_err(failed)?)
+}
+
+impl Svd {
+    /// The matrix with these singular vectors and other singular values, row by row; values that are missing are zero.
+    pub fn with_values(&self, values: &[f64]) -> Vec<f64> {
+        let scaled = Array1::from_iter(values.iter().copied().chain(std::iter::repeat(0.0)).take(self.s.len()));
+        (&self.u * &scaled).dot(&self.vt).iter().copied().collect()
+    }
 }
 
 /// Eigendecomposition of a symmetric matrix (its lower triangle is read).

@@ -12,7 +12,7 @@ mod polynomial;
 
 pub use decompositions::{
     Svd, SymmetricEigen, polar_factor, random_orthogonal, singular_values, singular_values_of, spectral_power, svd,
-    symmetric_eigen,
+    svd_of, symmetric_eigen,
 };
 pub(crate) use decompositions::{from_nalgebra, to_nalgebra};
 

@@ -17,6 +17,7 @@ mod golden_ids;
 mod interrupted;
 mod memorization;
 mod optimizer_pairs;
+mod probes;
 mod programs;
 mod shared_store;
 mod worked_examples;

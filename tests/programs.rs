@@ -10,7 +10,7 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     Finished::of(&mut program(name, arguments))
 }
 
-const NAMES: [&str; 4] = ["tradeoff", "optimizer-pairs", "memorization", "theory"];
+const NAMES: [&str; 5] = ["tradeoff", "optimizer-pairs", "memorization", "activations", "theory"];
 
 #[test]
 fn experiment_lists_every_experiment_and_runs_it_by_its_name() {
@@ -96,7 +96,7 @@ fn reproduce_shows_configurations_and_plans_of_every_experiment_and_runs_none() 
     };
     let config = shown(&["--print-config", "--set", "tradeoff:finetune.steps=77"]);
     let headings: Vec<&str> = config.lines().filter(|line| line.starts_with("# ")).collect();
-    assert_eq!(headings, ["# tradeoff", "# optimizer-pairs", "# memorization"]);
+    assert_eq!(headings, ["# tradeoff", "# optimizer-pairs", "# memorization", "# activations"]);
     assert_eq!(config.matches("steps = 77\n").count(), 1, "{config}");
     assert!(!folder.out().exists());
     let plan = shown(&["--plan", "--only", "memorization"]);

@@ -3,6 +3,7 @@
 use lab::program::{Entry, Registry};
 use lab::report::Front;
 
+use crate::activations::Activations;
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
 use crate::theory::Theory;
@@ -21,6 +22,7 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Tradeoff>::new(),
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
+        &Entry::<Activations>::new(),
         &Entry::<Theory>::new(),
     ],
 };

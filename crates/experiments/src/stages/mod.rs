@@ -2,34 +2,40 @@
 //! can be read off its key.
 //!
 //! ```text
-//! text --> tokens --+--> pretrain --> measure, weights (probes of the checkpoint)
+//! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
 //!                   |        |
-//!                   |        +-----> finetune on a task
+//!                   |        +-----> finetune on a task, continue with another optimizer
 //!                   +--> baselines
 //! ```
 
 mod baselines;
+mod continued;
 mod end_point;
 mod estimate;
 mod finetune;
+mod inside;
 mod measure;
 mod network;
 mod ngram;
 mod pretrain;
+mod probe;
 mod tasks;
 mod tokens;
 mod training;
 mod weights;
 
 pub use baselines::Baselines;
+pub use continued::Continuation;
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
+pub use probe::{Inside, Probe};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
-pub use tokens::{CodeTokens, TextSource, TokenData};
+pub use tokens::{CodeTokens, TextSource, TokenData, encode};
 pub use training::{Trained, Training, loss_bound};
 pub use weights::{WeightScale, Weights};
 

@@ -46,8 +46,8 @@ pub struct VectorStream {
     count: usize,
     features: Vec<Powers>,
     norms: Powers,
-    /// Sum of |x|_1 / (sqrt(n) |x|_2), and of how many vectors: a zero vector has no ratio.
-    ratios: (f64, usize),
+    /// Sums of |x|_1 and of |x|_2.
+    lengths: [f64; 2],
     largest: Vec<f64>,
     /// Sum of x x^T, on and above the diagonal by blocks.
     moment: Array2<f64>,
@@ -60,8 +60,8 @@ pub struct StreamStatistics {
     pub count: usize,
     /// Root mean square of the entries.
     pub rms: f64,
-    /// Mean of |x|_1 / (sqrt(n) |x|_2) over vectors that are not zero, in 1/sqrt(n)..=1: 1 where all entries are equally
-    /// large, 0.80 for Gaussian ones.
+    /// Sum of |x|_1 over sqrt(n) times the sum of |x|_2, in 1/sqrt(n)..=1: 1 where all entries of a vector are equally
+    /// large, 0.80 for Gaussian ones. Long vectors weigh more, and those that are zero but for rounding nothing.
     pub l1_over_l2: f64,
     /// Excess kurtosis of a feature over the vectors, about its mean: the mean over features that vary.
     pub kurtosis_of_features: f64,
@@ -82,7 +82,7 @@ impl VectorStream {
             count: 0,
             features: vec![Powers::default(); features],
             norms: Powers::default(),
-            ratios: (0.0, 0),
+            lengths: [0.0; 2],
             largest: vec![0.0; features],
             moment: Array2::zeros((features, features)),
         }
@@ -122,10 +122,8 @@ impl VectorStream {
             self.norms = Powers::new(norm);
         }
         self.norms.add(norm);
-        if norm > 0.0 {
-            self.ratios.0 += sum / ((row.len() as f64).sqrt() * norm);
-            self.ratios.1 += 1;
-        }
+        self.lengths[0] += sum;
+        self.lengths[1] += norm;
         self.count += 1;
     }
 
@@ -162,7 +160,11 @@ impl VectorStream {
         StreamStatistics {
             count: self.count,
             rms,
-            l1_over_l2: self.ratios.0 / self.ratios.1.max(1) as f64,
+            l1_over_l2: if self.lengths[1] > 0.0 {
+                self.lengths[0] / (self.lengths[1] * (n as f64).sqrt())
+            } else {
+                0.0
+            },
             kurtosis_of_features: kurtoses.iter().sum::<f64>() / kurtoses.len().max(1) as f64,
             largest_kurtosis_of_features: kurtoses.iter().copied().reduce(f64::max).unwrap_or(0.0),
             kurtosis_of_norms: self.norms.excess_kurtosis(count).unwrap_or(0.0),

@@ -23,7 +23,7 @@ fn a_checkpoint_is_printed_written_and_drawn_to_the_same_bytes_twice() {
     let (checkpoint, text) = (checkpoint(), folder.file("corpus.txt", corpus()));
     let run = |out: &str, more: &[&str]| {
         let out = folder.path(out);
-        let arguments = [&checkpoint, "--text", &text, "--tokens", "500", "--out", &out].map(String::as_str).to_vec();
+        let arguments: [&str; 7] = [&checkpoint, "--text", &text, "--tokens", "500", "--out", &out];
         probe(&[&arguments[..], more].concat()).success()
     };
     let printed = run("a", &["--initial", &checkpoint]);

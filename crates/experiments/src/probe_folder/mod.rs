@@ -99,8 +99,8 @@ impl ProbeOptions {
 /// Looks into the checkpoint; returns the tables as text.
 ///
 /// # Errors
-/// One line: no checkpoint, no text or too little of it, a context longer than the positions, or a folder that cannot be
-/// written.
+/// One line: no checkpoint, no text or too little of it, a context longer than the positions, or a folder that cannot
+/// be written.
 pub fn run(options: &ProbeOptions) -> Result<String> {
     let network = checkpoint::load(&options.folder)?;
     let config = network.config();

@@ -209,8 +209,8 @@ mod tests {
             ("switch.share=0", "switch.share: found 0"),
             ("evaluation.probe-tokens=0", "evaluation.probe-tokens: found 0"),
         ] {
-            let preset = ActivationsPreset::find("smoke", &[Change::parse(change).unwrap()]).unwrap();
-            let message = preset.check().unwrap_err().to_string();
+            let refused = ActivationsPreset::find("smoke", &[Change::parse(change).unwrap()]).unwrap_err();
+            let message = refused.to_string();
             assert!(message.starts_with(expected), "{message}");
         }
     }

@@ -129,6 +129,28 @@ fn stages_of_memorization_keep_their_ids() {
 }
 
 #[test]
+fn stages_of_activations_keep_their_ids() {
+    let folder = Folder::new();
+    assert_golden("activations-smoke", &plan("activations", &folder, &["--preset", "smoke"], &own_text(&folder)));
+}
+
+/// The checkpoints that both have are pretrained once.
+#[test]
+fn activations_probes_the_checkpoints_of_tradeoff() {
+    let folder = Folder::new();
+    let text = own_text(&folder);
+    for preset in ["smoke", "quick", "standard"] {
+        let pretrainings = |stages: Vec<Planned>| -> BTreeSet<Planned> {
+            stages.into_iter().filter(|(label, _)| label.starts_with("pretrain ")).collect()
+        };
+        let seed = ["--preset", preset, "--seeds", "1"];
+        let shared = pretrainings(plan("tradeoff", &folder, &[&seed[..], &["--tasks", "math"]].concat(), &text));
+        let ours = pretrainings(plan("activations", &folder, &seed, &text));
+        assert!(shared.len() >= 2 && shared.is_subset(&ours), "{preset}: {shared:?} {ours:?}");
+    }
+}
+
+#[test]
 fn stages_of_theory_keep_their_ids() {
     let folder = Folder::new();
     assert_golden("theory-quick", &plan("theory", &folder, &["--preset", "quick"], &[]));

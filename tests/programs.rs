@@ -10,8 +10,16 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     Finished::of(&mut program(name, arguments))
 }
 
-const NAMES: [&str; 7] =
-    ["tradeoff", "optimizer-pairs", "memorization", "rotation", "landscape", "update-structure", "theory"];
+const NAMES: [&str; 8] = [
+    "tradeoff",
+    "optimizer-pairs",
+    "memorization",
+    "activations",
+    "rotation",
+    "landscape",
+    "update-structure",
+    "theory",
+];
 
 #[test]
 fn experiment_lists_every_experiment_and_runs_it_by_its_name() {

@@ -3,6 +3,7 @@
 use lab::program::{Entry, Registry};
 use lab::report::Front;
 
+use crate::activations::Activations;
 use crate::landscape::Landscapes;
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
@@ -24,6 +25,7 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Tradeoff>::new(),
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
+        &Entry::<Activations>::new(),
         &Entry::<Rotation>::new(),
         &Entry::<Landscapes>::new(),
         &Entry::<UpdateStructure>::new(),

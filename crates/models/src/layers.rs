@@ -171,7 +171,7 @@ pub(crate) struct BlockSaved {
     v: Tensor,
     pub(crate) attended: Tensor,
     log_sums: Tensor,
-    middle: Tensor,
+    pub(crate) middle: Tensor,
     mlp_norm: NormSaved,
     pub(crate) mlp_input: Tensor,
     gate: Option<Tensor>,
@@ -181,6 +181,13 @@ pub(crate) struct BlockSaved {
 
 impl Block {
     /// The linear maps with the names of their modules.
+    pub(crate) fn linears(&self) -> impl Iterator<Item = (&'static str, &Linear)> {
+        let gate = self.gate.as_ref().map(|gate| ("gate_proj", gate));
+        let attention = [("q_proj", &self.q), ("k_proj", &self.k), ("v_proj", &self.v), ("o_proj", &self.o)];
+        attention.into_iter().chain(gate).chain([("up_proj", &self.up), ("down_proj", &self.down)])
+    }
+
+    /// As [`linears`](Self::linears), to be changed.
     pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Linear)> {
         let gate = self.gate.as_mut().map(|gate| ("gate_proj", gate));
         let attention =
@@ -233,18 +240,22 @@ impl Block {
 
     /// Adds the parameters' gradients and returns the gradient of the block's input from that of its output. What was
     /// saved is dropped as soon as it has been read: memory is at its most when the last block's backward begins.
+    ///
+    /// `seen` is shown the gradient of the output of every linear map, by the name of its module.
     pub(crate) fn backward(
         &self,
         pass: Pass<'_>,
         saved: BlockSaved,
         d_output: &Tensor,
         gradients: &mut Gradients,
+        mut seen: impl FnMut(&'static str, &Tensor) -> Result<()>,
     ) -> Result<Tensor> {
         let Pass { parameters, rotary, time, .. } = pass;
         let precision = parameters.precision();
         let shape = pass.attention_shape(saved.input.dim(0)?);
         let d_hidden = {
             let mut paths = Vec::new();
+            seen("down_proj", d_output)?;
             self.down.backward(parameters, &saved.hidden, d_output, gradients, &mut paths)?;
             drop(saved.hidden);
             joined(paths, precision)?
@@ -255,12 +266,15 @@ impl Block {
                 (Some(gate), Some(gate_output)) => {
                     let (d_gate, d_up) = ops::swiglu_backward(&gate_output, &saved.up, &d_hidden)?;
                     drop((gate_output, saved.up, d_hidden));
+                    seen("gate_proj", &d_gate)?;
+                    seen("up_proj", &d_up)?;
                     gate.backward(parameters, &saved.mlp_input, &d_gate, gradients, &mut paths)?;
                     self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
                 }
                 _ => {
                     let d_up = ops::gelu_backward(&saved.up, &d_hidden)?;
                     drop((saved.up, d_hidden));
+                    seen("up_proj", &d_up)?;
                     self.up.backward(parameters, &saved.mlp_input, &d_up, gradients, &mut paths)?;
                 }
             }
@@ -273,6 +287,7 @@ impl Block {
 
         let d_attended = {
             let mut paths = Vec::new();
+            seen("o_proj", &d_middle)?;
             self.o.backward(parameters, &saved.attended, &d_middle, gradients, &mut paths)?;
             joined(paths, precision)?
         };
@@ -291,6 +306,9 @@ impl Block {
                 attention.k = ops::rotate_backward(&attention.k, table, time)?;
             }
             let mut paths = Vec::new();
+            seen("q_proj", &attention.q)?;
+            seen("k_proj", &attention.k)?;
+            seen("v_proj", &attention.v)?;
             self.q.backward(parameters, &saved.attention_input, &attention.q, gradients, &mut paths)?;
             self.k.backward(parameters, &saved.attention_input, &attention.k, gradients, &mut paths)?;
             self.v.backward(parameters, &saved.attention_input, &attention.v, gradients, &mut paths)?;

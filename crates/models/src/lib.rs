@@ -73,6 +73,7 @@ mod tensors;
 mod tokenizer;
 mod train;
 mod transformer;
+pub mod watch;
 
 pub use batch::Batch;
 pub use config::{Activation, ModelConfig, NormKind, Positions};

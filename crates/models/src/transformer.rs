@@ -20,11 +20,11 @@ const PARAMETERS_PER_TOKEN: usize = 8192;
 pub struct Transformer {
     config: ModelConfig,
     parameters: Parameters,
-    blocks: Vec<Block>,
+    pub(crate) blocks: Vec<Block>,
     tokens: ParameterId,
     positions: Option<ParameterId>,
-    norm: Norm,
-    head: ParameterId,
+    pub(crate) norm: Norm,
+    pub(crate) head: ParameterId,
     rotary: Option<RotaryTable>,
 }
 
@@ -203,12 +203,12 @@ impl Transformer {
         }
     }
 
-    fn pass(&self, time: usize) -> Pass<'_> {
+    pub(crate) fn pass(&self, time: usize) -> Pass<'_> {
         Pass { config: &self.config, parameters: &self.parameters, rotary: self.rotary.as_ref(), time }
     }
 
     /// Runs the blocks; `keep` is called with what each block's backward would read.
-    fn blocks_forward(&self, ids: &[u32], time: usize, mut keep: impl FnMut(BlockSaved)) -> Result<Tensor> {
+    pub(crate) fn blocks_forward(&self, ids: &[u32], time: usize, mut keep: impl FnMut(BlockSaved)) -> Result<Tensor> {
         self.check(ids, time)?;
         let p = &self.parameters;
         let mut x = ops::embed(ids, p.value(self.tokens), self.positions.map(|id| p.value(id)), time)?;
@@ -325,7 +325,7 @@ impl Transformer {
         let mut dx = self.norm.backward(p, (&last, &norm), &head.hidden, None, &mut gradients)?;
         // What a block saved is freed when its gradients are there.
         for (block, saved) in self.blocks.iter().zip(saved_blocks).rev() {
-            dx = block.backward(self.pass(time), saved, &dx, &mut gradients)?;
+            dx = block.backward(self.pass(time), saved, &dx, &mut gradients, |_, _| Ok(()))?;
         }
         self.embedding_backward(ids, time, &dx, &mut gradients)?;
         Ok((sum, gradients))

@@ -16,7 +16,8 @@
 //! 3. How much an update forgets, tr(ΔW S ΔWᵀ), depends on how its structure fits S ([`structured`]): axis-aligned
 //!    anisotropic activations favour Adam's elementwise whitening, turned ones Muon's.
 //! 4. Whether the two halves join, so that the matched optimizer forgets least, is the closed loop ([`closed_loop`]).
-//! 5. [`prediction`] takes the same quantities to measured layers of real networks.
+//! 5. [`prediction`] takes the same quantities to measured layers of real networks, whose activations and weights
+//!    [`vectors`] sums up.
 //!
 //! # An example
 //! ```
@@ -72,6 +73,7 @@ pub mod random;
 pub mod regularization;
 pub mod statistics;
 pub mod structured;
+pub mod vectors;
 
 pub use error::{Result, TheoryError};
 

@@ -2,23 +2,26 @@
 //! can be read off its key.
 //!
 //! ```text
-//! text --> tokens --+--> pretrain --> measure, weights (probes of the checkpoint)
+//! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
 //!                   |        |   |
 //!                   |        |   +-> turn (the same function in another basis) --> measure, finetune
-//!                   |        +-----> finetune on a task
+//!                   |        +-----> finetune on a task, continue with another optimizer
 //!                   +--> baselines
 //! ```
 
 mod baselines;
+mod continued;
 mod end_point;
 mod estimate;
 mod finetune;
+mod inside;
 mod landscape;
 mod matrices;
 mod measure;
 mod network;
 mod ngram;
 mod pretrain;
+mod probe;
 mod tasks;
 mod tokens;
 mod training;
@@ -27,15 +30,18 @@ mod turned;
 mod weights;
 
 pub use baselines::Baselines;
+pub use continued::Continuation;
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
 pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
+pub use probe::{Inside, Probe};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
-pub use tokens::{CodeTokens, TextSource, TokenData};
+pub use tokens::{CodeTokens, TextSource, TokenData, encode};
 pub use training::{Trained, Training, loss_bound};
 pub use transplant::{Finetuned, Reached, Structure, Surgery, Transplant, Transplanted};
 pub use turned::{SameFunction, Turned};

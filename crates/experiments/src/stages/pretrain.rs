@@ -90,14 +90,53 @@ impl Stage for Pretraining {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<PretrainResult, Failure> {
+        let network = self.network.build(seeds::stream(self.seed, "initial weights"))?;
+        let on_text = OnText {
+            policy: &self.policy,
+            training: &self.training,
+            curve_points: self.curve_points,
+            held_out_windows: self.held_out_windows,
+            order: seeds::stream(self.seed, "pretraining order"),
+            data: &self.data,
+        };
+        on_text.train(network, work)
+    }
+
+    fn summary(output: &PretrainResult) -> String {
+        output.loss.map_or_else(|| "diverged".into(), |loss| format!("held-out loss {loss:.3}"))
+    }
+
+    fn leads_on(output: &PretrainResult) -> bool {
+        output.loss.is_some()
+    }
+
+    fn curves(output: &PretrainResult) -> Vec<Curve> {
+        let step = |tokens: f64| (tokens / output.step_tokens as f64).round() as u64;
+        let points = output.curve.iter().map(|&(tokens, loss)| (step(tokens), loss)).collect();
+        vec![Curve { tag: "loss/held-out text".into(), points }]
+    }
+}
+
+/// A training on text, whatever it starts from.
+pub(super) struct OnText<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) training: &'a Training,
+    pub(super) curve_points: u64,
+    pub(super) held_out_windows: usize,
+    /// Seed of the order of the text.
+    pub(super) order: u64,
+    pub(super) data: &'a TokenData,
+}
+
+impl OnText<'_> {
+    /// Trains the network and keeps it, with its optimizer's state and its tokenizer.
+    pub(super) fn train(&self, mut network: Transformer, work: &mut Work<'_>) -> Result<PretrainResult, Failure> {
         let Self { training, data, .. } = self;
-        let context = self.network.config.context;
-        let mut network = self.network.build(seeds::stream(self.seed, "initial weights"))?;
-        let optimizer = Optimizer::new(network.parameters_mut(), &self.policy)?;
+        let context = network.config().context;
+        let optimizer = Optimizer::new(network.parameters_mut(), self.policy)?;
         let mut trained: Trained<(f64, f64)> = Trained::new(network, optimizer);
         trained.resume(work, training)?;
-        let order = seeds::stream(self.seed, "pretraining order");
-        let mut source = PackedText::new(data.prose_train.clone(), context, order)?;
+        let mut source = PackedText::new(data.prose_train.clone(), context, self.order)?;
         let held_out = held_out(data, context, self.held_out_windows)?;
         let interval = (training.steps / self.curve_points.max(1)).max(1);
         let step_tokens = training.step_tokens(context);
@@ -121,20 +160,6 @@ impl Stage for Pretraining {
             files.write("tokenizer.json", json.as_bytes())?;
         }
         Ok(PretrainResult { loss, curve: trained.points, step_tokens })
-    }
-
-    fn summary(output: &PretrainResult) -> String {
-        output.loss.map_or_else(|| "diverged".into(), |loss| format!("held-out loss {loss:.3}"))
-    }
-
-    fn leads_on(output: &PretrainResult) -> bool {
-        output.loss.is_some()
-    }
-
-    fn curves(output: &PretrainResult) -> Vec<Curve> {
-        let step = |tokens: f64| (tokens / output.step_tokens as f64).round() as u64;
-        let points = output.curve.iter().map(|&(tokens, loss)| (step(tokens), loss)).collect();
-        vec![Curve { tag: "loss/held-out text".into(), points }]
     }
 }
 

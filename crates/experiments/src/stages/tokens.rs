@@ -428,7 +428,10 @@ fn write_tokens(files: &mut FilesWriter, tokens: [Vec<u32>; 2]) -> Result<()> {
 }
 
 /// All documents one after the other, each ended by the end of text.
-fn encode(tokenizer: &Tokenizer, documents: &[Document]) -> Result<Vec<u32>> {
+///
+/// # Errors
+/// If the tokenizer cannot take a text.
+pub fn encode(tokenizer: &Tokenizer, documents: &[Document]) -> Result<Vec<u32>> {
     let encoded: Vec<Vec<u32>> = documents
         .par_iter()
         .map(|document| {

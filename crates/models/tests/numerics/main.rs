@@ -15,3 +15,4 @@ mod parity_transformers;
 mod precision;
 mod reference;
 mod support;
+mod watch;

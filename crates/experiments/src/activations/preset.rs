@@ -90,6 +90,9 @@ pub struct ActivationsPreset {
     pub name: String,
     /// Pretraining seeds: 0, 1, ... A verdict needs at least five.
     pub seeds: u64,
+    /// The first of them: one of those that `tradeoff`'s preset has, whose checkpoints are then the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub first_seed: u64,
     /// The two checkpoints that the verdict compares: AdamW's, and a Muon that stops at its loss.
     pub pair: [String; 2],
     /// Pairs that are compared without a verdict.
@@ -139,9 +142,14 @@ impl ActivationsPreset {
         self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
     }
 
-    /// How many of the preset's seeds something has that may have fewer.
-    pub fn seeds_of(&self, own: Option<u64>) -> u64 {
-        own.map_or(self.seeds, |own| own.min(self.seeds))
+    /// The pretraining seeds.
+    pub fn seeds(&self) -> std::ops::Range<u64> {
+        self.first_seed..self.first_seed + self.seeds
+    }
+
+    /// Whether what has so many of the seeds (all if `None`) has this one.
+    pub fn has_seed(&self, seeds: Option<u64>, seed: u64) -> bool {
+        seeds.is_none_or(|seeds| seed - self.first_seed < seeds)
     }
 
     /// The pretraining text.
@@ -157,6 +165,9 @@ impl ActivationsPreset {
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
+        if self.first_seed.checked_add(self.seeds).is_none() {
+            return Err(ExperimentError::value("first-seed", self.first_seed, "fewer, with seeds below 2^64"));
+        }
         self.device.check()?;
         self.corpus.validate()?;
         self.model.validate()?;

@@ -16,6 +16,10 @@ const VECTORS: &str = "activations-vectors.csv";
 /// One row a network, matrix and statistic.
 const WEIGHTS: &str = "activations-weights.csv";
 
+/// Reads a number off a network, if it has one.
+type Read<'a> = &'a dyn Fn(&Probed) -> Option<f64>;
+type OwnedRead = Box<dyn Fn(&Probed) -> Option<f64>>;
+
 /// A number of a network.
 #[derive(Serialize)]
 struct NumberRow<'a> {
@@ -131,13 +135,7 @@ fn interval(numbers: &[f64]) -> String {
 }
 
 /// A table with a row for each network: a column for each of the given numbers of it.
-fn by_network(
-    title: &str,
-    caption: &str,
-    probed: &[Probed],
-    columns: &[(&str, &dyn Fn(&Probed) -> Option<f64>)],
-    data: &str,
-) -> Table {
+fn by_network(title: &str, caption: &str, probed: &[Probed], columns: &[(&str, Read<'_>)], data: &str) -> Table {
     let row = |name: &String| {
         let of: Vec<&Probed> = probed.iter().filter(|one| one.name == *name).collect();
         let cell = |read: &dyn Fn(&Probed) -> Option<f64>| {
@@ -161,12 +159,10 @@ fn by_network(
 
 fn summary(probed: &[Probed]) -> Table {
     let readings: Vec<_> = std::iter::once(&ALIGNMENT).chain(&OTHERS).collect();
-    let readers: Vec<Box<dyn Fn(&Probed) -> Option<f64>>> = readings
-        .iter()
-        .map(|reading| Box::new(|one: &Probed| Some(reading.of(&one.inside))) as Box<dyn Fn(&Probed) -> Option<f64>>)
-        .collect();
+    let readers: Vec<OwnedRead> =
+        readings.iter().map(|reading| Box::new(|one: &Probed| Some(reading.of(&one.inside))) as OwnedRead).collect();
     let loss = |one: &Probed| one.loss;
-    let mut columns: Vec<(&str, &dyn Fn(&Probed) -> Option<f64>)> = vec![("Loss", &loss)];
+    let mut columns: Vec<(&str, Read<'_>)> = vec![("Loss", &loss)];
     columns.extend(readings.iter().zip(&readers).map(|(reading, read)| (reading.title, &**read)));
     let caption = "Means over what the linear maps inside the blocks read, then over seeds with 95 % t intervals; the loss in nats per \
                    token on held-out text.";
@@ -206,7 +202,7 @@ fn weights(probed: &[Probed]) -> Table {
         let numbers: Vec<f64> = one.inside.weights.iter().filter_map(read).collect();
         (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
     };
-    let columns: [(&str, &dyn Fn(&Probed) -> Option<f64>); 6] = [
+    let columns: [(&str, Read<'_>); 6] = [
         ("RMS", &|one| mean(one, |row| Some(row.rms))),
         ("Largest entry", &|one| mean(one, |row| Some(row.largest_entry))),
         ("Spectral norm", &|one| mean(one, |row| Some(row.spectral_norm))),

@@ -479,10 +479,10 @@ mod tests {
     #[test]
     fn a_row_for_every_stream_map_and_matrix() {
         let (network, batch) = stored("llama");
-        let rows = vector_rows(&network, &[batch.clone()], 3).unwrap();
+        let rows = vector_rows(&network, std::slice::from_ref(&batch), 3).unwrap();
         // Six streams and seven maps a block, the last residual and the head's input.
         assert_eq!(rows.len(), 2 * (6 + 7) + 2);
-        assert_eq!(rows, vector_rows(&network, &[batch.clone()], 3).unwrap());
+        assert_eq!(rows, vector_rows(&network, std::slice::from_ref(&batch), 3).unwrap());
         assert_ne!(rows, vector_rows(&network, &[batch], 4).unwrap());
         let weights = weight_rows(&network, Some(&network)).unwrap();
         assert_eq!(weights.len(), 14);

@@ -21,7 +21,7 @@ const LANDSCAPE: &str = r#"name = "tiny"
 base = "BASE"
 tasks = ["code"]
 batches = [1, 8]
-gains = [0.001, 0.03]
+gains = [0.001, 0.1]
 relative = 0.02
 absolute = 1e-3
 rank = 2

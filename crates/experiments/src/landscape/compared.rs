@@ -8,7 +8,7 @@ use crate::names::display;
 pub(super) const REFERENCE_BATCHES: u64 = 8;
 
 /// First-order gain as a share of the task's loss, where the verdict is read.
-pub(super) const REFERENCE_GAIN: f64 = 0.03;
+pub(super) const REFERENCE_GAIN: f64 = 0.1;
 
 /// The direction that an optimizer without averaging takes; none where that is no function of one gradient.
 pub(super) fn own_direction(optimizer: RuleName) -> Option<&'static str> {

@@ -34,7 +34,7 @@ pub struct LandscapePreset {
     pub controls: Vec<String>,
     /// Batches behind a gradient; 8, for the verdict, must be among them.
     pub batches: Vec<u64>,
-    /// First-order gains as shares of the task's loss; 0.03, for the verdict, must be among them.
+    /// First-order gains as shares of the task's loss; 0.1, for the verdict, must be among them.
     pub gains: Vec<f64>,
     /// A step's length as a share of that of the weights it moves.
     pub relative: f64,

@@ -190,7 +190,7 @@ mod tests {
             preset.check().unwrap_err().to_string()
         };
         assert!(refusal(|p| p.batches = vec![1]).starts_with("batches: found [1], expected"));
-        assert!(refusal(|p| p.gains = vec![0.1]).starts_with("gains: found [0.1], expected"));
+        assert!(refusal(|p| p.gains = vec![0.01]).starts_with("gains: found [0.01], expected"));
         assert!(refusal(|p| p.relative = 0.0).starts_with("relative: "));
         assert!(refusal(|p| p.rank = 0).starts_with("rank: found 0"));
         assert!(refusal(|p| p.controls = vec!["sgd".into()]).starts_with("controls: found sgd, expected"));

@@ -260,14 +260,17 @@ mod tests {
         Comparison { pair: [own("adamw"), own("muon")], turned: vec!["turned-1".into(), "turned-2".into()] }
     }
 
-    /// Runs that reach task loss 2 from 4 on a straight line to the forgetting that `end` gives.
+    /// Share of a network's forgetting at the end that its gentlest run has.
+    const GENTLE: f64 = 0.05;
+
+    /// Runs that reach task loss 2 from 4; ln F goes straight from the gentlest run to what `end` gives.
     fn results(seeds: u64, end: impl Fn(&str, &str, &str, u64) -> f64) -> Results {
         let mut rows = Vec::new();
         for seed in 0..seeds {
             for checkpoint in ["adamw", "muon"] {
                 for turn in ["folded", "turned-1", "turned-2"] {
                     for method in ["adamw", "muon"] {
-                        for (learning_rate, task_loss_after, share) in [(1e-4, 4.0, 0.0), (1e-3, 2.0, 1.0)] {
+                        for (learning_rate, task_loss_after, share) in [(1e-4, 4.0, GENTLE), (1e-3, 2.0, 1.0)] {
                             rows.push(EndPoint {
                                 task: "code".into(),
                                 checkpoint: format!("{checkpoint}-{turn}"),
@@ -314,9 +317,9 @@ mod tests {
         assert!((log(PRIMARY) - two / 2.0).abs() < 1e-9);
         assert!((log("AdamW from AdamW, turned less folded") - two).abs() < 1e-9);
         assert!(log("Muon from AdamW, turned less folded").abs() < 1e-12);
-        // In nats at 75 %: half of .4 times the mean of the seeds' factors, 1.2.
+        // In nats at 75 %: half of .4 times the mean of the seeds' factors, 1.2, and what is reached of it there.
         let nats = mean(&statistics, PRIMARY, Scale::Nats, 0.75);
-        assert!((nats - 0.5 * 0.4 * 1.2 * 0.75).abs() < 1e-9, "{nats}");
+        assert!((nats - 0.5 * 0.4 * 1.2 * GENTLE.powf(0.25)).abs() < 1e-9, "{nats}");
         assert_eq!(statistics.scorecard.len(), 1);
         assert_eq!(statistics.scorecard[0].verdict, lab::statistics::Verdict::Reproduced);
         assert_eq!(statistics.cells.len(), 5 * 2 * 2 * 3 * 2);
@@ -331,7 +334,7 @@ mod tests {
         let statistics = Statistics::compute(&Results::from_rows(rows).unwrap(), &["code".into()], &comparison());
         let folded = statistics.cells.iter().find(|cell| cell.level == PRIMARY_LEVEL && cell.turn == FOLDED).unwrap();
         // 90 % of the way from 4 to 3 is 45 % of the way to 2.
-        assert!((folded.forgetting.unwrap() - 0.45 * 0.4).abs() < 1e-9, "{folded:?}");
+        assert!((folded.forgetting.unwrap() - 0.4 * GENTLE.powf(0.55)).abs() < 1e-9, "{folded:?}");
     }
 
     #[test]

@@ -196,7 +196,9 @@ pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -
                 for (name, rates) in of.methods.into_iter().zip(rates) {
                     let Some(method) = preset.methods.iter().find(|method| method.name == name) else { continue };
                     let ran = |row: &&EndPoint| row.method == name && (row.seed, row.order) == (*seed, order);
-                    let more = results.of(of.task, of.checkpoint).filter(ran).count() - method.rates.len();
+                    // Fewer than the grid where the method has not run with this seed.
+                    let more =
+                        results.of(of.task, of.checkpoint).filter(ran).count().saturating_sub(method.rates.len());
                     let left = refine.most.saturating_sub(more);
                     added.extend(rates.into_iter().take(left).map(|rate| (started, method, order, rate)));
                 }

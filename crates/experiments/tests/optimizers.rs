@@ -22,6 +22,7 @@ fn preset(folder: &Path) -> TradeoffPreset {
     preset.corpus.file = Some(text);
     (preset.model.vocabulary, preset.finetune.steps, preset.finetune.along) = (257, 2, 0);
     (preset.evaluation.pretrain_windows, preset.evaluation.decoded) = (2, 1);
+    (preset.refine, preset.second_orders) = (None, 0);
     preset.control_methods = vec!["adamw".into()];
     preset.checkpoints = RuleName::ALL
         .iter()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::common::{Finished, Folder, assert_same_files, finished, preset_with, tradeoff};
 
-/// Runs `tradeoff` on a folder with a finished run and a changed set of arguments; the refusal must name all of `named`, and the folder
-/// must then be as good as before.
+/// Runs `tradeoff` on a folder with a finished run and a changed set of arguments; the refusal must name all of
+/// `named`, and the folder must then be as good as before.
 #[track_caller]
 fn assert_refused(folder: &Folder, arguments: Vec<String>, named: &[&str]) {
     let line = Finished::of(&mut tradeoff(&arguments)).refusal();

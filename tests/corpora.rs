@@ -72,7 +72,8 @@ fn another_text_gives_other_results_in_the_same_folder() {
     assert_eq!(folder.results(), finished().results());
 }
 
-/// On a machine without cargo and without its sources a user's own text still pretrains, and a generated task finetunes.
+/// On a machine without cargo and without its sources a user's own text still pretrains, and a generated task
+/// finetunes.
 #[test]
 fn only_the_task_code_needs_the_packages_sources() {
     let ended = |tasks: &str| {

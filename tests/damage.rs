@@ -16,7 +16,8 @@ fn stage_file(folder: &Folder, kind: &str, name: &str) -> PathBuf {
     paths.into_iter().find(|path| of_kind(path)).unwrap_or_else(|| panic!("no {name} in a {kind} stage"))
 }
 
-/// The refusal names the file and the folder to delete; deleting it and running again leads to the results that were lost.
+/// The refusal names the file and the folder to delete; deleting it and running again leads to the results that were
+/// lost.
 #[track_caller]
 fn assert_found_and_recovered(folder: &Folder, damaged: &Path) {
     let stage = damaged.parent().unwrap();

@@ -1,8 +1,9 @@
 //! Every command that the README and `docs/` show is run as it stands there.
 //!
-//! A fenced block with the info string `console` holds lines `$ command`; they are run one after the other in a folder of the page's own,
-//! with the binaries of this build in place of `cargo run`'s. Blocks marked `console,long` (more than a test's time, or a
-//! build) and `console,gpu` are not run. A command in a block of any other kind is a mistake: it would never be tested.
+//! A fenced block with the info string `console` holds lines `$ command`; they are run one after the other in a folder
+//! of the page's own, with the binaries of this build in place of `cargo run`'s. Blocks marked `console,long` (more
+//! than a test's time, or a build) and `console,gpu` are not run. A command in a block of any other kind is a mistake:
+//! it would never be tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,8 @@ struct Call {
     output: Option<String>,
 }
 
-/// Reads `cargo run ... --bin NAME -- ARGUMENTS`, `cargo run -p NAME -- ARGUMENTS` or `NAME ARGUMENTS`, either with `> FILE` behind it; `None` for any other program.
+/// Reads `cargo run ... --bin NAME -- ARGUMENTS`, `cargo run -p NAME -- ARGUMENTS` or `NAME ARGUMENTS`, either with `>
+/// FILE` behind it; `None` for any other program.
 fn call(text: &str) -> Option<Call> {
     let mut words: Vec<String> =
         text.split_whitespace().map(|word| word.trim_matches(['\'', '"']).to_string()).collect();

@@ -1,7 +1,7 @@
 //! Ids of stages: a change of them leaves every finished stage behind, and so is a decision.
 //!
-//! `tests/golden/*.txt` hold the ids of every kind of stage for built-in presets, as `--plan` prints them. After a change
-//! that is meant, write them anew and look at the difference:
+//! `tests/golden/*.txt` hold the ids of every kind of stage for built-in presets, as `--plan` prints them. After a
+//! change that is meant, write them anew and look at the difference:
 //!
 //! ```text
 //! RENEW_GOLDEN_IDS=1 cargo test --test end-to-end golden_ids

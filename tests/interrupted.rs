@@ -29,8 +29,8 @@ fn two_jobs_give_the_results_of_one() {
     assert_as_if_never_cut_off(&folder);
 }
 
-/// Moments are drawn by the number of jobs that the program has told to be done, with a random pause after that line, so that they
-/// fall everywhere in a run on a fast machine and on a slow one.
+/// Moments are drawn by the number of jobs that the program has told to be done, with a random pause after that line,
+/// so that they fall everywhere in a run on a fast machine and on a slow one.
 #[test]
 fn a_run_killed_at_any_of_five_random_moments_and_run_again_ends_as_if_never_killed() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);

@@ -1,8 +1,8 @@
 //! End-to-end tests: the built binaries, run as a user runs them, against what they promise.
 //!
-//! All tests are modules of one binary, so that one small finished run (see [`common::finished`]) serves them all. What is
-//! trained is tiny ([`common::PRESET`]): the subject here is what the programs do with files, flags and accidents, not what
-//! the networks learn.
+//! All tests are modules of one binary, so that one small finished run (see [`common::finished`]) serves them all. What
+//! is trained is tiny ([`common::PRESET`]): the subject here is what the programs do with files, flags and accidents,
+//! not what the networks learn.
 
 mod bad_input;
 mod common;

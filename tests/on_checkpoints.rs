@@ -1,5 +1,5 @@
-//! `rotation`, `landscape` and `update-structure` from the outside: whose checkpoints they take, their rows, their sections,
-//! their refusals.
+//! `rotation`, `landscape` and `update-structure` from the outside: whose checkpoints they take, their rows, their
+//! sections, their refusals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,8 +1,8 @@
-//! What it takes to add an experiment, an optimizer or a probe: the worked examples of `docs/examples`, applied to a copy
-//! of the sources.
+//! What it takes to add an experiment, an optimizer or a probe: the worked examples of `docs/examples`, applied to a
+//! copy of the sources.
 //!
-//! That they touch what `docs/design.md` promises is tested always. That they compile and run takes another build of the
-//! workspace, which is kept in `target/worked-examples` for the next time:
+//! That they touch what `docs/design.md` promises is tested always. That they compile and run takes another build of
+//! the workspace, which is kept in `target/worked-examples` for the next time:
 //!
 //! ```text
 //! cargo test --test end-to-end worked_examples -- --ignored

@@ -118,8 +118,8 @@ impl Folder {
         self.file("with-text.toml", preset.replace("[corpus]\n", &format!("[corpus]\nfile = \"{text}\"\n")))
     }
 
-    /// A folder whose store has the text of the [`finished`] run in tokens, and nothing else. Reading the packages' code
-    /// takes most of the time of a tiny run.
+    /// A folder whose store has the text of the [`finished`] run in tokens, and nothing else. Reading the packages'
+    /// code takes most of the time of a tiny run.
     pub(crate) fn with_text() -> Self {
         let folder = Self::new();
         let runs = finished().out().join("runs");

@@ -1,5 +1,5 @@
-//! Every registered optimizer is usable by its name wherever AdamW and Muon are: as what pretrains, what finetunes, and, where it takes
-//! other than matrices, with LoRA.
+//! Every registered optimizer is usable by its name wherever AdamW and Muon are: as what pretrains, what finetunes,
+//! and, where it takes other than matrices, with LoRA.
 
 use std::path::Path;
 use std::time::Duration;

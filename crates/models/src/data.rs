@@ -92,8 +92,9 @@ impl PackedText {
         starts.chunks(sequences).map(|starts| self.windows_at(starts)).collect()
     }
 
-    /// Windows number `places` of the first epoch's order, in batches of at most `sequences`; places past the last window
-    /// are left out. Ranges that do not overlap have no window in common: held-out text drawn anew for every seed.
+    /// Windows number `places` of the first epoch's order, in batches of at most `sequences`; places past the last
+    /// window are left out. Ranges that do not overlap have no window in common: held-out text drawn anew for every
+    /// seed.
     ///
     /// # Errors
     /// As [`Batch::new`].

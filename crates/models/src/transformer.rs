@@ -292,7 +292,8 @@ impl Transformer {
 
     /// As [`gradients`](Self::gradients), without waiting for a GPU to have computed the loss.
     pub(crate) fn pending_gradients(&self, batch: &Batch, scale: f64) -> Result<(PendingLoss, Gradients)> {
-        // A second set of gradients takes memory and the time of a sum: little, if the batch is not small for the model.
+        // A second set of gradients takes memory and the time of a sum: little, if the batch is not small for the
+        // model.
         let small = self.parameters.count(true) > PARAMETERS_PER_TOKEN * batch.ids().len();
         self.check(batch.ids(), batch.time())?;
         let Some([first, second]) = (!small).then(|| self.halves(batch)).flatten() else {

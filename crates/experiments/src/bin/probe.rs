@@ -11,8 +11,8 @@ use lab::program::{finish, parse};
 /// Look into a checkpoint: activations, output gradients and weights by layer and kind, as tables and figures.
 ///
 /// Reads model.safetensors and config.json as this project and Hugging Face write them (GPT-2 and Llama families), and
-/// the tokenizer beside them. Prints the tables; writes them as CSV and the figures as SVG and PNG. What each number is:
-/// docs/probes.md.
+/// the tokenizer beside them. Prints the tables; writes them as CSV and the figures as SVG and PNG. What each number
+/// is: docs/probes.md.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {

@@ -13,8 +13,8 @@ use experiments::train_bench::{
 use lab::program::{finish, parse};
 use models::{Hardware, Precision};
 
-/// Time a whole training step (forward, backward, clipping, update) of three networks, and an evaluation, beside PyTorch
-/// where a Python with torch and a peer script are given.
+/// Time a whole training step (forward, backward, clipping, update) of three networks, and an evaluation, beside
+/// PyTorch where a Python with torch and a peer script are given.
 ///
 /// The script (scripts/torch_step.py is one) takes --layers --dim --heads --ctx --batch --vocab --threads --optimizer
 /// --steps --warmup --dtype --compile --evaluate, on a GPU --device, and prints one JSON line with `torch` (a version),

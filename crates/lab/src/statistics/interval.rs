@@ -42,8 +42,8 @@ impl MeanInterval {
         Some(Self { mean, bounds, n })
     }
 
-    /// The p-value of the two-sided t-test that an arithmetic mean is zero, which is below .05 exactly where the interval
-    /// misses zero; `None` for a single sample.
+    /// The p-value of the two-sided t-test that an arithmetic mean is zero, which is below .05 exactly where the
+    /// interval misses zero; `None` for a single sample.
     ///
     /// Samples without any spread give 0, or 1 if they are all zero.
     pub fn p_value(&self) -> Option<f64> {

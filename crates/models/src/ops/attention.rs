@@ -3,8 +3,8 @@
 //! Queries are read in place from `[tokens, heads * width]`; one head's keys and values are packed once for all of its
 //! queries. These go through in blocks of [`BLOCK`] rows, so that memory grows with the sequence's length and not with
 //! its square, and every tile of a block leaves out what lies in its future. The backward computes the probabilities
-//! again from the saved log-sum of each row (Dao et al., arXiv 2205.14135). Heads of one sequence that share no keys are
-//! independent: they are what threads divide.
+//! again from the saved log-sum of each row (Dao et al., arXiv 2205.14135). Heads of one sequence that share no keys
+//! are independent: they are what threads divide.
 
 use std::cell::RefCell;
 use std::ops::Range;

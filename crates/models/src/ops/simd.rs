@@ -75,8 +75,8 @@ pub(crate) fn level() -> Level {
 
 /// e^x to within 2 units in the last place; 0 below -87.3 and the largest finite power of e above 88.3.
 ///
-/// Range reduction x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, after Cody and Waite), then 1 + r + r^2 q(r),
-/// where q of degree 4 interpolates at Chebyshev's points; the relative error before rounding is 1e-8.
+/// Range reduction x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, after Cody and Waite), then 1 + r + r^2
+/// q(r), where q of degree 4 interpolates at Chebyshev's points; the relative error before rounding is 1e-8.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;

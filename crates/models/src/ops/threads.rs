@@ -59,8 +59,8 @@ unsafe impl Send for Places {}
 // SAFETY: as above.
 unsafe impl Sync for Places {}
 
-/// Vectors of one length that `write` fills part by part, on several threads if that is worth it: it is given the places
-/// of a range in each, and the range, which begins at a multiple of `unit`. Their memory is not zeroed first.
+/// Vectors of one length that `write` fills part by part, on several threads if that is worth it: it is given the
+/// places of a range in each, and the range, which begins at a multiple of `unit`. Their memory is not zeroed first.
 ///
 /// # Safety
 /// `write` must write every value that it is given.

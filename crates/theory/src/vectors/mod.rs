@@ -2,7 +2,8 @@
 //! and its weights.
 //!
 //! [`VectorStream`] takes vectors as they come and keeps sums in f64, never the vectors; [`MomentStatistics`] are read
-//! off a second moment S = E\[x xᵀ\]; [`MatrixStatistics`] off a weight. `docs/probes.md` has all formulas in one table.
+//! off a second moment S = E\[x xᵀ\]; [`MatrixStatistics`] off a weight. `docs/probes.md` has all formulas in one
+//! table.
 
 mod alignment;
 mod matrix;

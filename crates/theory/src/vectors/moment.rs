@@ -20,8 +20,8 @@ pub struct MomentStatistics {
     pub participation_ratio: f64,
     /// (sum_j S_jj)^2 / sum_j S_jj^2, in 1..=n: features that count.
     pub participation_ratio_of_features: f64,
-    /// exp of the entropy of lambda / sum lambda, in 1..=n (Roy and Vetterli 2007, on the squared singular values of the
-    /// activations).
+    /// exp of the entropy of lambda / sum lambda, in 1..=n (Roy and Vetterli 2007, on the squared singular values of
+    /// the activations).
     pub effective_rank: f64,
     /// exp of the entropy of sqrt(lambda) / sum sqrt(lambda): the same on the singular values themselves.
     pub effective_rank_of_roots: f64,
@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_full_matrix_by_hand() {
-        // Eigenvalues 3 and 1; on the axes 2 and 2: as far from the axes as they can be, so that the alignment is above 1.
+        // Eigenvalues 3 and 1; on the axes 2 and 2: as far from the axes as they can be, so that the alignment is above
+        // 1.
         let s = MomentStatistics::of(&array![[2.0, 1.0], [1.0, 2.0]]).unwrap();
         assert!((s.off_diagonal_mass - 0.2).abs() < 1e-12);
         assert!((s.axis_roots - 8f64.sqrt()).abs() < 1e-12);

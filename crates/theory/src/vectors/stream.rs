@@ -5,7 +5,8 @@ use ndarray::{Array2, ArrayView2, s};
 
 /// Vectors that are taken into the second moment at a time.
 const ROWS: usize = 512;
-/// Columns of the second moment that are computed at a time: of a symmetric matrix only blocks on and above the diagonal.
+/// Columns of the second moment that are computed at a time: of a symmetric matrix only blocks on and above the
+/// diagonal.
 const COLUMNS: usize = 64;
 
 /// Sums of the first four powers of a number, about the first one seen, so that a large mean costs no digits.

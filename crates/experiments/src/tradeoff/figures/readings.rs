@@ -7,8 +7,8 @@ use crate::names::display;
 use crate::tradeoff::statistics::reading;
 use crate::tradeoff::statistics::{Effect, PRIMARY, TradeoffStatistics};
 
-/// The specification curve of one task: a row for each reading, marks for the consistency index of the compared pair and
-/// for its two parts.
+/// The specification curve of one task: a row for each reading, marks for the consistency index of the compared pair
+/// and for its two parts.
 ///
 /// Readings have different units, so an effect is shown over its standard deviation between seeds: its sign, and how
 /// many seeds it takes to see it. The index stands in its own unit beside the reading's name.

@@ -1,18 +1,18 @@
 //! Claim C1: does the matched optimizer forget less at matched learning?
 //!
-//! For a [`Pair`] of checkpoints, with F(P, M) the forgetting of method M from checkpoint P where M and the method it is
-//! compared with have learned the same, every effect is one number for each seed, positive when the claim holds:
+//! For a [`Pair`] of checkpoints, with F(P, M) the forgetting of method M from checkpoint P where M and the method it
+//! is compared with have learned the same, every effect is one number for each seed, positive when the claim holds:
 //!
 //! | part | effect, by the primary reading |
 //! |---|---|
-//! | a | ln F(A, b) / F(A, a), and ln F(B, a) / F(B, b): from each checkpoint, the other optimizer's against the matched one's |
+//! | a | ln F(A, b) / F(A, a), and ln F(B, a) / F(B, b): the other optimizer against the matched one |
 //! | b | the consistency index I = 1/2 \[ln F(A, b) / F(A, a) + ln F(B, a) / F(B, b)\] |
 //! | c | ln F(P, LoRA) / F(P, matched), for every LoRA rank and both checkpoints; one verdict on all |
 //! | d | ln F(P, SGD) / F(P, matched), for both checkpoints; one verdict on both |
 //!
 //! A seed counts in an effect when all its terms exist; seeds that do not are named in the note. Verdicts come from the
-//! [primary reading](PRIMARY), corrected for the number of rows; the other readings say whether they are robust. Parts a
-//! and b of the control pairs are computed in the same way and reported as controls.
+//! [primary reading](PRIMARY), corrected for the number of rows; the other readings say whether they are robust. Parts
+//! a and b of the control pairs are computed in the same way and reported as controls.
 
 use lab::statistics::{MIN_SEEDS, MeanInterval, Readings, ScorecardRow, Verdict, correct_for_many};
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The matched method and each other that it is compared with from a checkpoint; none for a checkpoint that is in no
-    /// pair.
+    /// The matched method and each other that it is compared with from a checkpoint; none for a checkpoint that is in
+    /// no pair.
     pub fn contrasts<'a>(&'a self, checkpoint: &str) -> Vec<(&'a str, &'a str)> {
         let mut found: Vec<(&str, &str)> = Vec::new();
         for pair in std::iter::once(&self.pair).chain(&self.controls) {
@@ -91,7 +91,8 @@ pub struct TradeoffStatistics {
     pub comparison: Comparison,
     /// Forgetting at matched learning, of every comparison.
     pub cells: Vec<Cell>,
-    /// Where the compared pair's runs are read: task, checkpoint, seed and learning at the verdict level, nats per token.
+    /// Where the compared pair's runs are read: task, checkpoint, seed and learning at the verdict level, nats per
+    /// token.
     pub verdict_learning: Vec<(String, String, u64, f64)>,
     /// All effects: by task, pair (controls last), part and reading.
     pub effects: Vec<Effect>,
@@ -328,8 +329,8 @@ mod tests {
         }
     }
 
-    /// All methods reach task loss 2 from 4 by curves of one form, so that the ln ratio of two methods is the same at all
-    /// levels: that of what they forget at the end, which `end(checkpoint, method, seed)` gives.
+    /// All methods reach task loss 2 from 4 by curves of one form, so that the ln ratio of two methods is the same at
+    /// all levels: that of what they forget at the end, which `end(checkpoint, method, seed)` gives.
     fn rows(seeds: u64, end: impl Fn(&str, &str, u64) -> f64) -> Vec<EndPoint> {
         let mut rows = Vec::new();
         for seed in 1..=seeds {

@@ -1,9 +1,9 @@
 //! What the readings find on a synthetic truth, where the index is planted.
 //!
-//! Learning and forgetting are smooth functions of the learning rate, shaped like those of the networks: task loss falls
-//! by 2.2 (1 - exp(-(r/r0)^.53)), forgetting grows as r^1.3. Two methods whose rates differ by a factor then have the
-//! same curves, and a constant ratio of forgetting at equal learning, whatever the level. Their grids lie at different
-//! places of these curves, as the grids of AdamW and Muon do.
+//! Learning and forgetting are smooth functions of the learning rate, shaped like those of the networks: task loss
+//! falls by 2.2 (1 - exp(-(r/r0)^.53)), forgetting grows as r^1.3. Two methods whose rates differ by a factor then have
+//! the same curves, and a constant ratio of forgetting at equal learning, whatever the level. Their grids lie at
+//! different places of these curves, as the grids of AdamW and Muon do.
 
 use std::collections::BTreeSet;
 

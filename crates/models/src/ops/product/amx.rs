@@ -1,5 +1,5 @@
-//! The matrix unit of newer Intel processors (AMX): one instruction adds the product of two tiles of 16 x 32 bf16 numbers
-//! to 16 x 16 sums in `f32`.
+//! The matrix unit of newer Intel processors (AMX): one instruction adds the product of two tiles of 16 x 32 bf16
+//! numbers to 16 x 16 sums in `f32`.
 //!
 //! The compiler's intrinsics are not stable yet, so the instructions are written out.
 

@@ -13,7 +13,7 @@ use crate::error::{ExperimentError, Result};
 use crate::optimizer_pairs::OwnText;
 use crate::parts::{CheckpointPreset, Machine};
 use crate::stages::{CODE, CodeTokens, Network, Pretraining, Start, TaskData, TokenData, training_speed};
-use crate::tradeoff::TradeoffPreset;
+use crate::tradeoff::{TradeoffPreset, pretraining};
 
 /// What every experiment on a ground may say otherwise than the preset of `tradeoff` does.
 #[derive(Debug, Clone, Copy)]
@@ -111,17 +111,7 @@ impl Ground {
 
     /// The pretraining of a checkpoint: the stage that `tradeoff` has too.
     pub fn pretraining(&self, checkpoint: &CheckpointPreset, seed: u64) -> Pretraining {
-        let preset = &self.preset;
-        Pretraining {
-            name: checkpoint.name.clone(),
-            network: self.network.clone(),
-            policy: checkpoint.policy(&preset.pretrain),
-            training: preset.pretrain.training(checkpoint.steps),
-            curve_points: preset.pretrain.curve_points,
-            held_out_windows: preset.evaluation.pretrain_windows,
-            seed,
-            data: self.text.clone(),
-        }
+        pretraining(&self.preset, &self.network, &self.text, checkpoint, seed)
     }
 
     /// What is measured and finetuned from the weights that a stage keeps, a network of shape `network`.

@@ -8,8 +8,8 @@
 //! - [`stages`] are pure functions of their keys: `lab`'s grid runs them, its store keeps their outputs.
 //! - [`parts`] are the tables that presets share: the text, the network, how it is trained, where.
 //! - [`tradeoff`] is about claim C1, [`activations`], [`rotation`] and [`landscape`] about C2, [`update_structure`]
-//!   about C3, [`optimizer_pairs`] about C4, [`memorization`] about C5, [`theory`] about C2 and C3 in linear models. Each
-//!   has a preset, a plan, statistics and a section.
+//!   about C3, [`optimizer_pairs`] about C4, [`memorization`] about C5, [`theory`] about C2 and C3 in linear models.
+//!   Each has a preset, a plan, statistics and a section.
 //! - [`ground`] is what experiments on the checkpoints of a preset of `tradeoff` share.
 //! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the
 //!   report, and the reference follow.

@@ -83,19 +83,19 @@ pub(super) fn plan(preset: &ActivationsPreset, grid: &mut Grid) -> Result<Planne
     }
     let planner = Planner { preset, network, text };
     let mut planned = Planned { probes: Vec::new(), provenance };
-    for seed in preset.seeds() {
+    for seed in preset.seeds().all() {
         // A run that is stopped then has whole seeds to show.
         grid.set_round(seed);
         planner.probe(UNTRAINED, None, seed, grid, &mut planned)?;
         let mut kept = Vec::new();
-        for checkpoint in preset.checkpoints.iter().filter(|of| preset.has_seed(of.seeds, seed)) {
+        for checkpoint in preset.checkpoints.iter().filter(|of| preset.seeds().has(of.seeds, seed)) {
             let pretraining = planner.pretraining(checkpoint, seed);
             let id = stage::id_of(&pretraining)?;
             let job = grid.stage(pretraining, &[])?;
             planner.probe(&checkpoint.name, Some((&id, job)), seed, grid, &mut planned)?;
             kept.push((checkpoint, id, job));
         }
-        if let Some(switch) = preset.switch.as_ref().filter(|switch| preset.has_seed(switch.seeds, seed)) {
+        if let Some(switch) = preset.switch.as_ref().filter(|switch| preset.seeds().has(switch.seeds, seed)) {
             planner.switch(switch, &kept, seed, grid, &mut planned)?;
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::parts::checks::{at_least, distinct, not_negative, positive, share};
-use crate::parts::{CorpusPreset, Machine, ModelPreset, PretrainPreset, is_default};
+use crate::parts::{CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, is_default};
 use crate::stages::TextSource;
 
 /// How text is held out, and how much of it is read.
@@ -143,13 +143,8 @@ impl ActivationsPreset {
     }
 
     /// The pretraining seeds.
-    pub fn seeds(&self) -> std::ops::Range<u64> {
-        self.first_seed..self.first_seed + self.seeds
-    }
-
-    /// Whether what has so many of the seeds (all if `None`) has this one.
-    pub fn has_seed(&self, seeds: Option<u64>, seed: u64) -> bool {
-        seeds.is_none_or(|seeds| seed - self.first_seed < seeds)
+    pub fn seeds(&self) -> Seeds {
+        Seeds { first: self.first_seed, count: self.seeds }
     }
 
     /// The pretraining text.
@@ -164,10 +159,7 @@ impl ActivationsPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        at_least("seeds", self.seeds, 1)?;
-        if self.first_seed.checked_add(self.seeds).is_none() {
-            return Err(ExperimentError::value("first-seed", self.first_seed, "fewer, with seeds below 2^64"));
-        }
+        self.seeds().check()?;
         self.device.check()?;
         self.corpus.validate()?;
         self.model.validate()?;

@@ -126,21 +126,17 @@ fn introduction(preset: &ActivationsPreset) -> Vec<String> {
     ]
 }
 
-fn interval(numbers: &[f64]) -> String {
-    match MeanInterval::arithmetic(numbers) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => format!("{mean:.3} [{low:.3}, {high:.3}]"),
-        Some(MeanInterval { mean, .. }) => format!("{mean:.3}"),
-        None => String::new(),
-    }
+/// The mean with its interval; nothing where a network has no such number.
+fn written(numbers: &[f64]) -> String {
+    MeanInterval::arithmetic(numbers).map_or_else(String::new, |mean| mean.describe(3))
 }
 
 /// A table with a row for each network: a column for each of the given numbers of it.
 fn by_network(title: &str, caption: &str, probed: &[Probed], columns: &[(&str, Read<'_>)], data: &str) -> Table {
     let row = |name: &String| {
         let of: Vec<&Probed> = probed.iter().filter(|one| one.name == *name).collect();
-        let cell = |read: &dyn Fn(&Probed) -> Option<f64>| {
-            interval(&of.iter().filter_map(|one| read(one)).collect::<Vec<_>>())
-        };
+        let cell =
+            |read: &dyn Fn(&Probed) -> Option<f64>| written(&of.iter().filter_map(|one| read(one)).collect::<Vec<_>>());
         let cells = columns.iter().map(|(_, read)| cell(*read));
         TableRow {
             cells: [display(name)].into_iter().chain(cells).chain([of.len().to_string()]).collect(),
@@ -184,7 +180,7 @@ fn by_kind(preset: &ActivationsPreset, probed: &[Probed]) -> Table {
         let cell = |name: &String| {
             let of = probed.iter().filter(|one| one.name == *name).flat_map(|one| inputs(&one.inside));
             let of = of.filter(|row| format!("{}, layer {}", row.kind, row.layer) == *kind);
-            interval(&of.map(|row| row.alignment).collect::<Vec<_>>())
+            written(&of.map(|row| row.alignment).collect::<Vec<_>>())
         };
         TableRow { cells: [kind.clone()].into_iter().chain(preset.pair.iter().map(cell)).collect(), strong: false }
     };

@@ -46,12 +46,12 @@ pub(super) fn plan(preset: &LandscapePreset, grid: &mut Grid) -> Result<Planned,
     let ground = Ground::prepare(preset.base()?, &preset.tasks, grid)?;
     let survey = preset.survey(&ground.preset);
     let mut planned = Planned { surveys: Vec::new(), provenance: ground.provenance() };
-    for seed in ground.preset.seeds() {
+    for seed in ground.preset.seeds().all() {
         // A run that is stopped then has whole seeds to show.
         grid.set_round(seed);
         let tasks = ground.tasks(seed)?;
         for checkpoint in preset.checkpoints(&ground.preset)? {
-            if !ground.preset.has_seed(checkpoint.seeds, seed) {
+            if !ground.preset.seeds().has(checkpoint.seeds, seed) {
                 continue;
             }
             let pretraining = ground.pretraining(checkpoint, seed);

@@ -3,7 +3,7 @@
 use lab::error::Failure;
 use lab::figures::{IntervalMark, IntervalRow, IntervalRows, LinePanel, LinePanels, Series};
 use lab::report::{ReportFolder, Section, Table, TableRow};
-use lab::statistics::MeanInterval;
+use lab::statistics::{MeanInterval, describe};
 use serde::Serialize;
 
 use super::compared::{REFERENCE_BATCHES, REFERENCE_GAIN};
@@ -283,16 +283,6 @@ fn drawn_as(direction: &str) -> &str {
     }
 }
 
-fn interval(values: &[f64], digits: usize) -> String {
-    match MeanInterval::arithmetic(values) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => {
-            format!("{mean:.digits$} [{low:.digits$}, {high:.digits$}]")
-        }
-        Some(MeanInterval { mean, .. }) => format!("{mean:.digits$}"),
-        None => "none".into(),
-    }
-}
-
 /// Forgetting by direction and checkpoint: of gradients at the gain of the verdict, of all at one relative length.
 fn forgetting(preset: &LandscapePreset, found: &[Found], checkpoints: &[&str]) -> Table {
     let surveys = Surveys(found);
@@ -312,7 +302,7 @@ fn forgetting(preset: &LandscapePreset, found: &[Found], checkpoints: &[&str]) -
                         continue;
                     }
                     let mut cells = vec![task.clone(), direction.to_owned(), place.label()];
-                    cells.extend(numbers.iter().map(|values| interval(values, 4)));
+                    cells.extend(numbers.iter().map(|values| describe(values, 4)));
                     let strong = batches == REFERENCE_BATCHES
                         && length == Length::Gain
                         && ["sign", "polar"].contains(&direction);
@@ -350,7 +340,7 @@ fn curvature(preset: &LandscapePreset, found: &[Found], checkpoints: &[&str]) ->
             };
             let mut cells = vec![task.clone(), direction.to_owned(), batches.to_string()];
             cells
-                .extend(checkpoints.iter().map(|checkpoint| interval(&of_seeds(found, checkpoint, task, of_draws), 5)));
+                .extend(checkpoints.iter().map(|checkpoint| describe(&of_seeds(found, checkpoint, task, of_draws), 5)));
             rows.push(TableRow { cells, strong: false });
         }
     }
@@ -374,7 +364,7 @@ fn indices(statistics: &Statistics) -> Table {
             effect.task.clone(),
             if effect.control { format!("{} (control)", effect.about) } else { effect.about.clone() },
             effect.place.as_ref().map(Place::label).unwrap_or_default(),
-            interval(&effect.values(), 3),
+            describe(&effect.values(), 3),
             effect.samples.len().to_string(),
         ],
         strong: effect.place.as_ref().is_some_and(|place| place.amount == REFERENCE_GAIN) && !effect.control,

@@ -2,7 +2,7 @@
 
 use lab::error::Failure;
 use lab::report::{ReportFolder, Section, Table, TableRow};
-use lab::statistics::MeanInterval;
+use lab::statistics::describe;
 use models::optim::RuleName;
 use serde::Serialize;
 
@@ -140,16 +140,6 @@ fn introduction(preset: &MemorizationPreset, statistics: &Statistics) -> Vec<Str
     ]
 }
 
-fn interval(numbers: &[f64], digits: usize) -> String {
-    match MeanInterval::arithmetic(numbers) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => {
-            format!("{mean:.digits$} [{low:.digits$}, {high:.digits$}]")
-        }
-        Some(MeanInterval { mean, .. }) => format!("{mean:.digits$}"),
-        None => "none".into(),
-    }
-}
-
 /// What came out in every cell for every optimizer.
 fn cells_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
     let mut rows = Vec::new();
@@ -165,7 +155,7 @@ fn cells_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
                 let times: Vec<f64> = runs.iter().filter_map(|run| steps_to(&run.result.curve, share)).collect();
                 let missing = runs.len() - times.len();
                 let remark = if missing > 0 { format!("\n{missing} never") } else { String::new() };
-                with_facts(interval(&times, 0) + &remark)
+                with_facts(describe(&times, 0) + &remark)
             };
             let diverged = runs.len() - ended.len();
             rows.push(TableRow {
@@ -173,14 +163,14 @@ fn cells_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
                     cell.facts.to_string(),
                     cell.examples.to_string(),
                     display(optimizer.name.as_str()),
-                    with_facts(interval(&ends(|run| run.result.end()?.facts), 2)),
-                    with_facts(interval(&ends(|run| run.result.end().map(|end| end.bits)), 2)),
+                    with_facts(describe(&ends(|run| run.result.end()?.facts), 2)),
+                    with_facts(describe(&ends(|run| run.result.end().map(|end| end.bits)), 2)),
                     time(0.5),
                     time(MEMORISED),
-                    interval(&ends(|run| run.result.end().map(|end| end.seen)), 2),
-                    interval(&ends(|run| run.result.end().map(|end| end.test)), 3),
-                    interval(&ends(|run| run.result.end().map(|end| end.training_loss)), 4),
-                    interval(&ends(|run| run.result.spectrum.as_ref().map(|spectrum| spectrum.effective_rank)), 2),
+                    describe(&ends(|run| run.result.end().map(|end| end.seen)), 2),
+                    describe(&ends(|run| run.result.end().map(|end| end.test)), 3),
+                    describe(&ends(|run| run.result.end().map(|end| end.training_loss)), 4),
+                    describe(&ends(|run| run.result.spectrum.as_ref().map(|spectrum| spectrum.effective_rank)), 2),
                     if diverged > 0 { diverged.to_string() } else { String::new() },
                 ],
                 strong: false,
@@ -222,9 +212,9 @@ fn differences_table(statistics: &Statistics) -> Table {
                 difference.cell.facts.to_string(),
                 difference.cell.examples.to_string(),
                 difference.reading.name().into(),
-                interval(&of(|pair| pair.1), 3),
-                interval(&of(|pair| pair.2), 3),
-                interval(&of(|pair| pair.2 - pair.1), 3),
+                describe(&of(|pair| pair.1), 3),
+                describe(&of(|pair| pair.2), 3),
+                describe(&of(|pair| pair.2 - pair.1), 3),
                 difference.pairs.len().to_string(),
             ],
             strong: difference.reading == Reading::End,

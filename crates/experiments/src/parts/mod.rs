@@ -6,11 +6,13 @@ pub mod checks;
 mod corpus;
 mod machine;
 mod network;
+mod seeds;
 mod training;
 
 pub use corpus::CorpusPreset;
 pub use machine::{Machine, MachineFlags, TextFlags, precision};
 pub use network::{Architecture, ModelPreset};
+pub use seeds::Seeds;
 pub use training::{CheckpointPreset, PretrainPreset, hyperparameters};
 
 /// Whether a table or field can be left out of a file.

@@ -7,6 +7,7 @@ use lab::{seeds, stage};
 use super::preset::RotationPreset;
 use crate::ground::{Ground, pair};
 use crate::stages::{EndPoint, FinetuneResult, Finetuning, Losses, Measurement, SameFunction, Turned};
+use crate::tradeoff::finetuning;
 
 /// The name of a network that is folded and not turned, behind its checkpoint's.
 pub(super) const FOLDED: &str = "folded";
@@ -52,7 +53,7 @@ impl Planned {
 pub(super) fn plan(preset: &RotationPreset, grid: &mut Grid) -> Result<Planned, Failure> {
     let ground = Ground::prepare(preset.base()?, &preset.tasks, grid)?;
     let mut planned = Planned { networks: Vec::new(), finetuned: Vec::new(), provenance: ground.provenance() };
-    for seed in ground.preset.seeds() {
+    for seed in ground.preset.seeds().all() {
         // A run that is stopped then has whole seeds to show.
         grid.set_round(seed);
         let tasks = ground.tasks(seed)?;
@@ -78,18 +79,8 @@ pub(super) fn plan(preset: &RotationPreset, grid: &mut Grid) -> Result<Planned, 
                     let before = grid.stage(Measurement(start.clone()), &[job.any()])?;
                     for method in preset.methods() {
                         for &rate in &method.rates {
-                            let finetune = &ground.preset.finetune;
-                            let run = Finetuning {
-                                start: start.clone(),
-                                method: method.name.clone(),
-                                rate,
-                                policy: method.policy(rate, finetune),
-                                lora: None,
-                                carries_state: false,
-                                training: finetune.training(),
-                                along: 0,
-                                keep_weights: false,
-                            };
+                            let run = finetuning(&ground.preset, &start, checkpoint, &method, rate);
+                            let run = Finetuning { carries_state: false, along: 0, keep_weights: false, ..run };
                             let after = grid.stage(run.clone(), &[job.any(), before.any()])?;
                             planned.finetuned.push((run, before, after));
                         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lab::error::Failure;
 use lab::figures::{IntervalMark, IntervalRow, IntervalRows};
 use lab::report::{ReportFolder, Section, Table, TableRow};
-use lab::statistics::MeanInterval;
+use lab::statistics::{MeanInterval, describe_with_count};
 use serde::Serialize;
 
 use super::plan::{FOLDED, Finished, turned};
@@ -133,7 +133,7 @@ fn forgetting(statistics: &Statistics, comparison: &Comparison, preset: &Rotatio
                         };
                         let values: Vec<f64> =
                             statistics.cells.iter().filter(here).filter_map(|cell| cell.forgetting).collect();
-                        interval(&values)
+                        describe_with_count(&values, 4)
                     };
                     let name = display(&format!("{checkpoint}-{turn}"));
                     let mut cells = vec![task.clone(), name, format!("{:.0} %", 100.0 * level)];
@@ -152,17 +152,6 @@ fn forgetting(statistics: &Statistics, comparison: &Comparison, preset: &Rotatio
         header: header.chain(methods.iter().map(|method| display(method))).collect(),
         rows,
         data: Some(MATCHED.into()),
-    }
-}
-
-/// "0.0123 [0.0100, 0.0146] (n = 5)".
-fn interval(values: &[f64]) -> String {
-    match MeanInterval::arithmetic(values) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), n }) => {
-            format!("{mean:.4} [{low:.4}, {high:.4}] (n = {n})")
-        }
-        Some(MeanInterval { mean, n, .. }) => format!("{mean:.4} (n = {n})"),
-        None => "none".into(),
     }
 }
 

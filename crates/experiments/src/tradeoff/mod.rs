@@ -16,7 +16,7 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use plan::{Finished, Planned, plan, plan_all, refine};
+pub use plan::{Finished, Planned, finetuning, plan, plan_all, pretraining, refine};
 pub use preset::{
     EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, RefinePreset, TradeoffFlags,
     TradeoffPreset,

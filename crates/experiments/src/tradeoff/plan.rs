@@ -153,7 +153,7 @@ fn plan_one(
         arithmetic: network.arithmetic(),
         text: text.description.clone(),
     };
-    for seed in preset.seeds() {
+    for seed in preset.seeds().all() {
         // A run that is stopped then has whole seeds to show.
         grid.set_round(seed);
         let mut tasks = Vec::new();
@@ -166,7 +166,7 @@ fn plan_one(
             tasks.push(Arc::new(task));
         }
         for (place, checkpoint) in preset.checkpoints.iter().enumerate() {
-            if preset.has_seed(checkpoint.seeds, seed) {
+            if preset.seeds().has(checkpoint.seeds, seed) {
                 planner.add(place, seed, &tasks, grid, &mut planned)?;
             }
         }
@@ -240,16 +240,7 @@ impl Planner<'_> {
     ) -> Result<(), Failure> {
         let preset = self.preset;
         let checkpoint = &preset.checkpoints[place];
-        let pretraining = Pretraining {
-            name: checkpoint.name.clone(),
-            network: self.network.clone(),
-            policy: checkpoint.policy(&preset.pretrain),
-            training: preset.pretrain.training(checkpoint.steps),
-            curve_points: preset.pretrain.curve_points,
-            held_out_windows: preset.evaluation.pretrain_windows,
-            seed,
-            data: self.text.clone(),
-        };
+        let pretraining = pretraining(preset, self.network, self.text, checkpoint, seed);
         let id = stage::id_of(&pretraining)?;
         let training = grid.stage(pretraining, &[])?;
         let probe = Weights {
@@ -272,7 +263,7 @@ impl Planner<'_> {
             };
             let before = grid.stage(Measurement(start.clone()), &[training.any()])?;
             for method in preset.methods_from(&checkpoint.name) {
-                if !preset.has_seed(method.seeds, seed) {
+                if !preset.seeds().has(method.seeds, seed) {
                     continue;
                 }
                 for order in preset.orders(method, seed) {
@@ -290,7 +281,28 @@ impl Planner<'_> {
     }
 }
 
-fn finetuning(
+/// The pretraining of a checkpoint of a preset: the same stage in every experiment that has it.
+pub fn pretraining(
+    preset: &TradeoffPreset,
+    network: &Network,
+    text: &Arc<TokenData>,
+    checkpoint: &CheckpointPreset,
+    seed: u64,
+) -> Pretraining {
+    Pretraining {
+        name: checkpoint.name.clone(),
+        network: network.clone(),
+        policy: checkpoint.policy(&preset.pretrain),
+        training: preset.pretrain.training(checkpoint.steps),
+        curve_points: preset.pretrain.curve_points,
+        held_out_windows: preset.evaluation.pretrain_windows,
+        seed,
+        data: text.clone(),
+    }
+}
+
+/// A finetuning as a preset has it, from a checkpoint that `checkpoint` describes.
+pub fn finetuning(
     preset: &TradeoffPreset,
     start: &Start,
     checkpoint: &CheckpointPreset,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ExperimentError, Result};
 use crate::parts::checks::{at_least, cooldown, not_negative, positive, rates, share};
 use crate::parts::{
-    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, TextFlags, hyperparameters, is_default,
+    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters, is_default,
 };
 use crate::stages::{TaskSizes, TextSource, Training, check_name};
 
@@ -376,18 +376,13 @@ impl TradeoffPreset {
     }
 
     /// The pretraining seeds.
-    pub fn seeds(&self) -> std::ops::Range<u64> {
-        self.first_seed..self.first_seed + self.seeds
-    }
-
-    /// Whether what has so many seeds (all if `None`) has this one.
-    pub fn has_seed(&self, seeds: Option<u64>, seed: u64) -> bool {
-        seeds.is_none_or(|seeds| seed - self.first_seed < seeds)
+    pub fn seeds(&self) -> Seeds {
+        Seeds { first: self.first_seed, count: self.seeds }
     }
 
     /// The orders of the finetuning data in which a method is run with a seed.
     pub fn orders(&self, method: &MethodPreset, seed: u64) -> std::ops::Range<u64> {
-        let second = self.runs_everywhere(method) && seed - self.first_seed < self.second_orders;
+        let second = self.runs_everywhere(method) && self.seeds().has(Some(self.second_orders), seed);
         0..1 + u64::from(second)
     }
 
@@ -414,16 +409,13 @@ impl TradeoffPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        at_least("seeds", self.seeds, 1)?;
+        self.seeds().check()?;
         self.device.check()?;
         self.corpus.validate()?;
         self.model.validate()?;
         self.pretrain.validate("pretrain")?;
         self.finetune.validate()?;
         self.evaluation.validate()?;
-        if self.first_seed.checked_add(self.seeds).is_none() {
-            return Err(ExperimentError::value("first-seed", self.first_seed, "fewer, with seeds below 2^64"));
-        }
         if let Some(refine) = &self.refine {
             refine.validate()?;
         }

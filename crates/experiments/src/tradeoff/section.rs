@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lab::error::Failure;
 use lab::report::{ReportFolder, Section, Table, TableRow};
-use lab::statistics::{MeanInterval, ScorecardRow};
+use lab::statistics::{ScorecardRow, describe};
 
 use super::compared::{comparison, variants};
 use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff, readings};
@@ -210,17 +210,9 @@ fn loss_differences(preset: &TradeoffPreset, runs: &Finished) -> Vec<ScorecardRo
     std::iter::once(&preset.pair).chain(&preset.controls).map(row).collect()
 }
 
-fn interval(numbers: &[f64]) -> String {
-    match MeanInterval::arithmetic(numbers) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => format!("{mean:.4} [{low:.4}, {high:.4}]"),
-        Some(MeanInterval { mean, .. }) => format!("{mean:.4}"),
-        None => "none".into(),
-    }
-}
-
 fn weight_scale(runs: &Finished) -> Table {
     let rows = by_checkpoint(&runs.weights, |scale| Some(scale.hidden_rms)).into_iter().map(|(name, numbers)| {
-        TableRow { cells: vec![display(&name), interval(&numbers), numbers.len().to_string()], strong: false }
+        TableRow { cells: vec![display(&name), describe(&numbers, 4), numbers.len().to_string()], strong: false }
     });
     Table {
         title: "Weight scale of the checkpoints".into(),
@@ -248,7 +240,7 @@ fn exact_match(results: &Results) -> Option<Table> {
                 task.clone(),
                 display(checkpoint),
                 display(method),
-                interval(&shares),
+                describe(&shares, 4),
                 shares.len().to_string(),
             ],
             strong: false,

@@ -1,7 +1,7 @@
 //! Tables of the tradeoff section.
 
 use lab::report::{Table, TableRow};
-use lab::statistics::MeanInterval;
+use lab::statistics::describe;
 
 use super::statistics::{Cell, Effect, PRIMARY, TradeoffStatistics, VERDICT_LEVEL};
 use crate::names::display;
@@ -13,7 +13,7 @@ pub fn matched(statistics: &TradeoffStatistics) -> Vec<Table> {
         let mut rows = Vec::new();
         for checkpoint in &statistics.checkpoints(task) {
             for cell in statistics.cells.iter().filter(|of| of.task == task && of.checkpoint == *checkpoint) {
-                let mean = |method| cell.mean(method).as_ref().map_or_else(|| "none".into(), describe);
+                let mean = |method| cell.mean(method).map_or_else(|| "none".into(), |mean| mean.describe(3));
                 let names = [&cell.matched, &cell.other].map(|method| display(method));
                 let limits = names.iter().zip(cell.limited_by).filter(|(_, count)| *count > 0);
                 let limits: Vec<String> = limits.map(|(name, count)| format!("{name} ({count})")).collect();
@@ -57,7 +57,7 @@ pub fn consistency(statistics: &TradeoffStatistics) -> Table {
             effect.task.clone(),
             if effect.control { format!("{} (control)", effect.pair) } else { effect.pair.clone() },
             effect.reading.label(),
-            effect.interval.as_ref().map_or_else(|| "none".to_owned(), describe_signed),
+            effect.describe(),
             effect.samples.len().to_string(),
             effect.spread().map_or_else(String::new, |(over, within)| format!("{over:.3}, {within:.3}")),
         ],
@@ -83,7 +83,7 @@ pub fn effects(statistics: &TradeoffStatistics) -> Table {
             format!("C1{}", effect.part),
             effect.task.clone(),
             effect.statement.clone(),
-            effect.interval.as_ref().map_or_else(|| "none".to_owned(), describe_signed),
+            effect.describe(),
             effect.ratio().map_or_else(String::new, |ratio| match ratio.bounds {
                 Some((low, high)) => format!("{:.2} [{low:.2}, {high:.2}]", ratio.mean),
                 None => format!("{:.2}", ratio.mean),
@@ -113,11 +113,7 @@ pub fn pretraining(checkpoints: &[(String, Vec<f64>)], baselines: &[(String, f64
     let mut rows: Vec<TableRow> = checkpoints
         .iter()
         .map(|(checkpoint, losses)| TableRow {
-            cells: vec![
-                display(checkpoint),
-                MeanInterval::arithmetic(losses).as_ref().map_or_else(|| "none".to_owned(), describe),
-                losses.len().to_string(),
-            ],
+            cells: vec![display(checkpoint), describe(losses, 3), losses.len().to_string()],
             strong: false,
         })
         .collect();
@@ -145,18 +141,4 @@ fn missing(cell: &Cell) -> String {
         }
     }
     reasons.into_iter().map(|(reason, count)| format!("{reason} ({count})")).collect::<Vec<_>>().join("\n")
-}
-
-fn describe(mean: &MeanInterval) -> String {
-    match mean.bounds {
-        Some((low, high)) => format!("{:.3} [{low:.3}, {high:.3}]", mean.mean),
-        None => format!("{:.3}", mean.mean),
-    }
-}
-
-fn describe_signed(mean: &MeanInterval) -> String {
-    match mean.bounds {
-        Some((low, high)) => format!("{:+.3} [{low:+.3}, {high:+.3}]", mean.mean),
-        None => format!("{:+.3}", mean.mean),
-    }
 }

@@ -8,6 +8,7 @@ use lab::store::StageId;
 use super::preset::UpdateStructurePreset;
 use crate::ground::{Ground, pair};
 use crate::stages::{Finetuned, Finetuning, Start, Transplant, Transplanted};
+use crate::tradeoff::finetuning;
 
 /// The jobs of a preset.
 pub struct Planned {
@@ -55,7 +56,7 @@ pub(super) fn plan(preset: &UpdateStructurePreset, grid: &mut Grid) -> Result<Pl
     let ground = Ground::prepare(preset.base()?, &preset.tasks, grid)?;
     let mut planned = Planned { transplants: Vec::new(), provenance: ground.provenance() };
     let mut runs = Vec::new();
-    for seed in ground.preset.seeds() {
+    for seed in ground.preset.seeds().all() {
         grid.set_round(seed);
         runs.push(finetunings(preset, &ground, seed, grid)?);
     }
@@ -92,18 +93,8 @@ fn finetunings(
             let start = ground.start(&checkpoint.name, (id.clone(), &ground.network), task, seed);
             let mut of = Runs { start: start.clone(), kept: Vec::new(), jobs: vec![pretrained.any()] };
             for method in &preset.methods {
-                let (finetune, own) = (&ground.preset.finetune, method.method());
-                let run = Finetuning {
-                    start: start.clone(),
-                    method: own.name.clone(),
-                    rate: method.rate,
-                    policy: own.policy(method.rate, finetune),
-                    lora: own.lora(),
-                    carries_state: false,
-                    training: finetune.training(),
-                    along: 0,
-                    keep_weights: true,
-                };
+                let run = finetuning(&ground.preset, &start, checkpoint, &method.method(), method.rate);
+                let run = Finetuning { carries_state: false, along: 0, keep_weights: true, ..run };
                 of.kept.push(stage::id_of(&run)?);
                 of.jobs.push(grid.stage(run, &[pretrained.any()])?.any());
             }

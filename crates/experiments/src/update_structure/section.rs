@@ -3,7 +3,7 @@
 use lab::error::Failure;
 use lab::figures::{IntervalMark, IntervalRow, IntervalRows};
 use lab::report::{ReportFolder, Section, Table, TableRow};
-use lab::statistics::MeanInterval;
+use lab::statistics::{MeanInterval, describe_with_count};
 use serde::Serialize;
 
 use super::plan::Found;
@@ -204,16 +204,6 @@ fn figure(statistics: &Statistics, preset: &UpdateStructurePreset, pair: &Pair) 
     }
 }
 
-fn interval(values: &[f64], digits: usize) -> String {
-    match MeanInterval::arithmetic(values) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), n }) => {
-            format!("{mean:.digits$} [{low:.digits$}, {high:.digits$}] (n = {n})")
-        }
-        Some(MeanInterval { mean, n, .. }) => format!("{mean:.digits$} (n = {n})"),
-        None => "none".into(),
-    }
-}
-
 /// Forgetting at the asked loss, a row for each update and surgery.
 fn forgetting(preset: &UpdateStructurePreset, found: &[Found], pair: &Pair) -> Table {
     let mut rows = Vec::new();
@@ -233,9 +223,9 @@ fn forgetting(preset: &UpdateStructurePreset, found: &[Found], pair: &Pair) -> T
                     continue;
                 }
                 let mut cells = vec![task.clone(), display(&method.name), surgery.name().to_owned()];
-                cells.extend(
-                    columns.iter().flat_map(|[forgotten, factor]| [interval(forgotten, 4), interval(factor, 2)]),
-                );
+                cells.extend(columns.iter().flat_map(|[forgotten, factor]| {
+                    [describe_with_count(forgotten, 4), describe_with_count(factor, 2)]
+                }));
                 rows.push(TableRow { cells, strong: surgery == Surgery::Unchanged });
             }
         }
@@ -280,7 +270,7 @@ fn structures(preset: &UpdateStructurePreset, found: &[Found], pair: &Pair) -> T
                 let mut cells = vec![task.clone(), display(checkpoint), display(&method.name)];
                 cells.extend(numbers.iter().map(|&(_, number, digits)| {
                     let values: Vec<f64> = of_checkpoint().filter_map(|of| mean_over_kinds(of, number)).collect();
-                    interval(&values, digits)
+                    describe_with_count(&values, digits)
                 }));
                 rows.push(TableRow { cells, strong: false });
             }

@@ -72,6 +72,35 @@ impl MeanInterval {
     }
 }
 
+impl MeanInterval {
+    /// "0.012 [0.004, 0.020]" in so many digits after the point; the mean alone for a single sample.
+    pub fn describe(&self, digits: usize) -> String {
+        match self.bounds {
+            Some((low, high)) => format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", self.mean),
+            None => format!("{:.digits$}", self.mean),
+        }
+    }
+
+    /// The same with signs: "+0.012 [+0.004, +0.020]".
+    pub fn describe_signed(&self, digits: usize) -> String {
+        match self.bounds {
+            Some((low, high)) => format!("{:+.digits$} [{low:+.digits$}, {high:+.digits$}]", self.mean),
+            None => format!("{:+.digits$}", self.mean),
+        }
+    }
+}
+
+/// The arithmetic mean of `samples` with its interval as [`MeanInterval::describe`] writes it; "none" where there is none.
+pub fn describe(samples: &[f64], digits: usize) -> String {
+    MeanInterval::arithmetic(samples).map_or_else(|| "none".into(), |mean| mean.describe(digits))
+}
+
+/// The same with the number of samples: "0.012 [0.004, 0.020] (n = 5)".
+pub fn describe_with_count(samples: &[f64], digits: usize) -> String {
+    let text = |mean: MeanInterval| format!("{} (n = {})", mean.describe(digits), mean.n);
+    MeanInterval::arithmetic(samples).map_or_else(|| "none".into(), text)
+}
+
 /// The 0.975 quantile of Student's t with `freedom` degrees of freedom; 0 degrees give infinity.
 fn t_quantile(freedom: usize) -> f64 {
     match StudentsT::new(0.0, 1.0, freedom as f64) {
@@ -127,6 +156,13 @@ mod tests {
         assert_eq!(MeanInterval::arithmetic(&[3.0]).unwrap().p_value(), None);
         assert_eq!(MeanInterval::arithmetic(&[0.0; 5]).unwrap().p_value(), Some(1.0));
         assert_eq!(MeanInterval::arithmetic(&[1.0; 5]).unwrap().p_value(), Some(0.0));
+    }
+
+    #[test]
+    fn an_interval_is_written_with_its_digits_and_signs() {
+        assert_eq!(describe(&[1.0, 2.0, 3.0, 4.0], 2), "2.50 [0.45, 4.55]");
+        assert_eq!(MeanInterval::arithmetic(&[1.0, -1.0]).unwrap().describe_signed(1), "+0.0 [-12.7, +12.7]");
+        assert_eq!((describe(&[0.5], 3), describe(&[], 3)), ("0.500".into(), "none".into()));
     }
 
     #[test]

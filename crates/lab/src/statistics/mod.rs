@@ -6,6 +6,6 @@ mod interval;
 mod pchip;
 mod scorecard;
 
-pub use interval::{CONFIDENCE, MeanInterval};
+pub use interval::{CONFIDENCE, MeanInterval, describe, describe_with_count};
 pub use pchip::Pchip;
 pub use scorecard::{MIN_SEEDS, Readings, ScorecardRow, Verdict, correct_for_many};

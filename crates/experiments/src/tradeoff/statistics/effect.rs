@@ -67,13 +67,7 @@ impl Effect {
 
     /// "+0.012 [+0.004, +0.020]", or "none" without samples.
     pub fn describe(&self) -> String {
-        match self.interval {
-            None => "none".to_owned(),
-            Some(MeanInterval { mean, bounds: None, .. }) => format!("{mean:+.3}"),
-            Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => {
-                format!("{mean:+.3} [{low:+.3}, {high:+.3}]")
-            }
-        }
+        self.interval.map_or_else(|| "none".to_owned(), |interval| interval.describe_signed(3))
     }
 
     /// exp of mean and interval, for an effect that is a ln ratio of two methods' forgetting.

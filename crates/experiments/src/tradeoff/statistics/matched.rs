@@ -107,13 +107,24 @@ pub enum Interpolation {
 pub struct Curve {
     /// The useful end points, by descending task loss.
     points: Vec<Point>,
-    interpolation: Interpolation,
+    /// What lies between them; none for straight lines, and with fewer than two.
+    between: Option<Pchip>,
 }
 
 impl Curve {
     /// The curve through finite `points`, in any order.
     pub fn new(points: &[Point], interpolation: Interpolation) -> Self {
-        Self { points: useful_range(points), interpolation }
+        Self::through(useful_range(points), interpolation)
+    }
+
+    /// The curve through useful points by descending task loss.
+    fn through(points: Vec<Point>, interpolation: Interpolation) -> Self {
+        let ascending = points.iter().rev().map(|point| (point.task_loss, log_forgetting(point.forgetting)));
+        let between = match interpolation {
+            Interpolation::Monotone => Pchip::new(&ascending.collect::<Vec<_>>()),
+            Interpolation::Linear => None,
+        };
+        Self { points, between }
     }
 
     /// The lowest task loss; infinite without points.
@@ -151,11 +162,9 @@ impl Curve {
         if right.task_loss == task_loss {
             return Ok(right.forgetting);
         }
-        Ok(match (self.interpolation, monotone(&self.points)) {
-            (Interpolation::Monotone, Some(curve)) => {
-                curve.at(task_loss).map(from_log).ok_or(Missing::LevelNotReached)?
-            }
-            _ => {
+        Ok(match &self.between {
+            Some(curve) => curve.at(task_loss).map(from_log).ok_or(Missing::LevelNotReached)?,
+            None => {
                 let share = (left.task_loss - task_loss) / (left.task_loss - right.task_loss);
                 left.forgetting + share * (right.forgetting - left.forgetting)
             }
@@ -196,18 +205,13 @@ impl Curve {
         let (left, right) = self.bracket(task_loss).ok()?;
         let miss = |left_out: Point| {
             let points: Vec<Point> = self.points.iter().filter(|point| **point != left_out).copied().collect();
-            let without = Self { points, interpolation: self.interpolation };
+            let interpolation = if self.between.is_some() { Interpolation::Monotone } else { Interpolation::Linear };
+            let without = Self::through(points, interpolation);
             let found = without.forgetting_at(left_out.task_loss).ok()?;
             Some((log_forgetting(found) - log_forgetting(left_out.forgetting)).abs())
         };
         [left, right].into_iter().filter_map(miss).max_by(f64::total_cmp)
     }
-}
-
-/// The monotone curve through points by descending task loss; `None` with fewer than two.
-fn monotone(points: &[Point]) -> Option<Pchip> {
-    let ascending = points.iter().rev().map(|point| (point.task_loss, log_forgetting(point.forgetting)));
-    Pchip::new(&ascending.collect::<Vec<_>>())
 }
 
 /// Forgetting at `task_loss`, both in nats per token, from finite `points` in any order.

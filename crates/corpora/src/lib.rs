@@ -51,7 +51,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::CorpusError;
 pub use packages::{Fetching, Package, packages_of, pinned_lock, pinned_packages};
-pub use split::{Split, split};
+pub use split::{Split, split, split_by_family};
 pub use user::{UserCorpus, read_user_corpus};
 
 /// The version of the extraction: raised when a change of this crate changes the text of the same packages.

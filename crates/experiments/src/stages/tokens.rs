@@ -373,7 +373,7 @@ struct CodeKey {
 
 impl Stage for TokensOfCode {
     const KIND: &'static str = "code-tokens";
-    const SEMANTICS: u32 = 2;
+    const SEMANTICS: u32 = 3;
     type Key = CodeKey;
     /// Tokens to train on and held out.
     type Output = [usize; 2];
@@ -399,7 +399,7 @@ impl Stage for TokensOfCode {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<[usize; 2], Failure> {
-        let split = corpora::split(&self.pinned.read()?.code, self.held_out, SPLIT_SEED)?;
+        let split = corpora::split_by_family(&self.pinned.read()?.code, self.held_out, SPLIT_SEED)?;
         let tokens = [encode(&self.tokenizer, &split.train)?, encode(&self.tokenizer, &split.held_out)?];
         let sizes = [tokens[0].len(), tokens[1].len()];
         write_tokens(work.files(), tokens)?;

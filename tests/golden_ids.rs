@@ -112,6 +112,13 @@ fn stages_of_optimizer_pairs_keep_their_ids() {
 }
 
 #[test]
+fn stages_of_the_consistency_matrix_keep_their_ids() {
+    let folder = Folder::new();
+    let stages = plan("consistency-matrix", &folder, &["--preset", "smoke"], &own_text(&folder));
+    assert_golden("consistency-matrix-smoke", &stages);
+}
+
+#[test]
 fn stages_of_experiments_on_checkpoints_keep_their_ids() {
     let folder = Folder::new();
     for name in ["rotation", "landscape", "update-structure"] {

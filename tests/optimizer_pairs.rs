@@ -10,8 +10,9 @@ base = "BASE"
 reasoning = ["math:min_steps=1,max_steps=1,largest=10"]
 others = ["code"]
 sizes = [20, 40]
-steps = 4
-sequences = 2
+epochs = [1]
+sequences = 10
+regime = 0.5
 task-examples = 8
 decoded = 2
 
@@ -57,7 +58,8 @@ fn every_pair_task_size_rate_and_seed_has_a_row_and_a_later_run_takes_them_over(
 fn mistakes_in_a_preset_are_one_line_each() {
     let refusal = |from: &str, to: &str| pairs(&Folder::new(), &PRESET.replace(from, to), &[]).refusal();
     assert!(refusal("sizes = [20, 40]", "sizes = [40, 20]").contains("sizes: found [40, 20]"));
-    assert!(refusal("steps = 4", "step = 4").contains("line 6: unknown field `step`"));
+    assert!(refusal("epochs = [1]", "epoch = [1]").contains("line 6: unknown field `epoch`"));
+    assert!(refusal("regime = 0.5", "regime = -1.0").contains("regime: found -1"));
     assert!(refusal("largest=10", "largest=7000").contains("largest"));
     assert!(refusal("muon = [3e-3, 3e-2]", "muon = [-1]").contains("rates"));
     assert!(refusal("sizes = [20, 40]", "sizes = [20, 100000000]").contains("100000000"));

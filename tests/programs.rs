@@ -10,8 +10,9 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     Finished::of(&mut program(name, arguments))
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "tradeoff",
+    "consistency-matrix",
     "optimizer-pairs",
     "memorization",
     "activations",

@@ -10,8 +10,7 @@ use lab::store::StageId;
 use models::Precision;
 
 use crate::error::{ExperimentError, Result};
-use crate::optimizer_pairs::OwnText;
-use crate::parts::{CheckpointPreset, Machine};
+use crate::parts::{CheckpointPreset, Machine, OwnText};
 use crate::stages::{CODE, CodeTokens, Network, Pretraining, Start, TaskData, TokenData, training_speed};
 use crate::tradeoff::{TradeoffPreset, pretraining};
 

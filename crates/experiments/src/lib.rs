@@ -19,6 +19,7 @@
 //! `stages/weights.rs`. `docs/design.md` says more.
 
 pub mod activations;
+pub mod consistency_matrix;
 pub mod error;
 pub mod ground;
 pub mod landscape;

@@ -4,6 +4,7 @@ use lab::program::{Entry, Registry};
 use lab::report::Front;
 
 use crate::activations::Activations;
+use crate::consistency_matrix::ConsistencyMatrix;
 use crate::landscape::Landscapes;
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
@@ -23,6 +24,7 @@ pub static REGISTRY: Registry = Registry {
     },
     experiments: &[
         &Entry::<Tradeoff>::new(),
+        &Entry::<ConsistencyMatrix>::new(),
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
         &Entry::<Activations>::new(),

@@ -67,6 +67,7 @@ pub mod ops;
 pub mod optim;
 mod parameters;
 mod precision;
+pub mod rescale;
 pub mod rotation;
 pub mod schedule;
 mod tensors;

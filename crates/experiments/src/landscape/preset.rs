@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::compared::{Pair, REFERENCE_BATCHES, REFERENCE_GAIN, own_direction};
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, check_tasks, pair};
-use crate::optimizer_pairs::OwnText;
 use crate::parts::checks::{at_least, positive, rates};
-use crate::parts::{CheckpointPreset, Machine, is_default};
+use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
 use crate::stages::Survey;
 use crate::tradeoff::TradeoffPreset;
 

@@ -1,5 +1,5 @@
-//! Task loss and exact match against the size of the finetuning set, a panel for each task, a line for each pair of
-//! optimizers.
+//! Task loss and right answers against the amount of finetuning and against forgetting, a panel for each task, a line
+//! for each pair of optimizers.
 
 use std::collections::BTreeSet;
 
@@ -7,59 +7,105 @@ use lab::figures::theme::Style;
 use lab::figures::{LinePanel, LinePanels, Series};
 use lab::statistics::MeanInterval;
 
-use super::statistics::{Chosen, Statistics};
+use super::chosen::{Chosen, EQUAL, Setting};
+use super::preset::Amount;
+use super::statistics::{Reading, Statistics};
 use crate::names::{display, style};
 
-/// The held-out loss after finetuning.
+/// A place on the horizontal axis, and the number of a seed there.
+type At<'a> = (f64, Box<dyn Fn(&Chosen) -> Option<f64> + 'a>);
+
+/// The held-out loss after finetuning, by the number of examples.
 pub(super) fn loss(statistics: &Statistics, tasks: &[String]) -> LinePanels {
     let title = "Finetuned with the optimizer of pretraining or the other: held-out loss";
-    panels(statistics, tasks, "optimizer-pairs-loss", title, "task loss (nats per token)", |chosen| Some(chosen.loss))
+    by_examples(statistics, tasks, "optimizer-pairs-loss", title, "task loss (nats per token)", |chosen| {
+        Reading::Loss.of(chosen)
+    })
 }
 
-/// The share of right answers.
+/// The share of right answers, by the number of examples.
 pub(super) fn exact_match(statistics: &Statistics, tasks: &[String]) -> LinePanels {
     let title = "Finetuned with the optimizer of pretraining or the other: right answers";
-    panels(statistics, tasks, "optimizer-pairs-answers", title, "exact match", |chosen| chosen.exact_match)
+    by_examples(statistics, tasks, "optimizer-pairs-answers", title, "exact match", |chosen| {
+        chosen.best.and_then(|best| best.exact_match)
+    })
 }
 
-fn panels(
+/// The held-out loss where so much is forgotten, at one amount.
+pub(super) fn equal_forgetting(statistics: &Statistics, tasks: &[String], amount: Amount) -> LinePanels {
+    let place = |(place, &forgetting): (usize, &f64)| -> At<'_> {
+        (forgetting, Box::new(move |chosen: &Chosen| Reading::EqualForgetting(place).of(chosen)))
+    };
+    let panel = |task: &String| {
+        let points = |setting: &Setting| match setting.amount == amount {
+            true => EQUAL.iter().enumerate().map(place).collect(),
+            false => Vec::new(),
+        };
+        panel(statistics, task, short(task), "task loss (nats per token)", 0.004, points)
+    };
+    let title = "Finetuned with the optimizer of pretraining or the other: loss at equal forgetting";
+    panels("optimizer-pairs-equal", title, "forgetting (nats per token)", tasks.iter().map(panel))
+}
+
+fn by_examples(
     statistics: &Statistics,
     tasks: &[String],
     name: &str,
     title: &str,
     y: &str,
-    number: impl Fn(&Chosen) -> Option<f64>,
+    number: impl Fn(&Chosen) -> Option<f64> + Copy,
 ) -> LinePanels {
+    let epochs: BTreeSet<u64> = statistics.settings.keys().map(|setting| setting.amount.epochs).collect();
+    let of_task = |task: &String| -> Vec<LinePanel> {
+        let of_epochs = |&count: &u64| {
+            let points = |setting: &Setting| -> Vec<At<'_>> {
+                let Amount { examples, epochs } = setting.amount;
+                if epochs == count { vec![((examples as f64).log10(), Box::new(number))] } else { Vec::new() }
+            };
+            let seen = if count == 1 { "once".into() } else { format!("{count} times") };
+            panel(statistics, task, format!("{}, {seen}", short(task)), y, 0.02, points)
+        };
+        epochs.iter().map(of_epochs).collect()
+    };
+    panels(name, title, "finetuning examples (log10)", tasks.iter().flat_map(of_task))
+}
+
+/// A line for each pair of checkpoint and method, through the points that its settings give.
+fn panel<'a>(
+    statistics: &'a Statistics,
+    task: &str,
+    title: String,
+    y: &str,
+    apart: f64,
+    points: impl Fn(&'a Setting) -> Vec<At<'a>>,
+) -> LinePanel {
     let pairs: BTreeSet<(&String, &String)> =
         statistics.settings.keys().map(|setting| (&setting.checkpoint, &setting.method)).collect();
-    let panel = |task: &String| {
-        let series = pairs.iter().enumerate().filter_map(|(place, &(checkpoint, method))| {
-            // Beside each other, or the intervals would hide one another.
-            let aside = 0.02 * (place as f64 - (pairs.len() - 1) as f64 / 2.0);
-            let of_pair = statistics.settings.iter().filter(|(setting, _)| {
-                (&setting.checkpoint, &setting.method, &setting.task) == (checkpoint, method, task)
-            });
-            let points: Vec<_> = of_pair
-                .filter_map(|(setting, chosen)| {
-                    let numbers: Option<Vec<f64>> = chosen.iter().map(&number).collect();
-                    let found = MeanInterval::arithmetic(&numbers?)?;
-                    Some(((setting.examples as f64).log10() + aside, found.mean, found.bounds))
-                })
-                .collect();
-            let label = format!("{} -> {}", display(checkpoint), display(method));
-            (!points.is_empty()).then(|| Series { label, style: style_of(checkpoint, method), points })
-        });
-        LinePanel { title: short(task), y: y.into(), series: series.collect(), reference: None }
-    };
-    let panels: Vec<LinePanel> = tasks.iter().map(panel).filter(|panel| !panel.series.is_empty()).collect();
-    LinePanels {
-        name: name.into(),
-        title: title.into(),
-        x: "finetuning examples (log10)".into(),
-        columns: panels.len().clamp(1, 3),
-        panels,
-        logarithmic: false,
-    }
+    let series = pairs.iter().enumerate().filter_map(|(place, &(checkpoint, method))| {
+        // Beside each other, or the intervals would hide one another.
+        let aside = apart * (place as f64 - (pairs.len() - 1) as f64 / 2.0);
+        let of_pair = statistics
+            .settings
+            .iter()
+            .filter(|(of, _)| (&of.checkpoint, &of.method, of.task.as_str()) == (checkpoint, method, task));
+        let points: Vec<_> = of_pair
+            .flat_map(|(setting, chosen)| points(setting).into_iter().map(move |point| (point, chosen)))
+            .filter_map(|((x, number), chosen)| {
+                let numbers: Option<Vec<f64>> = chosen.iter().map(number).collect();
+                let found = MeanInterval::arithmetic(&numbers?)?;
+                Some((x + aside, found.mean, found.bounds))
+            })
+            .collect();
+        let label = format!("{} -> {}", display(checkpoint), display(method));
+        (!points.is_empty()).then(|| Series { label, style: style_of(checkpoint, method), points })
+    });
+    LinePanel { title, y: y.into(), series: series.collect(), reference: None }
+}
+
+fn panels(name: &str, title: &str, x: &str, panels: impl Iterator<Item = LinePanel>) -> LinePanels {
+    let panels: Vec<LinePanel> = panels.filter(|panel| !panel.series.is_empty()).collect();
+    let columns = panels.len().clamp(1, 3);
+    LinePanels { name: name.into(), title: title.into(), x: x.into(), columns, panels, logarithmic: false }
 }
 
 /// A task's name for the head of a panel: a least and a largest value that are the same are one.

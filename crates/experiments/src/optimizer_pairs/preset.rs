@@ -2,30 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use lab::error::Failure;
-use lab::preset::Preset as _;
 use models::Precision;
 use models::optim::RuleName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::parts::{Machine, is_default};
+use crate::ground::{Changes, pair};
+use crate::parts::checks::{at_least, positive};
+use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
 use crate::stages::{CODE, check_name};
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
-
-/// Text and tokenizer of one's own, in place of the base's.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct OwnText {
-    /// Pretraining text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// A `tokenizer.json`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokenizer: Option<PathBuf>,
-}
 
 /// Everything that decides the results of `optimizer-pairs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,21 +26,24 @@ pub struct PairsPreset {
     /// Pretraining seeds, where they are not the base's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<u64>,
-    /// A checkpoint of the base that is finetuned with its own optimizer only, as a control.
+    /// Steps after which a second checkpoint of the pair's second optimizer stops, chosen so that it ends at the loss of
+    /// the first one's. The verdict is about that checkpoint then, and the whole one stands beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub control: Option<String>,
+    pub short_steps: Option<u64>,
     /// Tasks that count as reasoning, from easy to hard: the verdict is about them.
     pub reasoning: Vec<String>,
-    /// Tasks beside them, at the largest size.
+    /// Tasks beside them, at the largest amount.
     #[serde(default)]
     pub others: Vec<String>,
-    /// Numbers of finetuning examples, ascending. Below the largest only the pair is run, and only on the reasoning
-    /// tasks.
+    /// Numbers of finetuning examples, ascending.
     pub sizes: Vec<usize>,
-    /// Steps of a finetuning.
-    pub steps: u64,
+    /// How often a run sees every example, ascending.
+    pub epochs: Vec<u64>,
     /// Sequences of a step.
     pub sequences: usize,
+    /// The most forgetting at which a learning rate may be chosen, nats per token: beyond, finetuning replaces what
+    /// pretraining gave instead of building on it.
+    pub regime: f64,
     /// Held-out examples of a generated task.
     pub task_examples: usize,
     /// Held-out examples that are decoded for exact match.
@@ -68,6 +59,22 @@ pub struct PairsPreset {
     pub corpus: OwnText,
     /// The optimizers that every checkpoint of the pair is finetuned with, each with its learning rates.
     pub rates: BTreeMap<RuleName, Vec<f64>>,
+}
+
+/// How much a finetuning sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount {
+    /// Examples of the finetuning set.
+    pub examples: usize,
+    /// How often each is seen.
+    pub epochs: u64,
+}
+
+impl Amount {
+    /// Steps of so many sequences, one at least.
+    pub fn steps(self, sequences: usize) -> u64 {
+        (self.examples as u64 * self.epochs).div_ceil(sequences as u64).max(1)
+    }
 }
 
 impl lab::preset::Preset for PairsPreset {
@@ -101,79 +108,108 @@ impl PairsPreset {
         if self.reasoning.iter().any(|task| task == CODE) {
             return Err(ExperimentError::value("reasoning", CODE, "tasks with answers"));
         }
-        let ascending = self.sizes.windows(2).all(|pair| pair[0] < pair[1]);
-        if self.sizes.first().is_none_or(|&size| size == 0) || !ascending {
-            return Err(ExperimentError::value("sizes", format!("{:?}", self.sizes), "ascending numbers from 1 on"));
+        let ascending = |numbers: &[u64]| {
+            numbers.first().is_some_and(|&first| first > 0) && numbers.windows(2).all(|pair| pair[0] < pair[1])
+        };
+        let sizes: Vec<u64> = self.sizes.iter().map(|&size| size as u64).collect();
+        for (field, numbers) in [("sizes", &sizes), ("epochs", &self.epochs)] {
+            if !ascending(numbers) {
+                return Err(ExperimentError::value(field, format!("{numbers:?}"), "ascending numbers from 1 on"));
+            }
         }
+        at_least("sequences", self.sequences as u64, 1)?;
+        positive("regime", self.regime)?;
         if self.decoded == 0 {
             return Err(ExperimentError::value("decoded", 0, "at least 1"));
         }
-        for preset in self.experiments()? {
+        let (base, _) = self.base()?;
+        for checkpoint in pair(&base)? {
+            if !self.rates.contains_key(&checkpoint.optimizer) {
+                let given = self.rates.keys().map(|optimizer| optimizer.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(ExperimentError::value("rates", given, format!("{} among them", checkpoint.optimizer)));
+            }
+        }
+        for (_, preset) in self.experiments()? {
             preset.check()?;
         }
         Ok(())
     }
 
-    /// The largest size, at which verdicts are read.
-    pub fn largest(&self) -> usize {
-        self.sizes.last().copied().unwrap_or_default()
+    /// Every size with every number of epochs, the largest last.
+    pub fn amounts(&self) -> Vec<Amount> {
+        let of_size = |&examples: &usize| self.epochs.iter().map(move |&epochs| Amount { examples, epochs });
+        self.sizes.iter().flat_map(of_size).collect()
     }
 
-    /// A preset of `tradeoff` for each size.
+    /// The largest amount, at which verdicts are read.
+    pub fn largest(&self) -> Amount {
+        let (examples, epochs) = (self.sizes.last().copied(), self.epochs.last().copied());
+        Amount { examples: examples.unwrap_or_default(), epochs: epochs.unwrap_or_default() }
+    }
+
+    /// The base with its changes, and the whole checkpoint that stands beside the pair where the pair's second one is
+    /// short.
     ///
     /// # Errors
-    /// If the base cannot be read or lacks the control.
-    pub fn experiments(&self) -> Result<Vec<TradeoffPreset>> {
-        let mut base = TradeoffPreset::find(&self.base, &[])?;
-        if let Some(seeds) = self.seeds {
-            base.seeds = seeds;
-        }
-        if let Some(control) = &self.control
-            && base.checkpoint(control).is_none()
-        {
-            let known: Vec<&str> = base.checkpoints.iter().map(|c| c.name.as_str()).collect();
-            return Err(ExperimentError::value("control", control, format!("a checkpoint: {}", known.join(", "))));
-        }
+    /// If the base cannot be read.
+    pub fn base(&self) -> Result<(TradeoffPreset, Option<String>)> {
+        let Self { seeds, device, precision, ref corpus, .. } = *self;
+        let mut base = Changes { seeds, device, precision, corpus }.of(&self.base)?;
+        let [_, second] = pair(&base)?.map(Clone::clone);
         let pair = base.pair.clone();
-        base.checkpoints.retain(|c| pair.contains(&c.name) || self.control.as_ref() == Some(&c.name));
+        base.checkpoints.retain(|checkpoint| pair.contains(&checkpoint.name));
         base.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.seeds = None);
-        base.methods = self.rates.iter().map(|(&optimizer, rates)| MethodPreset::of(optimizer, rates)).collect();
+        base.rescaled.clear();
         base.controls.clear();
         base.control_methods.clear();
-        if let Some(control) = self.control.as_deref().and_then(|name| base.checkpoint(name)) {
-            base.control_methods = vec![control.optimizer.as_str().into()];
+        base.methods = self.rates.iter().map(|(&optimizer, rates)| MethodPreset::of(optimizer, rates)).collect();
+        let mut whole = None;
+        if let Some(steps) = self.short_steps {
+            at_least("short-steps", steps, 1)?;
+            let short =
+                CheckpointPreset { name: format!("{}-short", second.name), steps, seeds: None, ..second.clone() };
+            base.pair[1].clone_from(&short.name);
+            base.checkpoints.push(short);
+            base.control_methods = vec![second.optimizer.as_str().into()];
+            whole = Some(second.name);
         }
-        base.finetune.steps = self.steps;
         base.finetune.sequences = self.sequences;
         base.finetune.along = 0;
-        // One run a rate: what is compared is the task's loss at a chosen rate, not forgetting between rates.
+        // What is compared is the task's loss, at a rate of the grid or between two of them.
         (base.refine, base.second_orders) = (None, 0);
         base.evaluation.task_examples = self.task_examples;
         base.evaluation.decoded = self.decoded;
-        base.name = self.name.clone();
-        base.device = self.device;
-        base.precision = self.precision.unwrap_or(base.precision);
-        base.corpus.file = self.corpus.file.clone().or(base.corpus.file);
-        base.corpus.tokenizer = self.corpus.tokenizer.clone().or(base.corpus.tokenizer);
-        let of_size = |&size: &usize| {
+        base.name.clone_from(&self.name);
+        Ok((base, whole))
+    }
+
+    /// A preset of `tradeoff` for each amount. Below the largest only the pair is run, and only on the reasoning tasks.
+    ///
+    /// # Errors
+    /// If the base cannot be read.
+    pub fn experiments(&self) -> Result<Vec<(Amount, TradeoffPreset)>> {
+        let (base, whole) = self.base()?;
+        let of_amount = |amount: Amount| {
             let mut preset = base.clone();
-            preset.evaluation.train_examples = size;
+            preset.evaluation.train_examples = amount.examples;
+            preset.finetune.steps = amount.steps(self.sequences);
             preset.tasks = self.reasoning.clone();
-            if size == self.largest() {
+            if amount == self.largest() {
                 preset.tasks.extend(self.others.iter().cloned());
             } else {
-                preset.checkpoints.retain(|c| pair.contains(&c.name));
+                preset.checkpoints.retain(|checkpoint| Some(&checkpoint.name) != whole.as_ref());
             }
-            preset
+            (amount, preset)
         };
-        Ok(self.sizes.iter().map(of_size).collect())
+        Ok(self.amounts().into_iter().map(of_amount).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lab::preset::{Preset as _, parse};
+
     use super::*;
-    use lab::preset::parse;
 
     #[test]
     fn the_built_in_presets_are_valid_and_print_in_a_form_that_reads_back() {
@@ -185,13 +221,25 @@ mod tests {
     }
 
     #[test]
-    fn a_control_is_finetuned_with_its_own_optimizer_only() {
+    fn the_whole_checkpoint_is_finetuned_with_its_own_optimizer_only() {
         let preset = PairsPreset::find("standard", &[]).unwrap();
-        let experiment = &preset.experiments().unwrap()[0];
-        let methods =
-            |checkpoint: &str| experiment.methods_from(checkpoint).map(|m| m.name.clone()).collect::<Vec<_>>();
-        assert_eq!(methods("muon-short"), ["muon"]);
-        assert_eq!(methods("muon"), ["adamw", "muon"]);
+        let (_, largest) = preset.experiments().unwrap().pop().unwrap();
+        let methods = |checkpoint: &str| largest.methods_from(checkpoint).map(|m| m.name.clone()).collect::<Vec<_>>();
+        assert_eq!(largest.pair, ["adamw", "muon-short"]);
+        assert_eq!(methods("muon-short"), ["adamw", "muon"]);
+        assert_eq!(methods("muon"), ["muon"]);
+        let short = largest.checkpoint("muon-short").unwrap();
+        assert_eq!(short.steps, preset.short_steps.unwrap());
+        // The same pretraining as the base's control.
+        let base = TradeoffPreset::find("standard", &[]).unwrap();
+        assert_eq!(short, base.checkpoint("muon-short").unwrap());
+    }
+
+    #[test]
+    fn every_example_is_seen_as_often_as_asked() {
+        assert_eq!(Amount { examples: 64, epochs: 4 }.steps(8), 32);
+        assert_eq!(Amount { examples: 65, epochs: 1 }.steps(8), 9);
+        assert_eq!(Amount { examples: 3, epochs: 1 }.steps(8), 1);
     }
 
     #[test]
@@ -201,21 +249,22 @@ mod tests {
             preset.rates.insert(optimizer, vec![1e-3]);
         }
         preset.check().unwrap();
-        assert_eq!(preset.experiments().unwrap()[0].methods.len(), RuleName::ALL.len());
+        assert_eq!(preset.experiments().unwrap()[0].1.methods.len(), RuleName::ALL.len());
     }
 
     #[test]
-    fn controls_and_other_tasks_are_run_at_the_largest_size_only() {
+    fn the_whole_checkpoint_and_other_tasks_are_run_at_the_largest_amount_only() {
         let preset = PairsPreset::find("standard", &[]).unwrap();
         let experiments = preset.experiments().unwrap();
-        let (largest, smaller) = experiments.split_last().unwrap();
-        assert!(!smaller.is_empty());
-        for experiment in smaller {
+        let ((amount, largest), smaller) = experiments.split_last().unwrap();
+        assert_eq!(*amount, preset.largest());
+        assert_eq!(smaller.len() + 1, preset.sizes.len() * preset.epochs.len());
+        for (_, experiment) in smaller {
             assert_eq!(experiment.tasks, preset.reasoning);
             assert_eq!(experiment.checkpoints.len(), 2);
         }
         assert_eq!(largest.tasks.len(), preset.reasoning.len() + preset.others.len());
-        assert!(largest.checkpoint("muon-short").is_some());
+        assert!(largest.checkpoint("muon").is_some());
     }
 
     #[test]
@@ -229,9 +278,11 @@ mod tests {
         assert!(refusal(|p| p.reasoning = vec!["code".into()]).starts_with("reasoning: "));
         assert!(refusal(|p| p.sizes = vec![20, 10]).starts_with("sizes: "));
         assert!(refusal(|p| p.decoded = 0).starts_with("decoded: "));
-        assert!(refusal(|p| p.control = Some("sgd".into())).starts_with("control: found sgd"));
+        assert!(refusal(|p| p.epochs = vec![0]).starts_with("epochs: found [0]"));
+        assert!(refusal(|p| p.regime = 0.0).starts_with("regime: "));
+        assert!(refusal(|p| p.short_steps = Some(0)).starts_with("short-steps: "));
         assert!(refusal(|p| p.rates.get_mut(&RuleName::Muon).unwrap().clear()).contains("rates"));
-        assert!(refusal(|p| drop(p.rates.remove(&RuleName::Muon))).starts_with("methods: "));
+        assert!(refusal(|p| drop(p.rates.remove(&RuleName::Muon))).starts_with("rates: found adamw, expected muon"));
         assert!(refusal(|p| p.others = vec!["poems".into()]).starts_with("tasks: found poems"));
     }
 }

@@ -26,6 +26,18 @@ pub struct CorpusPreset {
     pub code_bytes: Option<usize>,
 }
 
+/// Text and tokenizer of one's own, in place of the base's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OwnText {
+    /// Pretraining text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// A `tokenizer.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+}
+
 impl CorpusPreset {
     /// Checks every field.
     ///

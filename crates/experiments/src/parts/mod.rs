@@ -9,7 +9,7 @@ mod network;
 mod seeds;
 mod training;
 
-pub use corpus::CorpusPreset;
+pub use corpus::{CorpusPreset, OwnText};
 pub use machine::{Machine, MachineFlags, TextFlags, precision};
 pub use network::{Architecture, ModelPreset};
 pub use seeds::Seeds;

@@ -4,7 +4,7 @@
 //! ```text
 //! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
 //!                   |        |   |
-//!                   |        |   +-> turn (the same function in another basis) --> measure, finetune
+//!                   |        |   +-> turn, rescale (the same function in another basis, of another scale) --> measure, finetune
 //!                   |        +-----> finetune on a task, continue with another optimizer
 //!                   +--> baselines
 //! ```
@@ -22,6 +22,8 @@ mod network;
 mod ngram;
 mod pretrain;
 mod probe;
+mod rescaled;
+mod same_function;
 mod tasks;
 mod tokens;
 mod training;
@@ -40,11 +42,13 @@ pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use probe::{Inside, Probe};
+pub use rescaled::Rescaled;
+pub use same_function::SameFunction;
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
 pub use tokens::{CodeTokens, TextSource, TokenData, encode};
 pub use training::{Trained, Training, loss_bound};
 pub use transplant::{Finetuned, Reached, Structure, Surgery, Transplant, Transplanted};
-pub use turned::{SameFunction, Turned};
+pub use turned::Turned;
 pub use weights::{WeightScale, Weights};
 
 /// The state of the optimizer in a training's folder.

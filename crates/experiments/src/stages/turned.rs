@@ -4,13 +4,14 @@ use lab::error::Failure;
 use lab::seeds;
 use lab::stage::{Stage, Work};
 use lab::store::StageId;
-use models::{Transformer, rotation};
-use rand::{RngExt, SeedableRng};
+use models::rotation;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use theory::linalg::random_orthogonal;
 
 use super::network::{Network, NetworkKey, keep};
+use super::same_function::{SameFunction, compare};
 use crate::error::Result;
 
 /// A checkpoint whose gains are folded into its matrices, and whose stream is turned or not.
@@ -31,15 +32,6 @@ pub struct Turned {
 pub struct TurnedKey {
     network: NetworkKey,
     rotation: Option<u64>,
-}
-
-/// How far the function is from the checkpoint's: by rounding alone.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SameFunction {
-    /// The largest difference between two logits.
-    pub difference: f64,
-    /// The largest logit, in absolute value.
-    pub logit: f64,
 }
 
 impl Turned {
@@ -90,23 +82,6 @@ impl Stage for Turned {
     }
 
     fn summary(output: &SameFunction) -> String {
-        format!("logits of up to {:.1} differ by at most {:.1e}", output.logit, output.difference)
+        output.to_string()
     }
-}
-
-/// Compares the logits of two networks on one sequence of drawn tokens.
-fn compare(original: &Transformer, turned: &Transformer) -> Result<SameFunction> {
-    let config = original.config();
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let ids: Vec<u32> = (0..config.context).map(|_| rng.random_range(0..config.vocabulary as u32)).collect();
-    let logits = |network: &Transformer| -> Result<Vec<f32>> {
-        let logits = network.logits(&ids, config.context)?;
-        Ok(logits.flatten_all().and_then(|logits| logits.to_vec1()).map_err(models::Error::from)?)
-    };
-    let (before, after) = (logits(original)?, logits(turned)?);
-    let largest = |numbers: &mut dyn Iterator<Item = f32>| f64::from(numbers.fold(0f32, |most, x| most.max(x.abs())));
-    Ok(SameFunction {
-        difference: largest(&mut before.iter().zip(&after).map(|(a, b)| a - b)),
-        logit: largest(&mut before.iter().copied()),
-    })
 }

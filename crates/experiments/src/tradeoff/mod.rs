@@ -18,8 +18,8 @@ use lab::report::{ReportFolder, Section};
 
 pub use plan::{Finished, Planned, finetuning, plan, plan_all, pretraining, refine};
 pub use preset::{
-    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, RefinePreset, TradeoffFlags,
-    TradeoffPreset,
+    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, RefinePreset, RescaledPreset,
+    TradeoffFlags, TradeoffPreset,
 };
 
 /// The experiment.

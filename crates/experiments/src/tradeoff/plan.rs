@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use lab::error::Failure;
-use lab::grid::{Grid, Job, Outcomes};
+use lab::grid::{AnyJob, Grid, Job, Outcomes};
 use lab::stage;
+use lab::store::StageId;
 use models::Transformer;
 use models::optim::{Optimizer, Policy};
 
@@ -16,7 +17,7 @@ use crate::error::Result;
 use crate::parts::CheckpointPreset;
 use crate::stages::{
     Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult,
-    Pretraining, Results, Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
+    Pretraining, Rescaled, Results, Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
 };
 
 /// The jobs of a preset.
@@ -38,17 +39,27 @@ pub struct Planned {
 struct Pretrained {
     checkpoint: String,
     seed: u64,
-    training: Job<PretrainResult>,
+    /// Its own training; none for one that was made from another.
+    training: Option<Job<PretrainResult>>,
     weights: Job<WeightScale>,
+}
+
+/// A checkpoint of one seed that finetunings start from.
+struct Kept<'a> {
+    name: &'a str,
+    seed: u64,
+    /// The stage that keeps it.
+    id: StageId,
+    made: AnyJob,
+    /// The pretraining behind it.
+    trained: &'a CheckpointPreset,
 }
 
 /// A checkpoint of one seed, measured on a task.
 struct Started {
     /// In the seed's first order.
     start: Start,
-    /// Where the checkpoint stands in the preset.
-    checkpoint: usize,
-    training: Job<PretrainResult>,
+    made: AnyJob,
     before: Job<Losses>,
 }
 
@@ -71,7 +82,7 @@ impl Planned {
     /// What the jobs left.
     pub fn read(&self, done: &Outcomes) -> Finished {
         let pretrained = self.pretrained.iter().filter_map(|of| {
-            let result = done.get(of.training)?;
+            let result = done.get(of.training?)?;
             Some((of.checkpoint.clone(), of.seed, result.clone()))
         });
         let weights = self.pretrained.iter().filter_map(|of| {
@@ -165,10 +176,18 @@ fn plan_one(
             }
             tasks.push(Arc::new(task));
         }
-        for (place, checkpoint) in preset.checkpoints.iter().enumerate() {
-            if preset.seeds().has(checkpoint.seeds, seed) {
-                planner.add(place, seed, &tasks, grid, &mut planned)?;
-            }
+        let mut trained: Vec<Kept<'_>> = Vec::new();
+        for checkpoint in preset.checkpoints.iter().filter(|of| preset.seeds().has(of.seeds, seed)) {
+            let kept = planner.pretrain(checkpoint, seed, grid, &mut planned)?;
+            planner.finetune(&kept, &tasks, grid, &mut planned)?;
+            trained.push(kept);
+        }
+        for made in &preset.rescaled {
+            let find = |name: &String| trained.iter().find(|kept| kept.name == *name);
+            // Without a checkpoint's pretraining with this seed there is nothing to rescale.
+            let (Some(from), Some(like)) = (find(&made.checkpoint), find(&made.like)) else { continue };
+            let kept = planner.rescale(&made.name, from, like, grid, &mut planned)?;
+            planner.finetune(&kept, &tasks, grid, &mut planned)?;
         }
     }
     Ok(planned)
@@ -208,9 +227,10 @@ pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -
     let mut runs = Vec::new();
     for (started, method, order, rate) in added {
         let start = Start { order, ..started.start.clone() };
+        let Some(trained) = preset.checkpoint(&start.checkpoint_name) else { continue };
         grid.set_round(start.seed);
-        let run = finetuning(preset, &start, &preset.checkpoints[started.checkpoint], method, rate);
-        let job = grid.stage(run.clone(), &[started.training.any(), started.before.any()])?;
+        let run = finetuning(preset, &start, trained, method, rate);
+        let job = grid.stage(run.clone(), &[started.made, started.before.any()])?;
         // Two comparisons may ask for the same run.
         if !runs.iter().any(|(_, _, other)| *other == job) {
             runs.push((run, started.before, job));
@@ -229,31 +249,76 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// A pretraining and everything that starts from it.
-    fn add(
+    /// A pretraining.
+    fn pretrain<'a>(
         &self,
-        place: usize,
+        checkpoint: &'a CheckpointPreset,
         seed: u64,
+        grid: &mut Grid,
+        planned: &mut Planned,
+    ) -> Result<Kept<'a>, Failure> {
+        let pretraining = pretraining(self.preset, self.network, self.text, checkpoint, seed);
+        let id = stage::id_of(&pretraining)?;
+        let training = grid.stage(pretraining, &[])?;
+        let kept = Kept { name: &checkpoint.name, seed, id, made: training.any(), trained: checkpoint };
+        self.keep(&kept, Some(training), grid, planned)?;
+        Ok(kept)
+    }
+
+    /// A checkpoint made from two that are pretrained.
+    fn rescale<'a>(
+        &self,
+        name: &'a str,
+        from: &Kept<'a>,
+        like: &Kept<'_>,
+        grid: &mut Grid,
+        planned: &mut Planned,
+    ) -> Result<Kept<'a>, Failure> {
+        let seed = from.seed;
+        let rescaled = Rescaled {
+            name: format!("{} seed {seed} to the scale of {}", from.name, like.name),
+            checkpoint: from.id.clone(),
+            like: like.id.clone(),
+            network: self.network.clone(),
+        };
+        let id = stage::id_of(&rescaled)?;
+        let made = grid.stage(rescaled, &[from.made, like.made])?.any();
+        let kept = Kept { name, seed, id, made, trained: from.trained };
+        self.keep(&kept, None, grid, planned)?;
+        Ok(kept)
+    }
+
+    /// The probe of a checkpoint's weights, and the checkpoint among the planned ones.
+    fn keep(
+        &self,
+        kept: &Kept<'_>,
+        training: Option<Job<PretrainResult>>,
+        grid: &mut Grid,
+        planned: &mut Planned,
+    ) -> Result<(), Failure> {
+        let probe = Weights {
+            name: format!("{} seed {}", kept.name, kept.seed),
+            checkpoint: kept.id.clone(),
+            network: self.network.clone(),
+        };
+        let weights = grid.stage(probe, &[kept.made])?;
+        planned.pretrained.push(Pretrained { checkpoint: kept.name.into(), seed: kept.seed, training, weights });
+        Ok(())
+    }
+
+    /// Everything that starts from a checkpoint.
+    fn finetune(
+        &self,
+        kept: &Kept<'_>,
         tasks: &[Arc<TaskData>],
         grid: &mut Grid,
         planned: &mut Planned,
     ) -> Result<(), Failure> {
-        let preset = self.preset;
-        let checkpoint = &preset.checkpoints[place];
-        let pretraining = pretraining(preset, self.network, self.text, checkpoint, seed);
-        let id = stage::id_of(&pretraining)?;
-        let training = grid.stage(pretraining, &[])?;
-        let probe = Weights {
-            name: format!("{} seed {seed}", checkpoint.name),
-            checkpoint: id.clone(),
-            network: self.network.clone(),
-        };
-        let weights = grid.stage(probe, &[training.any()])?;
-        planned.pretrained.push(Pretrained { checkpoint: checkpoint.name.clone(), seed, training, weights });
+        let (preset, seed) = (self.preset, kept.seed);
         for task in tasks {
             let start = Start {
-                checkpoint_name: checkpoint.name.clone(),
-                checkpoint: id.clone(),
+                checkpoint_name: kept.name.into(),
+                checkpoint: kept.id.clone(),
                 network: self.network.clone(),
                 text: self.text.clone(),
                 text_windows: preset.evaluation.pretrain_windows,
@@ -261,21 +326,21 @@ impl Planner<'_> {
                 seed,
                 order: 0,
             };
-            let before = grid.stage(Measurement(start.clone()), &[training.any()])?;
-            for method in preset.methods_from(&checkpoint.name) {
+            let before = grid.stage(Measurement(start.clone()), &[kept.made])?;
+            for method in preset.methods_from(kept.name) {
                 if !preset.seeds().has(method.seeds, seed) {
                     continue;
                 }
                 for order in preset.orders(method, seed) {
                     for &rate in &method.rates {
                         let start = Start { order, ..start.clone() };
-                        let run = finetuning(preset, &start, checkpoint, method, rate);
-                        let job = grid.stage(run.clone(), &[training.any(), before.any()])?;
+                        let run = finetuning(preset, &start, kept.trained, method, rate);
+                        let job = grid.stage(run.clone(), &[kept.made, before.any()])?;
                         planned.finetuned.push((run, before, job));
                     }
                 }
             }
-            planned.starts.push(Started { start, checkpoint: place, training, before });
+            planned.starts.push(Started { start, made: kept.made, before });
         }
         Ok(())
     }
@@ -310,7 +375,9 @@ pub fn finetuning(
     rate: f64,
 ) -> Finetuning {
     let finetune = &preset.finetune;
-    let same = method.lora_rank.is_none() && method.optimizer == checkpoint.optimizer;
+    // A checkpoint that was made from a pretraining has no state of its optimizer.
+    let trained = start.checkpoint_name == checkpoint.name;
+    let same = trained && method.lora_rank.is_none() && method.optimizer == checkpoint.optimizer;
     Finetuning {
         start: start.clone(),
         method: method.name.clone(),

@@ -256,6 +256,19 @@ impl RefinePreset {
     }
 }
 
+/// A checkpoint with the function of another and the weight scale of a third ([`models::rescale`]): what changes when it
+/// is finetuned comes from the scale of its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RescaledPreset {
+    /// Its name in results.
+    pub name: String,
+    /// The checkpoint that it is made from.
+    pub checkpoint: String,
+    /// The checkpoint whose weight scale it is given.
+    pub like: String,
+}
+
 /// How losses and answers are measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -336,6 +349,9 @@ pub struct TradeoffPreset {
     pub evaluation: EvaluationPreset,
     /// The pretrainings.
     pub checkpoints: Vec<CheckpointPreset>,
+    /// Checkpoints made from these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rescaled: Vec<RescaledPreset>,
     /// The finetuning methods.
     pub methods: Vec<MethodPreset>,
 }
@@ -359,9 +375,17 @@ impl lab::preset::Preset for TradeoffPreset {
 }
 
 impl TradeoffPreset {
-    /// The checkpoint of that name.
+    /// The pretraining behind the checkpoint of that name: its own, or that of the checkpoint it was rescaled from.
     pub fn checkpoint(&self, name: &str) -> Option<&CheckpointPreset> {
-        self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+        let made = self.rescaled.iter().find(|rescaled| rescaled.name == name);
+        let trained = made.map_or(name, |rescaled| rescaled.checkpoint.as_str());
+        self.checkpoints.iter().find(|checkpoint| checkpoint.name == trained)
+    }
+
+    /// The names of all checkpoints, trained and rescaled.
+    fn checkpoint_names(&self) -> Vec<&String> {
+        let trained = self.checkpoints.iter().map(|checkpoint| &checkpoint.name);
+        trained.chain(self.rescaled.iter().map(|rescaled| &rescaled.name)).collect()
     }
 
     /// The methods that are run from a checkpoint.
@@ -427,7 +451,7 @@ impl TradeoffPreset {
 
     fn check_names(&self) -> Result<()> {
         for (field, names) in [
-            ("checkpoints", self.checkpoints.iter().map(|c| &c.name).collect::<Vec<_>>()),
+            ("checkpoints", self.checkpoint_names()),
             ("methods", self.methods.iter().map(|m| &m.name).collect()),
             ("tasks", self.tasks.iter().collect()),
         ] {
@@ -439,7 +463,14 @@ impl TradeoffPreset {
                 return Err(ExperimentError::value(field, "the same name twice", "distinct names"));
             }
         }
-        let known: Vec<&str> = self.checkpoints.iter().map(|c| c.name.as_str()).collect();
+        for made in &self.rescaled {
+            for (field, name) in [("rescaled.checkpoint", &made.checkpoint), ("rescaled.like", &made.like)] {
+                if !self.checkpoints.iter().any(|checkpoint| checkpoint.name == *name) {
+                    return Err(ExperimentError::value(field, name, "a checkpoint that is pretrained"));
+                }
+            }
+        }
+        let known: Vec<&str> = self.checkpoint_names().into_iter().map(String::as_str).collect();
         for name in self.pair.iter().chain(self.controls.iter().flatten()) {
             if !known.contains(&name.as_str()) {
                 let expected = format!("a checkpoint: {}", known.join(", "));

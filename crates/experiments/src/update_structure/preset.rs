@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, check_tasks, pair};
-use crate::optimizer_pairs::OwnText;
 use crate::parts::checks::{at_least, positive, share};
-use crate::parts::{Machine, is_default};
+use crate::parts::{Machine, OwnText, is_default};
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// A finetuning method with one learning rate.

@@ -12,7 +12,8 @@
 //!
 //! A seed counts in an effect when all its terms exist; seeds that do not are named in the note. Verdicts come from the
 //! [primary reading](PRIMARY), corrected for the number of rows; the other readings say whether they are robust. Parts
-//! a and b of the control pairs are computed in the same way and reported as controls.
+//! a and b of the control pairs are computed in the same way and reported as controls, with what they change: the
+//! compared pair's index less the control's, seed by seed.
 
 use lab::statistics::{MIN_SEEDS, MeanInterval, Readings, ScorecardRow, Verdict, correct_for_many};
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,21 @@ impl Pair {
     pub fn label(&self) -> String {
         format!("{} / {}", display(&self.a.0), display(&self.b.0))
     }
+
+    /// From both checkpoints, the other's method against the matched one.
+    fn differences(&self) -> [Sum; 2] {
+        let Self { a: (checkpoint_a, method_a), b: (checkpoint_b, method_b) } = self;
+        [Sum::difference(checkpoint_a, method_a, method_b), Sum::difference(checkpoint_b, method_b, method_a)]
+    }
+
+    /// The consistency index.
+    fn index(&self) -> Sum {
+        Sum::consistency_index(&self.label(), self.differences())
+    }
 }
+
+/// What a control pair changes: the compared pair's index less its own.
+const CHANGE: &str = "b, change";
 
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +113,8 @@ pub struct TradeoffStatistics {
     pub effects: Vec<Effect>,
     /// The verdicts of the compared pair, corrected for their number.
     pub scorecard: Vec<ScorecardRow>,
-    /// Parts a and b of the control pairs, in the same form; what the compared pair says already is
-    /// not said again.
+    /// Parts a and b of the control pairs and what they change, in the same form; what the compared pair says already
+    /// is not said again.
     pub controls: Vec<ScorecardRow>,
 }
 
@@ -149,18 +164,17 @@ impl TradeoffStatistics {
     fn add_pair(&mut self, results: &Results, task: &str, pair: &Pair, control: bool) {
         let Pair { a: (checkpoint_a, method_a), b: (checkpoint_b, method_b) } = pair;
         let group = Group { task, pair: pair.label(), control };
-        let a = Sum::difference(checkpoint_a, method_a, method_b);
-        let b = Sum::difference(checkpoint_b, method_b, method_a);
-        for sum in [&a, &b] {
+        for sum in &pair.differences() {
             // A control shares a checkpoint with the compared pair, whose effect is there already.
             if !self.effects.iter().any(|effect| effect.task == task && effect.part == "a" && effect.label == sum.label)
             {
                 self.conclude(results, &group, "a", None, std::slice::from_ref(sum));
             }
         }
-        let index = Sum::consistency_index(&group.pair, [a, b]);
-        self.conclude(results, &group, "b", None, &[index]);
+        self.conclude(results, &group, "b", None, &[pair.index()]);
         if control {
+            let change = Sum::change(self.comparison.pair.index(), pair.index());
+            self.conclude(results, &group, CHANGE, None, &[change]);
             return;
         }
         let lora = "The matched optimizer forgets less than LoRA at every rank";
@@ -372,7 +386,7 @@ mod tests {
         assert_eq!(statistics.scorecard[0].statement, "From the AdamW checkpoint, AdamW forgets less than Muon");
         assert!(statistics.scorecard[0].note.contains("ln ratio at 75 %: +0.6"), "{}", statistics.scorecard[0].note);
         // The Muon checkpoint of the control pair is the one of the compared pair: one a, one b.
-        assert_eq!(statistics.controls.len(), 2);
+        assert_eq!(statistics.controls.len(), 3);
         assert_eq!(statistics.consistency().count(), 2 * reading::all().count());
         assert_eq!(statistics.checkpoints("code"), ["adamw", "muon", "adamw-long"]);
     }

@@ -128,6 +128,16 @@ impl Sum {
             terms: terms.map(|term| Term { weight: 0.5 * term.weight, ..term }).collect(),
         }
     }
+
+    /// How much larger one index is than another: zero where what the second pair changes has no part in it.
+    pub(super) fn change(index: Self, other: Self) -> Self {
+        let taken = other.terms.into_iter().map(|term| Term { weight: -term.weight, ..term });
+        Self {
+            statement: format!("The consistency index of {} is larger than that of {}", index.label, other.label),
+            label: format!("{} less {}", index.label, other.label),
+            terms: index.terms.into_iter().chain(taken).collect(),
+        }
+    }
 }
 
 /// What the effects of one pair on one task share.

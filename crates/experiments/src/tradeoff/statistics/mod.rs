@@ -27,7 +27,7 @@ pub mod table;
 pub(crate) mod testing;
 
 pub use comparison::{Comparison, Pair, TradeoffStatistics};
-pub use effect::Effect;
+pub use effect::{Effect, Term};
 pub use matched::Missing;
 pub use reading::{PRIMARY, Reading, VERDICT_LEVEL};
 pub use table::{Cell, LEVELS};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::parts::{Machine, is_default};
-use crate::stages::{CODE, check_name};
+use crate::stages::{CODE, check_tasks};
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
 
 /// Text and tokenizer of one's own, in place of the base's.
@@ -81,6 +81,11 @@ impl lab::preset::Preset for PairsPreset {
         Ok(self.check()?)
     }
 
+    fn memory(&self) -> (u64, &'static str) {
+        let experiments = self.experiments().unwrap_or_default();
+        experiments.iter().map(TradeoffPreset::memory).max().unwrap_or((0, ""))
+    }
+
     fn default_jobs(&self) -> NonZeroUsize {
         self.device.default_jobs()
     }
@@ -95,9 +100,8 @@ impl PairsPreset {
         if self.reasoning.is_empty() {
             return Err(ExperimentError::value("reasoning", "no task", "at least one"));
         }
-        for task in self.reasoning.iter().chain(&self.others) {
-            check_name(task)?;
-        }
+        let tasks: Vec<String> = self.reasoning.iter().chain(&self.others).cloned().collect();
+        check_tasks("reasoning and others", &tasks)?;
         if self.reasoning.iter().any(|task| task == CODE) {
             return Err(ExperimentError::value("reasoning", CODE, "tasks with answers"));
         }

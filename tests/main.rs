@@ -5,6 +5,7 @@
 //! not what the networks learn.
 
 mod bad_input;
+mod bounds;
 mod common;
 mod configuration;
 mod corpora;
@@ -17,8 +18,11 @@ mod golden_ids;
 mod interrupted;
 mod memorization;
 mod on_checkpoints;
+mod one_folder;
 mod optimizer_pairs;
 mod probes;
 mod programs;
 mod shared_store;
+mod stopped;
+mod surroundings;
 mod worked_examples;

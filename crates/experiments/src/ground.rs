@@ -43,23 +43,6 @@ impl Changes<'_> {
     }
 }
 
-/// Checks the names of the tasks that an experiment takes.
-///
-/// # Errors
-/// If there is none, one twice, or one that is unknown.
-pub fn check_tasks(tasks: &[String]) -> Result<()> {
-    if tasks.is_empty() {
-        return Err(ExperimentError::value("tasks", "none", "at least one"));
-    }
-    for (place, task) in tasks.iter().enumerate() {
-        crate::stages::check_name(task)?;
-        if tasks[..place].contains(task) {
-            return Err(ExperimentError::value("tasks", task, "distinct names"));
-        }
-    }
-    Ok(())
-}
-
 /// The two checkpoints that a preset of `tradeoff` compares.
 ///
 /// # Errors

@@ -2,12 +2,11 @@
 //! and, where it takes other than matrices, with LoRA.
 
 use std::path::Path;
-use std::time::Duration;
 
 use experiments::parts::CheckpointPreset;
+use experiments::registry::REGISTRY;
 use experiments::tradeoff::{MethodPreset, Tradeoff, TradeoffPreset};
 use lab::experiment::{self, Options};
-use lab::grid::Display;
 use lab::preset::Preset as _;
 use models::optim::RuleName;
 
@@ -48,15 +47,8 @@ fn preset(folder: &Path) -> TradeoffPreset {
 fn every_optimizer_pretrains_and_finetunes_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let preset = preset(folder.path());
-    let options = Options {
-        out: folder.path().join("out"),
-        finished: Vec::new(),
-        jobs: None,
-        snapshot_every: Duration::from_secs(60),
-        display: Display::Quiet,
-        command: "test".into(),
-    };
-    experiment::run::<Tradeoff>(&preset, &options, 0).unwrap();
+    let options = Options::quiet(folder.path().join("out"));
+    experiment::run::<Tradeoff>(&preset, &options, 0, &REGISTRY.front).unwrap();
     let results = std::fs::read_to_string(options.report().join("results.csv")).unwrap();
     let rows: Vec<Vec<&str>> = results.lines().skip(1).map(|line| line.split(',').collect()).collect();
     for method in &preset.methods {

@@ -67,8 +67,24 @@ pub enum LabError {
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
     /// Threads could not be started.
-    #[error("cannot start a worker's threads: {0}")]
+    #[error(
+        "cannot start threads: {0}; the system allows no more of them, or no memory for them: try a smaller --jobs"
+    )]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A worker could not be started.
+    #[error("cannot start a worker: {0}; the system allows no more threads: try a smaller --jobs")]
+    Worker(std::io::Error),
+    /// The program was asked to stop, and has stopped.
+    #[error("stopped by a signal; what was finished or had a snapshot is kept: run again to go on")]
+    Interrupted,
+    /// A program of the cluster failed.
+    #[error("{program}: {message}")]
+    Cluster {
+        /// Which.
+        program: String,
+        /// What it said.
+        message: String,
+    },
     /// An experiment refused, in its own words.
     #[error(transparent)]
     Experiment(Failure),

@@ -10,14 +10,15 @@
 //! finishes, adds where the numbers come from, and builds the page.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Failure, LabError, Result};
-use crate::grid::{self, Display, Grid, Outcomes};
+use crate::grid::{self, Display, Grid, Outcomes, Shard};
+use crate::memory;
 use crate::preset::{Change, Preset};
 use crate::provenance;
-use crate::report::{Report, ReportFolder, Section};
+use crate::report::{Front, Report, ReportFolder, Section};
 use crate::store::Store;
 
 /// Flags that an experiment has beside those of all programs: each changes fields of the preset.
@@ -93,9 +94,27 @@ pub struct Options {
     pub display: Display,
     /// The command, for the report.
     pub command: String,
+    /// Where to begin, of several processes that do the same.
+    pub shard: Option<Shard>,
+    /// Whether the stages are all that is wanted, and the report is left to another process.
+    pub no_report: bool,
 }
 
 impl Options {
+    /// Everything in this folder, and nothing shown.
+    pub fn quiet(out: impl Into<PathBuf>) -> Self {
+        Self {
+            out: out.into(),
+            finished: Vec::new(),
+            jobs: None,
+            snapshot_every: Duration::from_secs(15),
+            display: Display::Quiet,
+            command: String::new(),
+            shard: None,
+            no_report: false,
+        }
+    }
+
     /// An empty grid over the store in `out`.
     ///
     /// # Errors
@@ -106,6 +125,7 @@ impl Options {
             snapshot_every: self.snapshot_every,
             display: self.display,
             finished: self.finished.clone(),
+            shard: self.shard,
         };
         Grid::new(Store::open(&self.out)?, options)
     }
@@ -116,30 +136,45 @@ impl Options {
     }
 }
 
-/// Runs an experiment (or what is left of it) and writes its section; `place` orders the sections.
+/// The name under which one process at a time writes a report.
+const REPORT: &str = "report";
+
+/// Runs an experiment (or what is left of it), writes its section and builds the page; `place` orders the sections.
+/// Returns the page's path, or nothing where the options leave the report to another process.
+///
+/// Section, tables, figures and page are written by one process at a time: of two that work on one folder the report is
+/// all of one or all of the other's.
 ///
 /// # Errors
 /// One line that says what was found and expected; what is finished stays in the run store, and in
 /// `report/NAME-finished.csv`.
-pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32) -> Result<()> {
+pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, front: &Front) -> Result<Option<PathBuf>> {
     let started = Instant::now();
     preset.validate().map_err(LabError::Experiment)?;
+    let (bytes, fields) = preset.memory();
+    memory::check(bytes, fields)?;
     let mut grid = options.grid(preset)?;
     // There before anything is computed: a place that cannot be written is named first.
     let report = ReportFolder::create(options.report())?;
-    let finished = report.path().join(format!("{}-finished.csv", E::NAME));
-    grid.keep_finished_in(finished.clone());
+    grid.keep_finished_in(report.path().join(format!("{}-finished.csv", E::NAME)))?;
     let mut plan = E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
     grid.announce(E::NAME)?;
     let outcome = run_all::<E>(preset, &mut plan, &mut grid);
     // What is done is kept whatever became of the rest.
-    let kept = grid.finished().write_to(&finished);
+    let kept = grid.keep();
     outcome.and(kept)?;
-    let mut section = E::section(preset, plan, grid.outcomes(), &report).map_err(LabError::Experiment)?;
-    (section.name, section.title, section.order) = (E::NAME.into(), E::TITLE.into(), place);
-    let seconds = started.elapsed().as_secs_f64();
-    section.provenance.splice(0..0, provenance::lines(&options.command, seconds));
-    Ok(section.write(report.path())?)
+    if options.no_report {
+        return Ok(None);
+    }
+    let store = grid.store().clone();
+    store.alone(REPORT, || {
+        let mut section = E::section(preset, plan, grid.outcomes(), &report).map_err(LabError::Experiment)?;
+        (section.name, section.title, section.order) = (E::NAME.into(), E::TITLE.into(), place);
+        let seconds = started.elapsed().as_secs_f64();
+        section.provenance.splice(0..0, provenance::lines(&options.command, seconds));
+        section.write(report.path())?;
+        Ok(Some(Report::read(report.path())?.write(report.path(), front)?))
+    })
 }
 
 fn run_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Grid) -> Result<()> {
@@ -150,14 +185,6 @@ fn run_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Gri
         }
         grid.announce(E::NAME)?;
     }
-}
-
-/// Builds the page from all sections that are there; returns its path.
-///
-/// # Errors
-/// If a section or figure cannot be read or the page cannot be written.
-pub fn build_page(report: &Path, front: &crate::report::Front) -> Result<PathBuf> {
-    Ok(Report::read(report)?.write(report, front)?)
 }
 
 #[cfg(test)]
@@ -244,17 +271,11 @@ mod tests {
     #[test]
     fn a_rerun_refines_to_the_same_stages() {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            out: folder.path().into(),
-            finished: Vec::new(),
-            jobs: None,
-            snapshot_every: Duration::from_secs(60),
-            display: Display::Quiet,
-            command: "root".into(),
-        };
+        let options = Options::quiet(folder.path());
+        let front = Front { title: "Roots", lead: "" };
         let preset = RootPreset::find("two", &[]).unwrap();
         for _ in 0..2 {
-            run::<Root>(&preset, &options, 0).unwrap();
+            run::<Root>(&preset, &options, 0, &front).unwrap();
             let section = std::fs::read_to_string(options.report().join("sections/root.json")).unwrap();
             // From an interval of 2 to one below 0.01 by halves, and both its ends.
             assert!(section.contains("10 numbers tried"), "{section}");

@@ -23,9 +23,9 @@
 //! ```
 //! use lab::error::Failure;
 //! use lab::experiment::{self, Experiment, NoFlags, Options};
-//! use lab::grid::{Display, Grid, Job, Outcomes};
+//! use lab::grid::{Grid, Job, Outcomes};
 //! use lab::preset::Preset;
-//! use lab::report::{ReportFolder, Section};
+//! use lab::report::{Front, ReportFolder, Section};
 //! use lab::stage::{Stage, Work};
 //! use lab::statistics::ScorecardRow;
 //! use serde::{Deserialize, Serialize};
@@ -88,15 +88,9 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
-//! let options = Options {
-//!     out: folder.path().into(),
-//!     finished: Vec::new(),
-//!     jobs: None,
-//!     snapshot_every: std::time::Duration::from_secs(15),
-//!     display: Display::Quiet,
-//!     command: "coin".into(),
-//! };
-//! experiment::run::<Coin>(&CoinPreset::find("quick", &[])?, &options, 0)?;
+//! let options = Options::quiet(folder.path());
+//! let front = Front { title: "Coins", lead: "All were tossed." };
+//! experiment::run::<Coin>(&CoinPreset::find("quick", &[])?, &options, 0, &front)?;
 //! assert!(options.report().join("sections/coin.json").exists());
 //! # Ok(())
 //! # }
@@ -109,12 +103,15 @@ pub mod figures;
 mod finished;
 pub mod grid;
 pub mod hash;
+pub mod input;
+pub mod interrupt;
 pub mod memory;
 pub mod preset;
 pub mod program;
 pub mod provenance;
 pub mod report;
 pub mod seeds;
+pub mod slurm;
 pub mod stage;
 pub mod statistics;
 pub mod store;

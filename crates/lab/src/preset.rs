@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::error::{Failure, LabError, Result};
+use crate::input::read_text;
 
 /// What an experiment is given.
 pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -19,6 +20,12 @@ pub trait Preset: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// One line with the first field that is out of range.
     fn validate(&self) -> Result<(), Failure>;
+
+    /// About how many bytes of this machine's memory its largest stage takes at least, where that can be counted from
+    /// the fields, and the fields to make smaller. Refused before anything is computed if the machine has less.
+    fn memory(&self) -> (u64, &'static str) {
+        (0, "")
+    }
 
     /// Stages at a time if the user does not say: the number of cores, unless a stage takes a device of its own.
     fn default_jobs(&self) -> NonZeroUsize {
@@ -90,8 +97,13 @@ impl Change {
     /// # Errors
     /// If there is no `=`.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::parse_flag("set", text)
+    }
+
+    /// As [`parse`](Self::parse), of the value of a flag of that name.
+    pub(crate) fn parse_flag(flag: &str, text: &str) -> Result<Self> {
         let Some((path, value)) = text.split_once('=').filter(|(path, _)| !path.trim().is_empty()) else {
-            return Err(LabError::value("set", text, "KEY=VALUE"));
+            return Err(LabError::value(flag, text, "KEY=VALUE"));
         };
         let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
         Ok(Self::new(path.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned()))))
@@ -120,8 +132,7 @@ pub fn read<T: DeserializeOwned>(name: &str, built_in: &[(&str, &str)]) -> Resul
         Some((_, text)) => parse(text, &format!("preset {name}")),
         None if name.ends_with(".toml") => {
             let path = Path::new(name);
-            let text =
-                std::fs::read_to_string(path).map_err(|source| LabError::ReadFile { path: path.into(), source })?;
+            let text = read_text(path).map_err(|source| LabError::ReadFile { path: path.into(), source })?;
             parse(&text, name)
         }
         None => {
@@ -136,8 +147,38 @@ pub fn read<T: DeserializeOwned>(name: &str, built_in: &[(&str, &str)]) -> Resul
 /// # Errors
 /// One line with the first field that is not.
 pub fn checked<P: Preset>(preset: P) -> Result<P> {
+    // Whatever a field is: sums and products of such numbers do not overflow.
+    bounded(&preset, &|field| if field.ends_with("seed") { i64::MAX } else { MOST })?;
     preset.validate().map_err(LabError::Experiment)?;
     Ok(preset)
+}
+
+/// The largest whole number of a field that has no bound of its own, but for the first of its seeds.
+const MOST: i64 = i32::MAX as i64;
+
+/// Refuses the first whole number that is above what `most` allows for its field, which is given with its path.
+///
+/// # Errors
+/// One line with the field.
+pub fn bounded<T: Serialize>(preset: &T, most: &dyn Fn(&str) -> i64) -> Result<()> {
+    let table = Table::try_from(preset).map_err(|error| LabError::value("preset", error, "values in TOML"))?;
+    table.iter().try_for_each(|(name, value)| bounded_at(name, value, most))
+}
+
+fn bounded_at(path: &str, value: &Value, most: &dyn Fn(&str) -> i64) -> Result<()> {
+    match value {
+        Value::Integer(number) if *number > most(path) => {
+            Err(LabError::value(path, number, format!("at most {}", most(path))))
+        }
+        Value::Table(table) => {
+            table.iter().try_for_each(|(name, value)| bounded_at(&format!("{path}.{name}"), value, most))
+        }
+        Value::Array(list) => list.iter().enumerate().try_for_each(|(place, value)| {
+            let name = value.get("name").and_then(Value::as_str);
+            bounded_at(&format!("{path}.{}", name.map_or_else(|| place.to_string(), str::to_string)), value, most)
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What is expected where a path names no field.

@@ -4,9 +4,11 @@
 //! reference.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,13 +16,19 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
 
-use crate::console;
 use crate::error::{LabError, Result};
 use crate::experiment::{self, Experiment, Flags, Options};
-use crate::grid::Display;
+use crate::grid::{Display, Shard};
 use crate::preset::{self, Change, Preset};
 use crate::report::Front;
+use crate::slurm::SlurmFlags;
 use crate::store::StageId;
+use crate::{console, interrupt, memory};
+
+/// More stages at a time than any machine has cores for.
+const MOST_JOBS: usize = 4096;
+/// A longer time between two snapshots means none, and no system counts further.
+const LONGEST_PAUSE: f64 = 1e9;
 
 /// The flags of every program that runs experiments.
 #[derive(Debug, Clone, Args)]
@@ -39,6 +47,8 @@ pub struct RunFlags {
     pub seeds: Option<u64>,
     #[command(flatten)]
     place: PlaceFlags,
+    #[command(flatten)]
+    slurm: SlurmFlags,
     /// Print the preset with all changes as TOML, and run nothing
     #[arg(long)]
     print_config: bool,
@@ -66,6 +76,13 @@ pub struct PlaceFlags {
     /// A NAME-finished.csv of an earlier report, to take its results over and not compute them again; may be repeated
     #[arg(long, value_name = "FILE")]
     finished: Vec<PathBuf>,
+    /// Which of N processes this is that do the same on one store: each begins at another place of the work, and goes on
+    /// until all is done [default: the task of a Slurm job array]
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Leave the report to another process: compute the stages alone
+    #[arg(long)]
+    no_report: bool,
     /// Print nothing but the report's path
     #[arg(long)]
     quiet: bool,
@@ -74,13 +91,20 @@ pub struct PlaceFlags {
 impl PlaceFlags {
     fn options(&self) -> Result<Options> {
         let seconds = self.snapshot_every;
-        let snapshot_every = Duration::try_from_secs_f64(seconds)
-            .map_err(|_| LabError::value("snapshot-every", seconds, "seconds, not negative"))?;
+        if !(0.0..=LONGEST_PAUSE).contains(&seconds) {
+            let expected = format!("seconds, not negative and at most {LONGEST_PAUSE}");
+            return Err(LabError::value("snapshot-every", seconds, expected));
+        }
+        if let Some(jobs) = self.jobs.filter(|jobs| jobs.get() > MOST_JOBS) {
+            return Err(LabError::value("jobs", jobs, format!("at most {MOST_JOBS}")));
+        }
         Ok(Options {
             out: self.out.clone(),
             finished: self.finished.clone(),
             jobs: self.jobs,
-            snapshot_every,
+            snapshot_every: Duration::from_secs_f64(seconds),
+            shard: self.shard.or_else(|| Shard::of_array(|name| std::env::var(name).ok())),
+            no_report: self.no_report,
             display: if self.quiet { Display::Quiet } else { Display::Auto },
             command: command_line(),
         })
@@ -88,6 +112,11 @@ impl PlaceFlags {
 }
 
 impl RunFlags {
+    /// Whether a cluster's jobs are to be written, and nothing shown or run here.
+    fn is_for_slurm(&self) -> bool {
+        self.slurm.is_asked() && !self.print_config && !self.plan
+    }
+
     fn changes(&self, own: Vec<Change>) -> Result<Vec<Change>> {
         let mut changes = own;
         changes.extend(self.seeds.map(|seeds| Change::new("seeds", i64::try_from(seeds).unwrap_or(i64::MAX))));
@@ -117,22 +146,27 @@ pub trait Registered: Sync {
     fn presets(&self) -> Vec<&'static str>;
     /// The program's flags and help.
     fn command(&self) -> Command;
-    /// Does what the flags say, but for the page. Returns the report's folder if there is a page to build with
-    /// [`experiment::build_page`].
+    /// Does what the flags say. Returns the path of the report's page, if there is one now.
     ///
     /// # Errors
     /// One line that says what was found and expected.
-    fn execute(&self, given: &ArgMatches, place: u32) -> Result<Option<PathBuf>>;
+    fn execute(&self, given: &ArgMatches, place: u32, front: &Front) -> Result<Option<PathBuf>>;
     /// Whether a preset of this experiment has the field that a change is about.
     ///
     /// # Errors
     /// If there is no such preset.
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool>;
-    /// Does what the flags say with their preset and these changes. The report's folder, if there is a page to build.
+    /// Whether there is such a preset and all its fields are in range, with these changes.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>>;
+    fn check(&self, changes: &[Change], flags: &RunFlags) -> Result<()>;
+    /// Does what the flags say with their preset and these changes. Returns the path of the report's page, if there is
+    /// one now.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32, front: &Front) -> Result<Option<PathBuf>>;
     /// The stages that a preset needs, as far as they are known.
     ///
     /// # Errors
@@ -181,12 +215,23 @@ impl<E: Experiment> Registered for Entry<E> {
             .mut_arg("preset", |argument| argument.help(help))
     }
 
-    fn execute(&self, given: &ArgMatches, place: u32) -> Result<Option<PathBuf>> {
+    fn execute(&self, given: &ArgMatches, place: u32, front: &Front) -> Result<Option<PathBuf>> {
         let Given { run, own } = Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
-        self.run(&run.changes(own.changes())?, &run, place)
+        let changes = run.changes(own.changes())?;
+        if run.is_for_slurm() {
+            self.check(&changes, &run)?;
+            run.slurm.prepare(E::NAME, &run.place.out)?;
+            return Ok(None);
+        }
+        self.run(&changes, &run, place, front)
     }
 
-    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>> {
+    fn check(&self, changes: &[Change], flags: &RunFlags) -> Result<()> {
+        flags.place.options()?;
+        E::Preset::find(&flags.preset, changes).map(drop)
+    }
+
+    fn run(&self, changes: &[Change], flags: &RunFlags, place: u32, front: &Front) -> Result<Option<PathBuf>> {
         let preset = E::Preset::find(&flags.preset, changes)?;
         if flags.print_config {
             console::print(&preset.to_toml());
@@ -197,8 +242,7 @@ impl<E: Experiment> Registered for Entry<E> {
             show_plan::<E>(&preset, &options)?;
             return Ok(None);
         }
-        experiment::run::<E>(&preset, &options, place)?;
-        Ok(Some(options.report()))
+        experiment::run::<E>(&preset, &options, place, front)
     }
 
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool> {
@@ -271,19 +315,18 @@ impl Registry {
     ///
     /// # Errors
     /// One line that says what was found and expected.
-    pub fn execute(&self, name: &str, arguments: impl IntoIterator<Item = String>) -> Result<()> {
+    pub fn execute(&self, name: &str, arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
         let (place, experiment) = self.find(name)?;
-        let given = matches(experiment.command(), std::iter::once(name.to_string()).chain(arguments));
-        if let Some(report) = experiment.execute(&given, place)? {
-            console::print_line(&format!("{}", experiment::build_page(&report, &self.front)?.display()));
+        let given = matches(experiment.command(), std::iter::once(name.into()).chain(arguments));
+        if let Some(page) = experiment.execute(&given, place, &self.front)? {
+            console::print_line(&format!("{}", page.display()));
         }
         Ok(())
     }
 
     /// The program of one experiment, from the process's arguments to its exit code.
     pub fn main(&self, name: &str) -> ExitCode {
-        crate::memory::keep_freed_memory();
-        finish(self.execute(name, std::env::args().skip(1)))
+        main(|| self.execute(name, std::env::args_os().skip(1)))
     }
 
     /// Runs every experiment that has a preset of this name, one after the other; each adds its section to the one
@@ -340,15 +383,18 @@ impl Registry {
             let expected = "a field of a preset of one of the experiments that run";
             return Err(LabError::value("set", &unused.path, expected));
         }
+        if flags.is_for_slurm() {
+            of_each.iter().try_for_each(|(_, experiment, changes)| experiment.check(changes, flags))?;
+            flags.slurm.prepare("reproduce", &flags.place.out)?;
+            return Ok(None);
+        }
         let mut page = None;
         for (place, experiment, changes) in of_each {
             if flags.print_config || flags.plan {
                 console::print_line(&format!("# {}", experiment.name()));
             }
-            if let Some(report) = experiment.run(&changes, flags, place as u32)? {
-                // After each, so that what is done can be read while the next one runs.
-                page = Some(experiment::build_page(&report, &self.front)?);
-            }
+            // With a page after each, so that what is done can be read while the next one runs.
+            page = experiment.run(&changes, flags, place as u32, &self.front)?.or(page);
         }
         Ok(page)
     }
@@ -373,7 +419,7 @@ impl Registry {
 
 /// The flags of a program. A mistake in them is one line and exit code 2, as every other; `--help` and `--version`
 /// print and end.
-fn matches(command: Command, arguments: impl Iterator<Item = String>) -> ArgMatches {
+fn matches(command: Command, arguments: impl Iterator<Item = OsString>) -> ArgMatches {
     command.try_get_matches_from(arguments).unwrap_or_else(|error| refuse(&error))
 }
 
@@ -382,13 +428,15 @@ fn refuse(error: &clap::Error) -> ! {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit()
     }
-    console::say(&first_lines(&error.to_string()));
+    console::say(&console::one_line(&what_is_wrong(&error.to_string())));
     std::process::exit(2)
 }
 
-/// What is wrong and which values there are, without usage and tips, as one line.
-fn first_lines(text: &str) -> String {
-    text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
+/// What is wrong, which values there are and what may have been meant, as one line: all of the message but the usage.
+fn what_is_wrong(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let wanted = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    wanted.collect::<Vec<_>>().join(" ")
 }
 
 /// The flags of a program that is no experiment; mistakes as in every other.
@@ -396,21 +444,74 @@ pub fn parse<F: Parser>() -> F {
     F::try_parse().unwrap_or_else(|error| refuse(&error))
 }
 
+/// A path that is to stand in a preset, which is text: one that is not UTF-8 is refused. For a flag's `value_parser`.
+///
+/// # Errors
+/// What was found and expected.
+pub fn path_in_preset(path: OsString) -> Result<String, String> {
+    path.into_string().map_err(|path| {
+        let found = path.to_string_lossy().into_owned();
+        format!("found {found}, expected a path in UTF-8, since it stands in a preset: rename it or make a link to it")
+    })
+}
+
 /// The command as it was typed, with the program's name alone.
 pub fn command_line() -> String {
-    let mut words = std::env::args();
+    let mut words = std::env::args_os();
     let program = words.next().unwrap_or_default();
     let name = PathBuf::from(program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let words = words.map(|word| word.to_string_lossy().into_owned());
     std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }
 
+/// A whole program, from what it does to its exit code: 0; 2 after an error, which is one line on standard error; 75
+/// if it was asked to stop ([`interrupt`]). A panic, which is a mistake in the program or a system without any more
+/// threads, is one line too.
+pub fn main<E: std::fmt::Display>(execute: impl FnOnce() -> Result<(), E>) -> ExitCode {
+    memory::keep_freed_memory();
+    interrupt::listen();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
+        let what = panic.payload_as_str().unwrap_or("no message");
+        console::say(&console::one_line(&format!("error: internal: {what}{place}")));
+    }));
+    // Some libraries use threads that belong to nobody, and panic where there are none.
+    if let Err(error) = rayon::ThreadPoolBuilder::new().build_global() {
+        return finish(Err(LabError::from(error)));
+    }
+    catch_unwind(AssertUnwindSafe(|| finish(execute()))).unwrap_or(ExitCode::from(2))
+}
+
 /// Ends a program: an error is one line on standard error and exit code 2.
-pub fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            console::say(&format!("error: {}", error.to_string().replace('\n', " ")));
-            ExitCode::from(2)
+            console::say(&console::one_line(&format!("error: {error}")));
+            ExitCode::from(if interrupt::has_stopped() { interrupt::EXIT_CODE } else { 2 })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_all_that_clap_says_but_the_usage() {
+        let text = "error: invalid value 'foo' for '--scope <SCOPE>'\n  [possible values: all, hidden-matrices]\n\n  tip: a \
+                    similar value exists: 'all'\n\nUsage: tradeoff [OPTIONS]\n\nFor more information, try '--help'.\n";
+        let expected = "error: invalid value 'foo' for '--scope <SCOPE>' [possible values: all, hidden-matrices] tip: a \
+                        similar value exists: 'all'";
+        assert_eq!(what_is_wrong(text), expected);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf_8_is_refused_where_it_would_stand_in_a_preset() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let error = path_in_preset(OsString::from_vec(b"caf\xe9.txt".to_vec())).unwrap_err();
+        assert!(error.starts_with("found caf\u{fffd}.txt, expected a path in UTF-8"), "{error}");
+        assert_eq!(path_in_preset("caf\u{e9}.txt".into()).unwrap(), "caf\u{e9}.txt");
     }
 }

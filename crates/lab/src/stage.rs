@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::error::{Failure, LabError};
+use crate::interrupt;
 use crate::store::{
     ActiveStage, CURVES, Claim, DoneStage, FilesWriter, ReadyStage, Snapshot, StageId, StageKey, StageState, Store,
     StoreError,
@@ -59,6 +60,14 @@ pub trait Stage: Send + Sync + 'static {
         true
     }
 
+    /// What is wrong with an output that no computation leaves: the check of one that a file tells.
+    ///
+    /// # Errors
+    /// In a few words.
+    fn check(_output: &Self::Output) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Measurements along the way, for TensorBoard.
     fn curves(_output: &Self::Output) -> Vec<Curve> {
         Vec::new()
@@ -106,6 +115,8 @@ pub struct Work<'a> {
     meter: &'a dyn Meter,
     snapshot_every: Duration,
     last_snapshot: Instant,
+    /// Whether it ended with a snapshot because the program was asked to stop.
+    stopped: bool,
 }
 
 impl Work<'_> {
@@ -114,15 +125,17 @@ impl Work<'_> {
         self.snapshot.take()
     }
 
-    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it.
+    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it. It is time
+    /// when the program is asked to stop, too.
     pub fn snapshot_is_due(&self) -> bool {
-        self.last_snapshot.elapsed() >= self.snapshot_every
+        interrupt::asked() || self.last_snapshot.elapsed() >= self.snapshot_every
     }
 
     /// Stores the state after `step` steps, so that a later run can go on from there; `fill` writes the files.
     ///
     /// # Errors
-    /// Those of `fill` and of the store; [`StoreError::ClaimLost`] if another process has taken the stage over.
+    /// Those of `fill` and of the store; [`StoreError::ClaimLost`] if another process has taken the stage over;
+    /// [`StoreError::Interrupted`], with the snapshot on the disk, if the program was asked to stop.
     pub fn save_snapshot(
         &mut self,
         step: u64,
@@ -130,7 +143,9 @@ impl Work<'_> {
     ) -> Result<(), StoreError> {
         let saved = self.active.save_snapshot(step, fill);
         self.last_snapshot = Instant::now();
-        saved
+        saved?;
+        self.stopped = interrupt::asked();
+        if self.stopped { Err(StoreError::Interrupted) } else { Ok(()) }
     }
 
     /// Appends a line of JSON to the stage's metrics.
@@ -171,6 +186,8 @@ pub(crate) enum Ran<O> {
     Done(O),
     /// Another process works on it.
     Elsewhere,
+    /// The program was asked to stop; there is a snapshot.
+    Stopped,
 }
 
 /// Where and how stages are run.
@@ -211,8 +228,13 @@ pub(crate) fn run_or_wait<S: Stage>(
             ReadyStage::Fresh(active) => compute(stage, (active, None), setting, meter),
             ReadyStage::Started(active, snapshot) => compute(stage, (active, Some(snapshot)), setting, meter),
         };
-        if let Ran::Done(output) = ran? {
-            return Ok(output);
+        match ran? {
+            Ran::Done(output) => return Ok(output),
+            Ran::Elsewhere => {}
+            Ran::Stopped => {
+                interrupt::stopped();
+                return Err(LabError::Interrupted.into());
+            }
         }
     }
 }
@@ -236,11 +258,13 @@ fn compute<S: Stage>(
     meter: &dyn Meter,
 ) -> Result<Ran<S::Output>, Failure> {
     let Setting { store, snapshot_every, pool } = *setting;
-    let mut work = Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now() };
+    let mut work =
+        Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), stopped: false };
     let output = match pool.install(|| stage.compute(&mut work)) {
         Ok(output) => output,
         // Whoever has taken the stage over computes the same.
         Err(_) if !work.active.is_held() => return Ok(Ran::Elsewhere),
+        Err(_) if work.stopped => return Ok(Ran::Stopped),
         Err(failure) => return Err(failure),
     };
     let curves = S::curves(&output);

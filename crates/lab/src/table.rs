@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::input::read_text;
+
 /// A table that cannot be read or written; lines count from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -74,12 +76,12 @@ pub fn write_with<R: Serialize>(columns: &[&str], rows: impl IntoIterator<Item =
 }
 
 /// The rows of the file at `path`, each with its line; `columns` are the names that its header must have, in this
-/// order.
+/// order. A byte-order mark and line ends of Windows, which spreadsheets write, change nothing.
 ///
 /// # Errors
 /// One line that names the file, and the line and what is wrong with it.
 pub fn read<R: DeserializeOwned>(path: &Path, columns: &[&str]) -> Result<Vec<(u64, R)>, TableError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TableError::Read { path: path.to_path_buf(), source })?;
+    let text = read_text(path).map_err(|source| TableError::Read { path: path.to_path_buf(), source })?;
     parse(&text, path, columns)
 }
 

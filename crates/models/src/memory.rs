@@ -4,14 +4,14 @@ use crate::config::{Activation, ModelConfig, Positions};
 use crate::precision::Precision;
 
 /// Bytes of logits in `f32` that exist at one time on a GPU, at most.
-const LOGITS: u64 = 512 << 20;
+const LOGITS: u128 = 512 << 20;
 
 impl ModelConfig {
     /// How many numbers the parameters are, but for gains and biases.
-    fn weights(&self) -> u64 {
+    fn weights(&self) -> u128 {
         let [vocabulary, context, layers, width, kv_width, mlp_width] =
             [self.vocabulary, self.context, self.layers, self.width, self.kv_width(), self.mlp_width]
-                .map(|size| size as u64);
+                .map(|size| size as u128);
         let tables = if self.tied { vocabulary } else { 2 * vocabulary };
         let positions = if self.positions == Positions::Learned { context } else { 0 };
         let mlp = if self.activation == Activation::SwiGlu { 3 } else { 2 };
@@ -24,7 +24,7 @@ impl ModelConfig {
     pub fn step_bytes(&self, tokens: usize, precision: Precision) -> u64 {
         let [tokens, vocabulary, layers, width, kv_width, mlp_width, heads] =
             [tokens, self.vocabulary, self.layers, self.width, self.kv_width(), self.mlp_width, self.heads]
-                .map(|size| size as u64);
+                .map(|size| size as u128);
         let factor = if precision == Precision::Bf16 { 2 } else { 4 };
         let mlp = if self.activation == Activation::SwiGlu { 3 } else { 2 };
         // Weights and their successors, gradients, two moments; and the largest of them as factors.
@@ -33,7 +33,8 @@ impl ModelConfig {
         let saved = 4 * 2 * width + factor * (4 * width + 2 * kv_width + mlp * mlp_width) + 4 * (heads + 4);
         let backward = 4 * 4 * width + factor * (4 * width + 2 * kv_width + mlp * mlp_width);
         let logits = (tokens * vocabulary * 4).min(LOGITS);
-        parameters + tokens * (layers * saved + backward) + logits + logits / 4 * factor
+        let bytes = parameters + tokens * (layers * saved + backward) + logits + logits / 4 * factor;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -47,8 +48,15 @@ mod tests {
         for config in [ModelConfig::gpt2(101, 16, 3, 32, 4), ModelConfig::llama(101, 16, 3, 32, 4, 2)] {
             let model = Transformer::new(&config, 0).unwrap();
             let matrices = model.parameters().iter().filter(|(_, p)| p.value.rank() == 2);
-            assert_eq!(config.weights(), matrices.map(|(_, p)| p.value.elem_count() as u64).sum::<u64>());
+            assert_eq!(config.weights(), matrices.map(|(_, p)| p.value.elem_count() as u128).sum::<u128>());
         }
+    }
+
+    #[test]
+    fn a_size_beyond_all_memory_does_not_overflow() {
+        let huge = ModelConfig::gpt2(1 << 22, 1 << 20, 1 << 12, 1 << 17, 1 << 10);
+        assert!(huge.step_bytes(1 << 40, Precision::F32) > 1 << 60);
+        assert_eq!(huge.step_bytes(usize::MAX, Precision::F32), u64::MAX);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use synthetic_lm::registry::TASKS;
 use synthetic_lm::split::Side;
 use synthetic_lm::{Error, Task, constant_baseline, task};
 
+/// More examples than a training needs, and as many as a machine's memory holds.
+const MOST: i64 = 10_000_000;
+
 /// Generated language tasks with exact oracles.
 ///
 /// A text task is named as in `math` or `math:max_steps=3,largest=50`. A language is one of the named ones or a .json
@@ -33,7 +36,7 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// How many.
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=MOST))]
         count: u32,
     },
     /// Print sizes and what can be had without learning anything.
@@ -59,10 +62,10 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// Training examples, or documents.
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MOST))]
         train: u32,
         /// Test examples; in a language, for each of its patterns.
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MOST))]
         test: u32,
         /// The folder to write into; made if missing.
         #[arg(long)]
@@ -133,7 +136,8 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
-            print!("{error}");
+            // Whoever reads it may have seen enough.
+            let _ = error.print();
             return ExitCode::SUCCESS;
         }
         Err(error) => return refuse(&one_line(&error.to_string())),

@@ -8,8 +8,8 @@ use models::optim::{Policy, RuleName, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::parts::checks::{at_least, distinct, not_negative, positive, share};
-use crate::parts::{CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, is_default};
+use crate::parts::checks::{at_least, distinct, drawn, not_negative, positive, share, steps, within};
+use crate::parts::{CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, is_default, step_memory};
 use crate::stages::TextSource;
 
 /// How text is held out, and how much of it is read.
@@ -63,7 +63,7 @@ impl ProbedPreset {
     fn validate(&self) -> Result<()> {
         positive("checkpoints.hidden-rate", self.hidden_rate)?;
         positive("checkpoints.embedding-rate", self.embedding_rate)?;
-        at_least("checkpoints.steps", self.steps, 1)?;
+        steps("checkpoints.steps", self.steps)?;
         at_least("checkpoints.seeds", self.seeds.unwrap_or(1), 1)?;
         not_negative("checkpoints.weight-decay", self.weight_decay.unwrap_or(0.0))
     }
@@ -74,6 +74,7 @@ impl ProbedPreset {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SwitchPreset {
     /// The checkpoints.
+    #[serde(deserialize_with = "crate::parts::pair")]
     pub checkpoints: [String; 2],
     /// Steps, as a share of each checkpoint's own.
     pub share: f64,
@@ -94,9 +95,10 @@ pub struct ActivationsPreset {
     #[serde(default, skip_serializing_if = "is_default")]
     pub first_seed: u64,
     /// The two checkpoints that the verdict compares: AdamW's, and a Muon that stops at its loss.
+    #[serde(deserialize_with = "crate::parts::pair")]
     pub pair: [String; 2],
     /// Pairs that are compared without a verdict.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::parts::pairs")]
     pub controls: Vec<[String; 2]>,
     /// How much text.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -129,6 +131,11 @@ impl lab::preset::Preset for ActivationsPreset {
 
     fn validate(&self) -> Result<(), Failure> {
         Ok(self.check()?)
+    }
+
+    fn memory(&self) -> (u64, &'static str) {
+        let at_a_time = self.pretrain.micro_batch.unwrap_or(self.pretrain.sequences).min(self.pretrain.sequences);
+        step_memory(&self.model.expected(), at_a_time, self.precision, self.device)
     }
 
     fn default_jobs(&self) -> NonZeroUsize {
@@ -165,8 +172,8 @@ impl ActivationsPreset {
         self.model.validate()?;
         self.pretrain.validate("pretrain")?;
         share("evaluation.held-out", self.evaluation.held_out, false)?;
-        at_least("evaluation.pretrain-windows", self.evaluation.pretrain_windows as u64, 1)?;
-        at_least("evaluation.probe-tokens", self.evaluation.probe_tokens as u64, 1)?;
+        drawn("evaluation.pretrain-windows", self.evaluation.pretrain_windows)?;
+        drawn("evaluation.probe-tokens", self.evaluation.probe_tokens)?;
         self.checkpoints.iter().try_for_each(ProbedPreset::validate)?;
         let names: Vec<&str> = self.checkpoints.iter().map(|checkpoint| checkpoint.name.as_str()).collect();
         distinct("checkpoints", &names)?;
@@ -181,6 +188,7 @@ impl ActivationsPreset {
         if let Some(switch) = &self.switch {
             switch.checkpoints.iter().try_for_each(|name| known("switch.checkpoints", name))?;
             distinct("switch.checkpoints", &switch.checkpoints)?;
+            within("switch.share, rounded up", switch.share.ceil() as u64, 0..=1000)?;
             positive("switch.share", switch.share)?;
             at_least("switch.seeds", switch.seeds.unwrap_or(1), 1)?;
         }

@@ -1,16 +1,18 @@
 //! Any experiment of the registry by its name; the list of them, and the reference of their flags.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use experiments::registry::REGISTRY;
 use lab::console;
 use lab::error::{LabError, Result};
-use lab::program::finish;
+use lab::program;
 
 const USAGE: &str = "a name and its flags (experiment NAME --help), `list` or `reference`";
 
-fn execute(mut arguments: impl Iterator<Item = String>) -> Result<()> {
-    match arguments.next().as_deref() {
+fn execute(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
+    let name = arguments.next().map(|name| name.to_string_lossy().into_owned());
+    match name.as_deref() {
         Some("list") => REGISTRY
             .experiments
             .iter()
@@ -26,6 +28,5 @@ fn execute(mut arguments: impl Iterator<Item = String>) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    lab::memory::keep_freed_memory();
-    finish(execute(std::env::args().skip(1)))
+    program::main(|| execute(std::env::args_os().skip(1)))
 }

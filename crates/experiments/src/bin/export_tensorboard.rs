@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use lab::console;
 use lab::error::Result;
-use lab::program::{finish, parse};
+use lab::program::{self, parse};
 use lab::tensorboard::export;
 
 /// Write the metrics of every training in a run store as files that TensorBoard opens: `tensorboard --logdir
 /// OUT/tensorboard`. Ends with the folder.
-/// Trainings under way are included as far as they are. Run it again to see more.
+/// Trainings under way are included as far as they are. Run it again to see more: what is new is added, and a
+/// TensorBoard that is open shows it.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
@@ -28,5 +29,5 @@ fn execute(flags: &Flags) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    finish(execute(&parse()))
+    program::main(|| execute(&parse()))
 }

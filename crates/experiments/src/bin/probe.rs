@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use experiments::probe_folder::{ProbeOptions, run};
 use lab::console;
-use lab::program::{finish, parse};
+use lab::program::{self, parse};
 
 /// Look into a checkpoint: activations, output gradients and weights by layer and kind, as tables and figures.
 ///
@@ -43,8 +43,9 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    lab::memory::keep_freed_memory();
-    let Flags { folder, text, tokens, context, tokenizer, initial, seed, out } = parse::<Flags>();
-    let printed = run(&ProbeOptions { folder, text, tokens, context, tokenizer, initial, seed, out });
-    finish(printed.map(|text| console::print(&text)))
+    program::main(|| {
+        let Flags { folder, text, tokens, context, tokenizer, initial, seed, out } = parse::<Flags>();
+        let printed = run(&ProbeOptions { folder, text, tokens, context, tokenizer, initial, seed, out });
+        printed.map(|text| console::print(&text))
+    })
 }

@@ -8,7 +8,7 @@ use experiments::registry::REGISTRY;
 use lab::console;
 use lab::error::Result;
 use lab::experiment::Flags as _;
-use lab::program::{RunFlags, finish, parse};
+use lab::program::{self, RunFlags, parse};
 
 /// Reproduce the results: run every experiment that has a preset of this name and write one report. Ends with the
 /// report's path.
@@ -35,6 +35,5 @@ fn execute(flags: &Flags) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    lab::memory::keep_freed_memory();
-    finish(execute(&parse()))
+    program::main(|| execute(&parse()))
 }

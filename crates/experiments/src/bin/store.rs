@@ -10,8 +10,7 @@ use experiments::registry::REGISTRY;
 use lab::console;
 use lab::error::{LabError, Result};
 use lab::experiment::Options;
-use lab::grid::Display;
-use lab::program::{command_line, finish, parse};
+use lab::program::{self, parse};
 use lab::store::{StageId, StageProgress, Store};
 
 /// List the stages of a run store, or remove those that nothing needs any more.
@@ -83,14 +82,7 @@ fn list(place: &Place) -> Result<()> {
 
 fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
     let store = Store::open(&place.out)?;
-    let options = Options {
-        out: place.out.clone(),
-        finished: Vec::new(),
-        jobs: None,
-        snapshot_every: Duration::from_secs(15),
-        display: Display::Quiet,
-        command: command_line(),
-    };
+    let options = Options::quiet(&place.out);
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
     for text in keep {
         let (name, preset) = text.split_once(':').ok_or_else(|| LabError::value("keep", text, "EXPERIMENT:PRESET"))?;
@@ -119,7 +111,7 @@ fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    finish(match parse::<Flags>().task {
+    program::main(|| match parse::<Flags>().task {
         Task::List(place) => list(&place),
         Task::Prune { place, keep, yes } => prune(&place, &keep, yes),
     })

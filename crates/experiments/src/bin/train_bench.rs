@@ -1,17 +1,24 @@
 //! The speed of a training step, beside PyTorch's.
 
-use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 use experiments::error::{ExperimentError, Result};
 use experiments::parts::precision;
 use experiments::train_bench::{
     BenchOptimizer, BenchOptions, Checked, GpuOptions, Peer, Shape, gpu, measure, orthogonalizers, parity, run,
 };
-use lab::program::{finish, parse};
+use lab::console;
+use lab::program::{self, parse};
 use models::{Hardware, Precision};
+
+/// More rounds than anybody waits for.
+const MOST_ROUNDS: i64 = 1000;
+/// More sequences than any memory holds.
+const MOST_SEQUENCES: i64 = 1 << 20;
+/// More steps than a comparison needs.
+const MOST_STEPS: i64 = 1_000_000;
 
 /// Time a whole training step (forward, backward, clipping, update) of three networks, and an evaluation, beside
 /// PyTorch where a Python with torch and a peer script are given.
@@ -31,8 +38,8 @@ struct Flags {
     #[arg(long, value_delimiter = ',', value_enum, default_values = ["adamw", "muon"])]
     optimizers: Vec<BenchOptimizer>,
     /// Rounds of alternating measurements [default: 5, of gpt2-small 3]
-    #[arg(long, value_name = "N")]
-    rounds: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_ROUNDS))]
+    rounds: Option<u32>,
     /// A Python that can import torch
     #[arg(long, value_name = "FILE", requires = "peer_script")]
     peer_python: Option<PathBuf>,
@@ -69,11 +76,11 @@ enum Task {
         #[arg(long, default_value = "cpu", value_name = "DEVICE")]
         device: Hardware,
         /// Sequences in place of the network's own number
-        #[arg(long, value_name = "N")]
-        batch: Option<NonZeroUsize>,
+        #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_SEQUENCES))]
+        batch: Option<u32>,
         /// Sequences that go through the network at a time [default: all]
-        #[arg(long, value_name = "N")]
-        micro_batch: Option<NonZeroUsize>,
+        #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_SEQUENCES))]
+        micro_batch: Option<u32>,
     },
     /// Compare a GPU with the processor: logits, gradients, and losses of short trainings
     Parity {
@@ -81,8 +88,8 @@ enum Task {
         #[arg(long, default_value = "cuda", value_name = "DEVICE")]
         device: Hardware,
         /// Steps of a training
-        #[arg(long, default_value = "50", value_name = "N")]
-        steps: NonZeroU64,
+        #[arg(long, default_value = "50", value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_STEPS))]
+        steps: u32,
     },
     /// Time GPT-2 small at context 1024 on a GPU, beside PyTorch if --peer-python and --peer-script are given
     Gpu {
@@ -90,11 +97,11 @@ enum Task {
         #[arg(long, default_value = "cuda", value_name = "DEVICE")]
         device: Hardware,
         /// Sequences of a step
-        #[arg(long, default_value = "32", value_name = "N")]
-        batch: NonZeroUsize,
+        #[arg(long, default_value = "32", value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_SEQUENCES))]
+        batch: u32,
         /// Sequences that go through the network at a time [default: all]; PyTorch is measured only where all do
-        #[arg(long, value_name = "N")]
-        micro_batch: Option<NonZeroUsize>,
+        #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_SEQUENCES))]
+        micro_batch: Option<u32>,
         /// In which numbers products are computed, comma-separated
         #[arg(long, value_delimiter = ',', value_parser = precision, default_values = ["bf16", "tf32"])]
         precisions: Vec<Precision>,
@@ -106,7 +113,7 @@ enum Task {
 
 /// Prints the table; what failed is the error.
 fn show(Checked { table, failures }: Checked) -> Result<()> {
-    print!("{table}");
+    console::print(&table);
     match failures.is_empty() {
         true => Ok(()),
         false => Err(ExperimentError::value("train-bench", failures.join("; "), "every row as it should be")),
@@ -115,21 +122,21 @@ fn show(Checked { table, failures }: Checked) -> Result<()> {
 
 fn bench(flags: Flags) -> Result<()> {
     match flags.command {
-        Some(Task::Orthogonalizers { precision }) => print!("{}", orthogonalizers(precision)?),
+        Some(Task::Orthogonalizers { precision }) => console::print(&orthogonalizers(precision)?),
         Some(Task::Step { shape, optimizer, precision, device, batch, micro_batch }) => {
             let shape = Shape::find("shape", &shape)?;
-            let shape = Shape { batch: batch.map_or(shape.batch, NonZeroUsize::get), ..shape };
-            let micro_batch = micro_batch.map_or(shape.batch, NonZeroUsize::get);
+            let shape = Shape { batch: batch.map_or(shape.batch, |batch| batch as usize), ..shape };
+            let micro_batch = micro_batch.map_or(shape.batch, |batch| batch as usize);
             let measured = measure(&shape, optimizer, precision, device, micro_batch)?;
-            println!("{}", serde_json::json!(measured));
+            console::print_line(&serde_json::json!(measured).to_string());
         }
-        Some(Task::Parity { device, steps }) => show(parity(device, steps)?)?,
+        Some(Task::Parity { device, steps }) => show(parity(device, steps.into())?)?,
         Some(Task::Gpu { device, batch, micro_batch, precisions, peak_tflops }) => {
             let peer = flags.peer_python.zip(flags.peer_script).map(|(python, script)| Peer { python, script });
             let options = GpuOptions {
                 device,
-                batch: batch.get(),
-                micro_batch: micro_batch.unwrap_or(batch).get(),
+                batch: batch as usize,
+                micro_batch: micro_batch.unwrap_or(batch) as usize,
                 optimizers: flags.optimizers,
                 precisions,
                 peak_tflops,
@@ -143,7 +150,7 @@ fn bench(flags: Flags) -> Result<()> {
             run(&BenchOptions {
                 shapes: flags.shapes,
                 optimizers: flags.optimizers,
-                rounds: flags.rounds,
+                rounds: flags.rounds.map(|rounds| rounds as usize),
                 peer,
                 modes: !flags.eager_only,
                 csv: flags.csv,
@@ -154,6 +161,5 @@ fn bench(flags: Flags) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    lab::memory::keep_freed_memory();
-    finish(bench(parse::<Flags>()))
+    program::main(|| bench(parse::<Flags>()))
 }

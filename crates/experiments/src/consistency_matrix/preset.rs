@@ -68,6 +68,10 @@ impl lab::preset::Preset for MatrixPreset {
         Ok(self.check()?)
     }
 
+    fn memory(&self) -> (u64, &'static str) {
+        self.tradeoff().map_or((0, ""), |preset| preset.memory())
+    }
+
     fn default_jobs(&self) -> NonZeroUsize {
         self.device.default_jobs()
     }

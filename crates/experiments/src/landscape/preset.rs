@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::compared::{Pair, REFERENCE_BATCHES, REFERENCE_GAIN, own_direction};
 use crate::error::{ExperimentError, Result};
-use crate::ground::{Changes, check_tasks, pair};
-use crate::parts::checks::{at_least, positive, rates};
-use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
-use crate::stages::Survey;
+use crate::ground::{Changes, pair};
+use crate::parts::checks::{drawn, positive, rates, within};
+use crate::parts::{CheckpointPreset, MOST_WIDTH, Machine, OwnText, is_default};
+use crate::stages::{Survey, check_tasks};
 use crate::tradeoff::TradeoffPreset;
+
+/// The most batches behind a gradient.
+const MOST_BATCHES: u64 = 1_000_000;
 
 /// Everything that decides the results of `landscape`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +72,10 @@ impl lab::preset::Preset for LandscapePreset {
         Ok(self.check()?)
     }
 
+    fn memory(&self) -> (u64, &'static str) {
+        self.base().map_or((0, ""), |base| lab::preset::Preset::memory(&base))
+    }
+
     fn default_jobs(&self) -> NonZeroUsize {
         self.device.default_jobs()
     }
@@ -80,7 +87,8 @@ impl LandscapePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks(&self.tasks)?;
+        check_tasks("tasks", &self.tasks)?;
+        self.batches.iter().try_for_each(|&batches| within("batches", batches, 0..=MOST_BATCHES))?;
         if !self.batches.contains(&REFERENCE_BATCHES) || self.batches.contains(&0) {
             let expected = format!("numbers from 1 on, {REFERENCE_BATCHES} among them");
             return Err(ExperimentError::value("batches", format!("{:?}", self.batches), expected));
@@ -92,9 +100,9 @@ impl LandscapePreset {
         }
         positive("relative", self.relative)?;
         positive("absolute", self.absolute)?;
-        at_least("rank", self.rank as u64, 1)?;
-        at_least("draws", self.draws, 1)?;
-        at_least("curvature-windows", self.curvature_windows as u64, 1)?;
+        within("rank", self.rank as u64, 1..=MOST_WIDTH)?;
+        within("draws", self.draws, 1..=1_000_000)?;
+        drawn("curvature-windows", self.curvature_windows)?;
         let base = self.base()?;
         base.check()?;
         self.pairs(&base).map(drop)

@@ -6,14 +6,17 @@ use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Content, Group, Language, LanguageConfig, PatternRule};
 
 use crate::error::{ExperimentError, Result};
-use crate::parts::checks::{at_least, distinct, positive};
-use crate::parts::{Machine, PretrainPreset, is_default};
+use crate::parts::checks::{MOST_DRAWN, MOST_SEEDS, at_least, distinct, positive, steps, within};
+use crate::parts::{MOST_CONTEXT, MOST_LAYERS, MOST_WIDTH, Machine, PretrainPreset, is_default};
 
 /// Tuning seeds are numbered from here on, above every reported seed.
 pub const FIRST_TUNING_SEED: u64 = 1000;
 
 /// The optimizers that the verdict compares.
 const COMPARED: [RuleName; 2] = [RuleName::AdamW, RuleName::Muon];
+
+/// The most symbols of an alphabet.
+const MOST_SYMBOLS: u64 = 1 << 16;
 
 /// The language but for the numbers of facts and examples, which the cells vary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -214,18 +217,28 @@ impl MemorizationPreset {
     /// The first field that is out of range, or the language's own complaint.
     pub fn check(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
+        steps("steps", self.steps)?;
+        for (field, value, most) in [
+            ("control-seeds", self.control_seeds.unwrap_or(1), MOST_SEEDS),
+            ("tuning-seeds", self.tuning_seeds, MOST_SEEDS),
+            ("network.context", self.network.context as u64, MOST_CONTEXT),
+            ("network.layers", self.network.layers as u64, MOST_LAYERS),
+            ("network.width", self.network.width as u64, MOST_WIDTH),
+            ("network.heads", self.network.heads as u64, MOST_WIDTH),
+            ("probes.training", self.probes.training as u64, MOST_DRAWN),
+            ("probes.held-out", self.probes.held_out as u64, MOST_DRAWN),
+            ("language.key-symbols", self.language.key_symbols as u64, MOST_SYMBOLS),
+            ("language.key-length", self.language.key_length as u64, MOST_CONTEXT),
+            ("language.values", self.language.values as u64, MOST_SYMBOLS),
+        ] {
+            within(field, value, 1..=most)?;
+        }
+        for (field, values) in [("facts", &self.facts), ("examples", &self.examples)] {
+            values.iter().try_for_each(|&value| within(field, value as u64, 0..=MOST_DRAWN))?;
+        }
         self.device.check()?;
         if self.seeds > FIRST_TUNING_SEED {
             return Err(ExperimentError::value("seeds", self.seeds, format!("at most {FIRST_TUNING_SEED}")));
-        }
-        for (field, value) in [
-            ("control-seeds", self.control_seeds.unwrap_or(1)),
-            ("tuning-seeds", self.tuning_seeds),
-            ("steps", self.steps),
-            ("probes.training", self.probes.training as u64),
-            ("probes.held-out", self.probes.held_out as u64),
-        ] {
-            at_least(field, value, 1)?;
         }
         at_least("training.curve-points", self.training.curve_points, 2)?;
         self.training.validate("training")?;

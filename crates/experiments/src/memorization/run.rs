@@ -12,6 +12,7 @@ use super::data::{LanguageRows, Questions};
 use super::measure::{self, Point, Spectrum};
 use super::preset::{Cell, LossTokens, MemorizationPreset, OptimizerPreset, ProbesPreset};
 use crate::error::Result;
+use crate::stages::plausible::{losses, shares};
 use crate::stages::{Network, NetworkKey, Trained, Training};
 
 /// One training.
@@ -179,6 +180,14 @@ impl Stage for Run {
                 format!("{facts}seen {:.2}, test {:.2}", end.seen, end.test)
             }
         }
+    }
+
+    fn check(output: &RunResult) -> Result<(), String> {
+        output.curve.iter().try_for_each(|point| {
+            losses([point.training_loss, point.test_loss])?;
+            shares([point.training_accuracy, point.seen, point.validation, point.test])?;
+            shares(point.facts.into_iter().chain(point.exceptions))
+        })
     }
 
     fn curves(output: &RunResult) -> Vec<Curve> {

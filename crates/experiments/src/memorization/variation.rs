@@ -4,12 +4,14 @@ use std::num::NonZeroUsize;
 
 use lab::error::Failure;
 use lab::preset::Preset as _;
+use models::Precision;
 use toml::{Table, Value};
 
 use super::preset::{MemorizationPreset, Variation};
 use super::statistics::is_few;
 use crate::error::{ExperimentError, Result};
 use crate::parts::checks::distinct;
+use crate::parts::step_memory;
 
 // Here and not beside its type, since a preset is valid only if its variations are.
 impl lab::preset::Preset for MemorizationPreset {
@@ -23,6 +25,13 @@ impl lab::preset::Preset for MemorizationPreset {
     fn validate(&self) -> Result<(), Failure> {
         self.check()?;
         Ok(check(self)?)
+    }
+
+    fn memory(&self) -> (u64, &'static str) {
+        let training = &self.training;
+        let at_a_time = training.micro_batch.unwrap_or(training.sequences).min(training.sequences);
+        // The language has few tokens.
+        step_memory(&self.model(1), at_a_time, Precision::F32, self.device)
     }
 
     fn default_jobs(&self) -> NonZeroUsize {

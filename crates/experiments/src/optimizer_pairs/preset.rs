@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
-use crate::parts::checks::{at_least, positive};
+use crate::parts::checks::{drawn, positive, sequences, steps};
 use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
-use crate::stages::{CODE, check_name};
+use crate::stages::{CODE, check_tasks};
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
 
 /// Everything that decides the results of `optimizer-pairs`.
@@ -88,6 +88,11 @@ impl lab::preset::Preset for PairsPreset {
         Ok(self.check()?)
     }
 
+    fn memory(&self) -> (u64, &'static str) {
+        let experiments = self.experiments().unwrap_or_default();
+        experiments.iter().map(|(_, preset)| preset.memory()).max().unwrap_or((0, ""))
+    }
+
     fn default_jobs(&self) -> NonZeroUsize {
         self.device.default_jobs()
     }
@@ -102,9 +107,8 @@ impl PairsPreset {
         if self.reasoning.is_empty() {
             return Err(ExperimentError::value("reasoning", "no task", "at least one"));
         }
-        for task in self.reasoning.iter().chain(&self.others) {
-            check_name(task)?;
-        }
+        let tasks: Vec<String> = self.reasoning.iter().chain(&self.others).cloned().collect();
+        check_tasks("reasoning and others", &tasks)?;
         if self.reasoning.iter().any(|task| task == CODE) {
             return Err(ExperimentError::value("reasoning", CODE, "tasks with answers"));
         }
@@ -117,7 +121,9 @@ impl PairsPreset {
                 return Err(ExperimentError::value(field, format!("{numbers:?}"), "ascending numbers from 1 on"));
             }
         }
-        at_least("sequences", self.sequences as u64, 1)?;
+        self.sizes.iter().try_for_each(|&size| drawn("sizes", size))?;
+        self.epochs.iter().try_for_each(|&epochs| steps("epochs", epochs))?;
+        sequences("sequences", self.sequences)?;
         positive("regime", self.regime)?;
         if self.decoded == 0 {
             return Err(ExperimentError::value("decoded", 0, "at least 1"));
@@ -164,10 +170,10 @@ impl PairsPreset {
         base.control_methods.clear();
         base.methods = self.rates.iter().map(|(&optimizer, rates)| MethodPreset::of(optimizer, rates)).collect();
         let mut whole = None;
-        if let Some(steps) = self.short_steps {
-            at_least("short-steps", steps, 1)?;
-            let short =
-                CheckpointPreset { name: format!("{}-short", second.name), steps, seeds: None, ..second.clone() };
+        if let Some(short_steps) = self.short_steps {
+            steps("short-steps", short_steps)?;
+            let name = format!("{}-short", second.name);
+            let short = CheckpointPreset { name, steps: short_steps, seeds: None, ..second.clone() };
             base.pair[1].clone_from(&short.name);
             base.checkpoints.push(short);
             base.control_methods = vec![second.optimizer.as_str().into()];

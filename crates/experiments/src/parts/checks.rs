@@ -1,5 +1,7 @@
 //! Checks of single fields.
 
+use std::ops::RangeInclusive;
+
 use models::schedule::Decay;
 
 use crate::error::{ExperimentError, Result};
@@ -13,6 +15,51 @@ pub fn at_least(field: &str, value: u64, least: u64) -> Result<()> {
         return Ok(());
     }
     Err(ExperimentError::value(field, value, format!("at least {least}")))
+}
+
+/// The most steps of a training: more than any takes.
+pub const MOST_STEPS: u64 = 1_000_000_000;
+/// The most seeds: a verdict needs some ten.
+pub const MOST_SEEDS: u64 = 10_000;
+/// The most sequences of a step.
+pub const MOST_SEQUENCES: u64 = 1 << 20;
+/// The most examples, windows or points that are measured or drawn.
+pub const MOST_DRAWN: u64 = 10_000_000;
+
+/// Refuses a number outside `range`: bounds are far above what makes sense, and below what would overflow.
+///
+/// # Errors
+/// As [`at_least`].
+pub fn within(field: &str, value: u64, range: RangeInclusive<u64>) -> Result<()> {
+    at_least(field, value, *range.start())?;
+    if value <= *range.end() {
+        return Ok(());
+    }
+    Err(ExperimentError::value(field, value, format!("at most {}", range.end())))
+}
+
+/// Refuses a number of steps that is none, or more than [`MOST_STEPS`].
+///
+/// # Errors
+/// As [`at_least`].
+pub fn steps(field: &str, value: u64) -> Result<()> {
+    within(field, value, 1..=MOST_STEPS)
+}
+
+/// Refuses a number of sequences that is none, or more than [`MOST_SEQUENCES`].
+///
+/// # Errors
+/// As [`at_least`].
+pub fn sequences(field: &str, value: usize) -> Result<()> {
+    within(field, value as u64, 1..=MOST_SEQUENCES)
+}
+
+/// Refuses a number of examples, windows or points that is none, or more than [`MOST_DRAWN`].
+///
+/// # Errors
+/// As [`at_least`].
+pub fn drawn(field: &str, value: usize) -> Result<()> {
+    within(field, value as u64, 1..=MOST_DRAWN)
 }
 
 /// Refuses what is not positive and finite.

@@ -1,11 +1,12 @@
 //! Where networks are trained and in which numbers, and the flags that say so.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use lab::experiment::Flags;
 use lab::preset::Change;
+use lab::program::path_in_preset;
 use models::{Hardware, Precision};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -84,15 +85,20 @@ pub struct TextFlags {
     machine: MachineFlags,
     /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the
     /// documentation of Rust packages, see docs/corpus.md]
-    #[arg(long, value_name = "FILE")]
-    corpus: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    corpus: Option<String>,
     /// A tokenizer.json in place of a BPE trained on the text
-    #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    tokenizer: Option<String>,
     /// In which numbers products of matrices are computed: f32; tf32 (on a GPU); bf16 (faster with AVX512-BF16 or on
     /// a GPU) [default: the preset's]
     #[arg(long, value_parser = precision)]
     precision: Option<Precision>,
+}
+
+/// Reads a path that becomes a field of a preset.
+fn path() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().try_map(path_in_preset)
 }
 
 /// A precision by its name.
@@ -109,9 +115,8 @@ pub fn precision(name: &str) -> Result<Precision, String> {
 impl Flags for TextFlags {
     fn changes(&self) -> Vec<Change> {
         let mut changes = self.machine.changes();
-        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
-        changes.extend(self.corpus.as_ref().map(|file| Change::new("corpus.file", path(file))));
-        changes.extend(self.tokenizer.as_ref().map(|file| Change::new("corpus.tokenizer", path(file))));
+        changes.extend(self.corpus.as_ref().map(|file| Change::new("corpus.file", file.as_str())));
+        changes.extend(self.tokenizer.as_ref().map(|file| Change::new("corpus.tokenizer", file.as_str())));
         changes.extend(self.precision.map(|precision| Change::new("precision", precision.as_str())));
         changes
     }

@@ -6,12 +6,14 @@ pub mod checks;
 mod corpus;
 mod machine;
 mod network;
+mod pairs;
 mod seeds;
 mod training;
 
 pub use corpus::{CorpusPreset, OwnText};
 pub use machine::{Machine, MachineFlags, TextFlags, precision};
-pub use network::{Architecture, ModelPreset};
+pub use network::{Architecture, MOST_CONTEXT, MOST_LAYERS, MOST_WIDTH, ModelPreset, step_memory};
+pub use pairs::{pair, pairs};
 pub use seeds::Seeds;
 pub use training::{CheckpointPreset, PretrainPreset, hyperparameters};
 

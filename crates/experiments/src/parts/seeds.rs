@@ -1,6 +1,6 @@
 //! Which seeds a preset has.
 
-use super::checks::at_least;
+use super::checks::{MOST_SEEDS, within};
 use crate::error::{ExperimentError, Result};
 
 /// The pretraining seeds of a preset: so many, from the first on.
@@ -18,7 +18,7 @@ impl Seeds {
     /// # Errors
     /// If there is none, or not so many below 2^64.
     pub fn check(self) -> Result<()> {
-        at_least("seeds", self.count, 1)?;
+        within("seeds", self.count, 1..=MOST_SEEDS)?;
         match self.first.checked_add(self.count) {
             Some(_) => Ok(()),
             None => Err(ExperimentError::value("first-seed", self.first, "fewer, with seeds below 2^64")),
@@ -51,6 +51,7 @@ mod tests {
     #[test]
     fn no_seed_and_too_high_ones_are_refused() {
         let refusal = |first, count| Seeds { first, count }.check().unwrap_err().to_string();
+        assert!(refusal(0, 1_000_000_000).starts_with("seeds: found 1000000000, expected at most 10000"));
         assert!(refusal(0, 0).starts_with("seeds: found 0"));
         assert!(refusal(u64::MAX, 1).starts_with("first-seed: "));
     }

@@ -4,7 +4,7 @@ use models::optim::{Hyperparameters, Policy, RuleName, Scope};
 use models::schedule::Decay;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{at_least, cooldown, not_negative, positive, share};
+use super::checks::{MOST_DRAWN, at_least, cooldown, not_negative, positive, sequences, share, steps, within};
 use super::is_default;
 use crate::error::{ExperimentError, Result};
 use crate::stages::Training;
@@ -51,8 +51,9 @@ impl PretrainPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self, table: &str) -> Result<()> {
-        at_least(&format!("{table}.sequences"), self.sequences as u64, 1)?;
-        at_least(&format!("{table}.micro-batch"), self.micro_batch.unwrap_or(1) as u64, 1)?;
+        sequences(&format!("{table}.sequences"), self.sequences)?;
+        sequences(&format!("{table}.micro-batch"), self.micro_batch.unwrap_or(1))?;
+        within(&format!("{table}.curve-points"), self.curve_points, 0..=MOST_DRAWN)?;
         positive(&format!("{table}.clip"), self.clip)?;
         share(&format!("{table}.warmup"), self.warmup, true)?;
         not_negative(&format!("{table}.weight-decay"), self.weight_decay)?;
@@ -115,7 +116,7 @@ impl CheckpointPreset {
     pub fn validate(&self) -> Result<()> {
         positive("checkpoints.hidden-rate", self.hidden_rate)?;
         positive("checkpoints.embedding-rate", self.embedding_rate)?;
-        at_least("checkpoints.steps", self.steps, 1)?;
+        steps("checkpoints.steps", self.steps)?;
         at_least("checkpoints.seeds", self.seeds.unwrap_or(1), 1)
     }
 }

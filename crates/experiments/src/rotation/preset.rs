@@ -9,9 +9,10 @@ use models::optim::RuleName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::ground::{Changes, check_tasks, pair};
-use crate::parts::checks::{at_least, rates};
+use crate::ground::{Changes, pair};
+use crate::parts::checks::{rates, within};
 use crate::parts::{Architecture, Machine, OwnText, is_default};
+use crate::stages::check_tasks;
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// Everything that decides the results of `rotation`.
@@ -56,6 +57,10 @@ impl lab::preset::Preset for RotationPreset {
         Ok(self.check()?)
     }
 
+    fn memory(&self) -> (u64, &'static str) {
+        self.base().map_or((0, ""), |base| lab::preset::Preset::memory(&base))
+    }
+
     fn default_jobs(&self) -> NonZeroUsize {
         self.device.default_jobs()
     }
@@ -67,8 +72,8 @@ impl RotationPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks(&self.tasks)?;
-        at_least("rotations", self.rotations, 1)?;
+        check_tasks("tasks", &self.tasks)?;
+        within("rotations", self.rotations, 1..=10_000)?;
         let base = self.base()?;
         base.check()?;
         let [first, second] = pair(&base)?.map(|checkpoint| checkpoint.optimizer);

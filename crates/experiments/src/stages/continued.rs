@@ -93,6 +93,10 @@ impl Stage for Continuation {
         Pretraining::summary(output)
     }
 
+    fn check(output: &PretrainResult) -> Result<(), String> {
+        Pretraining::check(output)
+    }
+
     fn leads_on(output: &PretrainResult) -> bool {
         Pretraining::leads_on(output)
     }

@@ -13,6 +13,7 @@ use super::OPTIMIZER;
 use super::end_point::EndPoint;
 use super::measure::{Losses, MeasureKey, Start};
 use super::network::keep;
+use super::plausible::losses;
 use super::training::{Trained, Training};
 use crate::error::Result;
 
@@ -180,6 +181,11 @@ impl Stage for Finetuning {
             None => "diverged".into(),
             Some(end) => format!("pretraining loss {:.3}, task loss {:.3}", end.pretrain, end.task),
         }
+    }
+
+    fn check(output: &FinetuneResult) -> Result<(), String> {
+        losses(output.along.iter().flat_map(|along| [along.pretrain, along.task]))?;
+        output.end.as_ref().map_or(Ok(()), Losses::check)
     }
 
     fn curves(output: &FinetuneResult) -> Vec<Curve> {

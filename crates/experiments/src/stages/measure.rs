@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::end_point::finite_or_null;
 use super::network::Network;
+use super::plausible::{losses, shares};
 use super::pretrain::held_out;
 use super::tasks::{TaskData, TaskKey};
 use super::tokens::TokenData;
@@ -35,6 +36,15 @@ impl Losses {
     /// Whether both losses are finite.
     pub fn are_finite(&self) -> bool {
         [self.pretrain, self.task, self.validation].iter().all(|loss| loss.is_finite())
+    }
+
+    /// Refuses what no measurement can be.
+    ///
+    /// # Errors
+    /// In a few words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        losses([self.pretrain, self.task, self.validation])?;
+        shares(self.exact_match)
     }
 }
 
@@ -142,6 +152,10 @@ impl Stage for Measurement {
 
     fn summary(output: &Losses) -> String {
         format!("pretraining loss {:.3}, task loss {:.3}", output.pretrain, output.task)
+    }
+
+    fn check(output: &Losses) -> Result<(), String> {
+        output.check()
     }
 
     fn leads_on(output: &Losses) -> bool {

@@ -12,6 +12,7 @@ use models::{Batch, Transformer, mean_loss};
 use serde::{Deserialize, Serialize};
 
 use super::network::{Network, NetworkKey, keep};
+use super::plausible::losses;
 use super::tokens::TokenData;
 use super::training::{Trained, Training};
 use super::{EVALUATION_ROWS, OPTIMIZER};
@@ -104,6 +105,10 @@ impl Stage for Pretraining {
 
     fn summary(output: &PretrainResult) -> String {
         output.loss.map_or_else(|| "diverged".into(), |loss| format!("held-out loss {loss:.3}"))
+    }
+
+    fn check(output: &PretrainResult) -> Result<(), String> {
+        losses(output.loss.into_iter().chain(output.curve.iter().map(|&(_, loss)| loss)))
     }
 
     fn leads_on(output: &PretrainResult) -> bool {

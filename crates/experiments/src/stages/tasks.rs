@@ -21,10 +21,7 @@ pub fn known() -> Vec<&'static str> {
 }
 
 /// Checks that a task exists and that its parameters are in range.
-///
-/// # Errors
-/// [`LabError::Value`](lab::error::LabError::Value) with the known tasks, or the task's own complaint.
-pub fn check_name(task: &str) -> Result<()> {
+fn check_name(task: &str) -> Result<()> {
     if task == CODE {
         return Ok(());
     }
@@ -35,6 +32,33 @@ pub fn check_name(task: &str) -> Result<()> {
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Checks that there are tasks, that all of them exist, and that none is there twice, however it is written; `field` is
+/// where they stand.
+///
+/// # Errors
+/// [`LabError::Value`](lab::error::LabError::Value) with the known tasks, or the task's own complaint.
+pub fn check_tasks(field: &str, tasks: &[String]) -> Result<()> {
+    if tasks.is_empty() {
+        return Err(ExperimentError::value(field, "none", "at least one"));
+    }
+    let mut seen: Vec<(&String, String)> = Vec::new();
+    for task in tasks {
+        check_name(task)?;
+        // `math` and `math` with the parameters that it has anyway are the same.
+        let same = match task.as_str() {
+            CODE => CODE.to_string(),
+            name => format!("{} {}", name.split(':').next().unwrap_or(name), synthetic_lm::task(name)?.parameters()),
+        };
+        if let Some((first, _)) = seen.iter().find(|(_, other)| *other == same) {
+            let found =
+                if *first == task { format!("{task} twice") } else { format!("{first} and {task}, which are one") };
+            return Err(ExperimentError::value(field, found, "distinct tasks"));
+        }
+        seen.push((task, same));
+    }
+    Ok(())
 }
 
 /// How much of a task is used.

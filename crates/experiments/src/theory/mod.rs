@@ -60,7 +60,6 @@ impl Experiment for Theory {
 #[cfg(test)]
 mod tests {
     use lab::experiment::{self, Options};
-    use lab::grid::Display;
     use lab::preset::Preset as _;
 
     use super::*;
@@ -99,20 +98,12 @@ mod tests {
     #[test]
     fn every_figure_lands_in_the_report_with_its_tables_and_is_read_back_the_second_time() {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            out: folder.path().into(),
-            finished: Vec::new(),
-            jobs: None,
-            snapshot_every: std::time::Duration::from_secs(60),
-            display: Display::Quiet,
-            command: "theory".into(),
-        };
+        let options = Options::quiet(folder.path());
         let front = &crate::registry::REGISTRY.front;
         let mut pages = Vec::new();
         for _ in 0..2 {
-            experiment::run::<Theory>(&tiny(), &options, 3).unwrap();
-            let page = experiment::build_page(&options.report(), front).unwrap();
-            let page = std::fs::read_to_string(page).unwrap();
+            let page = experiment::run::<Theory>(&tiny(), &options, 3, front).unwrap();
+            let page = std::fs::read_to_string(page.unwrap()).unwrap();
             // All but how long it took.
             pages.push(page.lines().filter(|line| !line.contains("<dt>time")).collect::<Vec<_>>().join("\n"));
         }

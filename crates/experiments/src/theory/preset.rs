@@ -5,6 +5,11 @@ use lab::preset::Preset;
 use serde::{Deserialize, Serialize};
 use theory::figures::{FigureData, Size, consistency_matrix, geometry, phase_diagram, regularization};
 
+/// The largest whole number of a field but for steps: a matrix of so many rows and columns still fits in memory.
+const MOST: i64 = 10_000;
+/// The most steps of a simulation.
+const MOST_STEPS: i64 = 100_000_000;
+
 /// A figure by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -138,7 +143,10 @@ impl Preset for TheoryPreset {
     }
 
     fn validate(&self) -> Result<(), Failure> {
-        Ok(crate::parts::checks::distinct("figures", &self.figures)?)
+        crate::parts::checks::distinct("figures", &self.figures)?;
+        // Sizes of matrices and numbers of runs; steps, which take time and no memory, may be more.
+        lab::preset::bounded(self, &|field| if field.ends_with("steps") { MOST_STEPS } else { MOST })?;
+        Ok(())
     }
 }
 
@@ -240,6 +248,10 @@ mod tests {
             ("geometry.seeds=many", "geometry.seeds: found \"many\""),
             ("regularization.runs.99.steps=1", "regularization.runs.99.steps"),
             ("figures=[]", "figures: found none"),
+            ("figures=[\"geometry\", \"geometry\"]", "figures: found Geometry twice"),
+            ("geometry.seeds=9223372036854775807", "geometry.seeds: found 9223372036854775807, expected at most 10000"),
+            ("geometry.active=[2147483648]", "geometry.active.0: found 2147483648, expected at most 10000"),
+            ("regularization.runs.1.steps=4294967296", "regularization.runs.1.steps: found 4294967296"),
         ] {
             let message = with(&[setting]).unwrap_err().to_string();
             assert!(message.contains(expected) && !message.contains('\n'), "{message}");

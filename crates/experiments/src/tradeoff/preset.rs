@@ -13,11 +13,14 @@ use models::schedule::Decay;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::parts::checks::{at_least, cooldown, not_negative, positive, rates, share};
-use crate::parts::{
-    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters, is_default,
+use crate::parts::checks::{
+    MOST_DRAWN, at_least, cooldown, drawn, not_negative, positive, rates, sequences, share, steps, within,
 };
-use crate::stages::{TaskSizes, TextSource, Training, check_name};
+use crate::parts::{
+    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters,
+    is_default, step_memory,
+};
+use crate::stages::{TaskSizes, TextSource, Training, check_tasks};
 
 /// Finetuning, common to all methods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,7 +167,7 @@ impl MethodPreset {
     fn validate(&self, width: usize) -> Result<()> {
         rates(&format!("rates of method {}", self.name), &self.rates)?;
         at_least("methods.seeds", self.seeds.unwrap_or(1), 1)?;
-        at_least("methods.sequences", self.sequences.unwrap_or(1) as u64, 1)?;
+        sequences("methods.sequences", self.sequences.unwrap_or(1))?;
         positive("methods.rest-rate", self.rest_rate.unwrap_or(1.0))?;
         let differs =
             self.scope.is_some() || self.sequences.is_some() || self.state.is_some() || self.rest_rate.is_some();
@@ -220,9 +223,10 @@ impl FinetunePreset {
     }
 
     fn validate(&self) -> Result<()> {
-        at_least("finetune.steps", self.steps, 1)?;
-        at_least("finetune.sequences", self.sequences as u64, 1)?;
-        at_least("finetune.micro-batch", self.micro_batch.unwrap_or(1) as u64, 1)?;
+        steps("finetune.steps", self.steps)?;
+        sequences("finetune.sequences", self.sequences)?;
+        sequences("finetune.micro-batch", self.micro_batch.unwrap_or(1))?;
+        within("finetune.along", self.along, 0..=MOST_DRAWN)?;
         positive("finetune.clip", self.clip)?;
         positive("finetune.rest-share", self.rest_share)?;
         share("finetune.warmup", self.warmup, true)?;
@@ -251,7 +255,7 @@ impl RefinePreset {
             let expected = "shares of the common learning, above 0 and at most 1";
             return Err(ExperimentError::value("refine.levels", format!("{:?}", self.levels), expected));
         }
-        at_least("refine.most", self.most as u64, 1)?;
+        within("refine.most", self.most as u64, 1..=1000)?;
         share("refine.gap", self.gap, false)
     }
 }
@@ -295,8 +299,9 @@ impl EvaluationPreset {
             ("evaluation.task-examples", self.task_examples),
             ("evaluation.train-examples", self.train_examples),
         ] {
-            at_least(field, value as u64, 1)?;
+            drawn(field, value)?;
         }
+        within("evaluation.decoded", self.decoded as u64, 0..=MOST_DRAWN)?;
         share("evaluation.held-out", self.held_out, false)
     }
 }
@@ -320,9 +325,10 @@ pub struct TradeoffPreset {
     /// Tasks: `code`, or a generated task with optional parameters (`math:max_steps=3`).
     pub tasks: Vec<String>,
     /// The two checkpoints that the verdicts compare.
+    #[serde(deserialize_with = "crate::parts::pair")]
     pub pair: [String; 2],
     /// Pairs of checkpoints that tell the optimizer from loss and weight scale.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::parts::pairs")]
     pub controls: Vec<[String; 2]>,
     /// The methods that are run from checkpoints outside `pair`; none named means all.
     #[serde(default)]
@@ -367,6 +373,14 @@ impl lab::preset::Preset for TradeoffPreset {
 
     fn validate(&self) -> Result<(), Failure> {
         Ok(self.check()?)
+    }
+
+    fn memory(&self) -> (u64, &'static str) {
+        // What is larger of a pretraining's step and a finetuning's.
+        let at_a_time = |sequences: usize, micro: Option<usize>| micro.unwrap_or(sequences).min(sequences);
+        let pretrain = at_a_time(self.pretrain.sequences, self.pretrain.micro_batch);
+        let finetune = at_a_time(self.finetune.sequences, self.finetune.micro_batch);
+        step_memory(&self.model.expected(), pretrain.max(finetune), self.precision, self.device)
     }
 
     fn default_jobs(&self) -> NonZeroUsize {
@@ -446,7 +460,7 @@ impl TradeoffPreset {
         self.check_names()?;
         self.checkpoints.iter().try_for_each(CheckpointPreset::validate)?;
         self.methods.iter().try_for_each(|method| method.validate(self.model.width))?;
-        self.tasks.iter().try_for_each(|task| check_name(task))
+        check_tasks("tasks", &self.tasks)
     }
 
     fn check_names(&self) -> Result<()> {
@@ -484,6 +498,15 @@ impl TradeoffPreset {
         }
         if self.pair[0] == self.pair[1] {
             return Err(ExperimentError::value("pair", &self.pair[0], "two different checkpoints"));
+        }
+        for (field, [a, b]) in
+            std::iter::once(("pair", &self.pair)).chain(self.controls.iter().map(|c| ("controls", c)))
+        {
+            let optimizer = |name: &str| self.checkpoint(name).map(|checkpoint| checkpoint.optimizer);
+            if optimizer(a) == optimizer(b) {
+                let expected = "checkpoints of two optimizers: each is finetuned with its own and with the other's";
+                return Err(ExperimentError::value(field, format!("{a}, {b}"), expected));
+            }
         }
         for name in self.pair.iter().chain(self.controls.iter().flatten()) {
             let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());

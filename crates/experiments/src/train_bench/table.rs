@@ -149,8 +149,8 @@ pub fn run(options: &BenchOptions) -> Result<()> {
             rows.extend(programs.into_iter().map(|program| row(shape, optimizer, program, &rounds, peaks)));
         }
     }
-    println!("{}, {}, {versions}", provenance::date(), provenance::processor());
-    print!("\n{}", markdown(&rows));
+    console::print_line(&format!("{}, {}, {versions}", provenance::date(), provenance::processor()));
+    console::print(&format!("\n{}", markdown(&rows)));
     if let Some(path) = &options.csv {
         write_atomic(path, table::write(file_rows(&rows)).map_err(LabError::from)?.as_bytes())?;
     }

@@ -8,9 +8,10 @@ use models::optim::RuleName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::ground::{Changes, check_tasks, pair};
-use crate::parts::checks::{at_least, positive, share};
-use crate::parts::{Machine, OwnText, is_default};
+use crate::ground::{Changes, pair};
+use crate::parts::checks::{positive, share, within};
+use crate::parts::{MOST_WIDTH, Machine, OwnText, is_default};
+use crate::stages::check_tasks;
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// A finetuning method with one learning rate.
@@ -81,6 +82,10 @@ impl lab::preset::Preset for UpdateStructurePreset {
         Ok(self.check()?)
     }
 
+    fn memory(&self) -> (u64, &'static str) {
+        self.base().map_or((0, ""), |base| lab::preset::Preset::memory(&base))
+    }
+
     fn default_jobs(&self) -> NonZeroUsize {
         self.device.default_jobs()
     }
@@ -92,9 +97,9 @@ impl UpdateStructurePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks(&self.tasks)?;
+        check_tasks("tasks", &self.tasks)?;
         share("level", self.level, false)?;
-        at_least("rank", self.rank as u64, 1)?;
+        within("rank", self.rank as u64, 1..=MOST_WIDTH)?;
         let mut base = self.base()?;
         for (place, method) in self.methods.iter().enumerate() {
             positive(&format!("methods.{}.rate", method.name), method.rate)?;

@@ -11,6 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontFamily, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
 use super::font::FONT;
+use super::text::visible;
 use super::theme::{INK, Marker, Style};
 
 /// Backend units for one CSS pixel.
@@ -206,7 +207,8 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
         // font size in SVG and .25 in bitmaps; this puts both within a pixel of it.
         let drop = 0.15 * text.size;
         let at = if text.upwards { (at.0 + drop, at.1) } else { (at.0, at.1 + drop) };
-        self.area.draw_text(text.content, &style, units(at))
+        let content: String = text.content.chars().map(visible).collect();
+        self.area.draw_text(&content, &style, units(at))
     }
 
     /// Width of a text, were it not written upwards.

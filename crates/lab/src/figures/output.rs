@@ -7,6 +7,7 @@ use plotters::drawing::IntoDrawingArea;
 
 use super::canvas::{Canvas, DrawError, SCALE};
 use super::font::embed_font;
+use super::text::file_stem;
 use super::theme::BACKGROUND;
 use crate::store::{StoreError, write_atomic};
 
@@ -15,7 +16,7 @@ const OVERSAMPLING: usize = 2;
 
 /// Something that can be drawn.
 pub trait Figure {
-    /// File name without extension; also the figure's id in the report.
+    /// File name without extension, as [`file_stem`] makes one of it; also the figure's id in the report.
     fn name(&self) -> String;
 
     /// Width and height in CSS pixels.
@@ -53,13 +54,13 @@ pub enum FigureError {
     Write(#[from] StoreError),
 }
 
-/// Writes `figure` as `DIR/NAME.svg` and `DIR/NAME.png`.
+/// Writes `figure` as `DIR/NAME.svg` and `DIR/NAME.png`, with the [`file_stem`] of its name.
 ///
 /// # Errors
 /// When `dir` cannot be written.
 pub fn save(figure: &impl Figure, dir: &Path) -> Result<Saved, FigureError> {
-    let saved =
-        Saved { svg: dir.join(format!("{}.svg", figure.name())), png: dir.join(format!("{}.png", figure.name())) };
+    let stem = file_stem(&figure.name());
+    let saved = Saved { svg: dir.join(format!("{stem}.svg")), png: dir.join(format!("{stem}.png")) };
     let text = svg(figure).map_err(|reason| FigureError::Draw { path: saved.svg.clone(), reason })?;
     write_atomic(&saved.svg, text.as_bytes())?;
     let bytes = png(figure).map_err(|reason| FigureError::Draw { path: saved.png.clone(), reason })?;

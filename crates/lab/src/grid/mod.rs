@@ -8,12 +8,13 @@
 
 mod progress;
 mod schedule;
+mod shard;
 
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::stage::{self, Meter, Ran, Setting, Stage};
 use crate::store::{DoneStage, StageId, StageKey, Store};
 
 pub(crate) use progress::Progress;
+pub use shard::Shard;
 
 /// A stage of a grid, by the type of its output.
 #[derive(Debug)]
@@ -56,6 +58,9 @@ impl<O> Job<O> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AnyJob(usize);
 
+/// The name under which one process at a time writes the file of finished stages.
+const FINISHED: &str = "finished";
+
 /// Where progress is shown. All of it goes to standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Display {
@@ -85,6 +90,8 @@ enum Attempt {
     Made(Made),
     /// Another process works on it: to be tried again.
     Elsewhere,
+    /// The program was asked to stop; the stage has a snapshot.
+    Stopped,
 }
 
 /// What the stages of a grid left.
@@ -148,7 +155,7 @@ impl Runner<'_> {
             };
         }
         if !self.needs_files
-            && let Some(output) = self.earlier.get::<S::Output>(key)
+            && let Some(output) = self.earlier.get(key, S::check)?
             && self.store.find(key)?.is_none()
         {
             meter.skip(stage.cost());
@@ -159,6 +166,7 @@ impl Runner<'_> {
         match stage::run(stage, key, &setting, meter)? {
             Ran::Done(output) => Ok(Attempt::Made(made::<S>(key, output, false)?)),
             Ran::Elsewhere => Ok(Attempt::Elsewhere),
+            Ran::Stopped => Ok(Attempt::Stopped),
         }
     }
 }
@@ -184,6 +192,8 @@ pub struct Options {
     pub display: Display,
     /// Files with what earlier runs finished.
     pub finished: Vec<PathBuf>,
+    /// Where to begin, of several processes that do the same.
+    pub shard: Option<Shard>,
 }
 
 /// Stages to be run, each after those that it depends on.
@@ -241,9 +251,37 @@ impl Grid {
         self.speed = Some(tokens_per_second);
     }
 
-    /// Keeps what finishes in this file while the grid runs, not only at its end.
-    pub(crate) fn keep_finished_in(&mut self, path: PathBuf) {
+    /// Keeps what finishes in this file while the grid runs, beside the lines that it holds; [`keep`](Self::keep) does so
+    /// at its end.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be read: what it holds would be lost.
+    pub(crate) fn keep_finished_in(&mut self, path: PathBuf) -> Result<()> {
+        if path.exists() {
+            Finished::read(&path)?;
+        }
         self.keep = Some(path);
+        Ok(())
+    }
+
+    /// Adds the lines of all stages that are done to the file of finished stages; another process may write to it too.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub(crate) fn keep(&self) -> Result<()> {
+        let Some(path) = &self.keep else {
+            return Ok(());
+        };
+        self.store.alone(FINISHED, || self.finished().add_to(path))
+    }
+
+    /// As [`keep`](Self::keep), while stages run: not if another process is at it, and a failure is no reason to stop.
+    fn keep_meanwhile(&self) {
+        if let Some(path) = &self.keep
+            && let Err(error) = self.store.alone_now(FINISHED, || self.finished().add_to(path))
+        {
+            crate::console::say(&format!("warning: {}", crate::console::one_line(&error.to_string())));
+        }
     }
 
     /// Puts the stages added from now on into a round, the first of which is 0. A worker takes a stage of it only when
@@ -276,7 +314,7 @@ impl Grid {
     /// twice is one job.
     ///
     /// # Errors
-    /// If the key cannot be serialised.
+    /// If the key cannot be serialised, or an earlier run's file has a line of this stage that cannot be.
     ///
     /// # Panics
     /// If `after` names a job of another grid that this one does not have.
@@ -287,7 +325,7 @@ impl Grid {
         }
         self.jobs.insert(key.id().clone(), self.entries.len());
         let (label, cost, known) = (stage.label(), stage.cost(), key.clone());
-        let finished = self.earlier.get::<S::Output>(&key).is_some();
+        let finished = self.earlier.get(&key, S::check)?.is_some();
         let task: Task = Box::new(move |runner, meter| runner.attempt(&stage, &key, meter));
         let job = self.push(label, cost, after, Some(known), task);
         self.entries[job.index].finished = finished;
@@ -385,7 +423,7 @@ impl Grid {
                 Some(before) if before.iter().all(|made| made.as_ref().is_some_and(|made| made.leads_on)) => {
                     match (entry.task)(&runner, &Unmeasured)? {
                         Attempt::Made(made) => Some(Some(made)),
-                        Attempt::Elsewhere => None,
+                        Attempt::Elsewhere | Attempt::Stopped => None,
                     }
                 }
                 Some(_) => Some(None),
@@ -400,7 +438,7 @@ impl Grid {
     }
 
     /// The lines of all stages that are done, here or in an earlier run.
-    pub(crate) fn finished(&self) -> Finished {
+    fn finished(&self) -> Finished {
         let earlier = self.entries.iter().filter(|entry| entry.finished).filter_map(|entry| entry.key.as_ref());
         let earlier = earlier.filter_map(|key| self.earlier.line(key));
         let made = self.outcomes.slots.iter().filter_map(|slot| slot.get()?.as_ref());
@@ -459,7 +497,8 @@ impl Grid {
     ///
     /// # Errors
     /// The error of a stage that failed. Stages that run at that moment go on to their end, and no other is started. Of
-    /// several errors, that of the stage added first.
+    /// several errors, that of the stage added first. [`LabError::Interrupted`](crate::error::LabError::Interrupted) if the program was asked to stop before
+    /// all were done: those that run end with a snapshot.
     pub fn run(&mut self) -> Result<()> {
         let todo = self.to_compute()?;
         for (slot, &todo) in self.outcomes.slots.iter_mut().zip(&todo) {
@@ -480,8 +519,9 @@ impl Grid {
     }
 
     fn run_open(&self, todo: &[bool], progress: &Progress) -> Result<()> {
-        let alone: Vec<rayon::ThreadPool> =
-            (0..self.options.jobs.get()).map(|_| pool(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
+        let open = self.outcomes.slots.iter().filter(|slot| slot.get().is_none()).count();
+        let workers = self.options.jobs.get().min(open);
+        let alone: Vec<rayon::ThreadPool> = (0..workers).map(|_| pool(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
         let together = pool(self.options.jobs)?;
         schedule::run(self, todo, &alone, &together, progress)
     }
@@ -507,15 +547,8 @@ impl Meter for Unmeasured {
     fn skip(&self, _: u64) {}
 }
 
-fn pool(threads: NonZeroUsize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build()
-}
-
-/// Writes finished lines; a failure is no reason to stop what runs.
-fn keep(path: &Path, finished: &Finished) {
-    if let Err(error) = finished.write_to(path) {
-        crate::console::say(&format!("warning: {error}"));
-    }
+fn pool(threads: NonZeroUsize) -> Result<rayon::ThreadPool> {
+    Ok(rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build()?)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::progress::{JobTokens, Progress};
-use super::{Attempt, Grid, Runner, keep};
+use super::{Attempt, Grid, Runner};
 use crate::error::{Failure, LabError, Result};
+use crate::interrupt;
 
 /// Pause before a stage that another process works on is tried again: at first, and at most.
 const PATIENCE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
@@ -33,6 +34,8 @@ struct State {
 
 /// The jobs by what decides their order.
 struct Order {
+    /// Rounds of the grid.
+    rounds: u64,
     /// Jobs that wait for each.
     before: Vec<Vec<usize>>,
     /// Cost of the most expensive chain of jobs that starts with each.
@@ -42,10 +45,11 @@ struct Order {
 impl Order {
     fn of(grid: &Grid) -> Self {
         let count = grid.entries.len();
-        let mut order = Self { before: vec![Vec::new(); count], chain: vec![0; count] };
+        let rounds = grid.entries.iter().map(|entry| entry.round + 1).max().unwrap_or(0);
+        let mut order = Self { rounds, before: vec![Vec::new(); count], chain: vec![0; count] };
         // Dependencies come earlier in the list, so that one pass from its end sees every chain whole.
         for (index, entry) in grid.entries.iter().enumerate().rev() {
-            order.chain[index] += entry.cost;
+            order.chain[index] = order.chain[index].saturating_add(entry.cost);
             for &other in &entry.after {
                 order.before[other].push(index);
                 order.chain[other] = order.chain[other].max(order.chain[index]);
@@ -55,7 +59,12 @@ impl Order {
     }
 
     fn priority(&self, grid: &Grid, index: usize) -> Priority {
-        (Reverse(grid.entries[index].round), self.chain[index], Reverse(index))
+        let (mut round, mut place) = (grid.entries[index].round, index);
+        if let Some(shard) = grid.options.shard {
+            round = shard.turned(round, self.rounds);
+            place = shard.turned(place as u64, grid.entries.len() as u64) as usize;
+        }
+        (Reverse(round), self.chain[index], Reverse(place))
     }
 }
 
@@ -89,13 +98,28 @@ pub(super) fn run(
     let elsewhere = Vec::new();
     let state = State { waits_for, ready, elsewhere, unfinished, kept: Instant::now(), failure: None };
     let shared = Shared { grid, order, todo, together, progress, state: Mutex::new(state), changed: Condvar::new() };
-    std::thread::scope(|scope| {
-        for pool in alone.iter().take(unfinished) {
-            scope.spawn(|| shared.worker(pool));
+    let started: std::io::Result<()> = std::thread::scope(|scope| {
+        for (place, pool) in alone.iter().enumerate() {
+            let worker = std::thread::Builder::new().spawn_scoped(scope, || shared.worker(pool));
+            // With fewer workers it takes longer; without one there is nobody to go on.
+            if let Err(error) = worker
+                && place == 0
+            {
+                return Err(error);
+            }
         }
+        Ok(())
     });
+    started.map_err(LabError::Worker)?;
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    state.failure.map_or(Ok(()), |(_, error)| Err(error))
+    match state.failure {
+        Some((_, error)) => Err(error),
+        None if state.unfinished > 0 => {
+            interrupt::stopped();
+            Err(LabError::Interrupted)
+        }
+        None => Ok(()),
+    }
 }
 
 impl Shared<'_> {
@@ -112,6 +136,10 @@ impl Shared<'_> {
                     drop(state);
                     self.changed.notify_all();
                     continue;
+                }
+                Ok(Ok(Some(Attempt::Stopped))) => {
+                    self.changed.notify_all();
+                    return;
                 }
                 Ok(Ok(Some(Attempt::Made(made)))) => {
                     tokens.finish();
@@ -186,17 +214,17 @@ impl Shared<'_> {
         }
         drop(state);
         self.changed.notify_all();
-        if is_time && let Some(path) = &self.grid.keep {
-            keep(path, &self.grid.finished());
+        if is_time {
+            self.grid.keep_meanwhile();
         }
     }
 
-    /// Waits for a job that may start; `None` when all are done or one has failed. With it comes the pause before the
+    /// Waits for a job that may start; `None` when all are done, one has failed, or the program is asked to stop. With it comes the pause before the
     /// next try, should another process work on it.
     fn next_job(&self) -> Option<(usize, Duration)> {
         let mut state = self.lock();
         loop {
-            if state.failure.is_some() || state.unfinished == 0 {
+            if state.failure.is_some() || state.unfinished == 0 || interrupt::asked() {
                 return None;
             }
             let now = Instant::now();

@@ -78,7 +78,7 @@ fn workers(count: usize) -> NonZeroUsize {
 
 fn grid_in(root: &std::path::Path, jobs: usize, finished: Vec<PathBuf>) -> Grid {
     let (snapshot_every, display) = (Duration::from_secs(60), Display::Quiet);
-    let options = Options { jobs: workers(jobs), snapshot_every, display, finished };
+    let options = Options { jobs: workers(jobs), snapshot_every, display, finished, shard: None };
     Grid::new(Store::open(root).unwrap(), options).unwrap()
 }
 
@@ -293,7 +293,7 @@ fn what_follows_from_results_is_taken_over_too_and_found_among_what_is_needed() 
     assert!(!grid.read_done().unwrap().1, "nothing is done yet");
     grid.run().unwrap();
     let finished = folder.path().join("finished.csv");
-    grid.finished().write_to(&finished).unwrap();
+    grid.finished().add_to(&finished).unwrap();
 
     let mut again = grid_in(folder.path(), 1, Vec::new());
     plan(&mut again);
@@ -312,23 +312,27 @@ fn what_follows_from_results_is_taken_over_too_and_found_among_what_is_needed() 
 }
 
 #[test]
-fn a_line_of_another_form_is_not_taken_over_and_its_base_is_computed() {
+fn a_line_of_another_form_is_refused_with_its_place() {
     let first = tempfile::tempdir().unwrap();
     let mut grid = grid_in(first.path(), 1, Vec::new());
     family(&mut grid);
     grid.run().unwrap();
     let path = first.path().join("finished.csv");
-    grid.finished().write_to(&path).unwrap();
+    grid.finished().add_to(&path).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     let line = text.lines().find(|line| line.contains("job 3")).unwrap();
     std::fs::write(&path, text.replace(line, &line.replace(",4", ",null"))).unwrap();
 
     let second = tempfile::tempdir().unwrap();
     let mut again = grid_in(second.path(), 1, vec![path]);
-    let jobs = family(&mut again);
-    again.run().unwrap();
-    assert_eq!(again.outcomes().get(jobs[2]), Some(&4));
-    assert_eq!(stages(second.path()), 2);
+    let base = sum(1);
+    let base_id = stage::id_of(&base).unwrap();
+    let after = again.stage(base, &[]).unwrap().any();
+    let error = [2, 3]
+        .into_iter()
+        .find_map(|number| again.stage(Sum { before: vec![base_id.clone()], ..sum(number) }, &[after]).err());
+    let message = error.unwrap().to_string();
+    assert!(message.contains("finished.csv, line ") && message.contains("found `null`"), "{message}");
 }
 
 #[test]
@@ -363,7 +367,7 @@ fn what_is_finished_is_taken_over_and_a_base_is_computed_only_where_its_files_ar
     let jobs = family(&mut grid);
     grid.run().unwrap();
     let whole = first.path().join("finished.csv");
-    grid.finished().write_to(&whole).unwrap();
+    grid.finished().add_to(&whole).unwrap();
 
     let second = tempfile::tempdir().unwrap();
     let mut again = grid_in(second.path(), 1, vec![whole.clone()]);
@@ -392,7 +396,7 @@ fn a_base_that_was_taken_over_is_computed_when_a_later_stage_needs_its_files() {
     grid.stage(sum(1), &[]).unwrap();
     grid.run().unwrap();
     let finished = first.path().join("finished.csv");
-    grid.finished().write_to(&finished).unwrap();
+    grid.finished().add_to(&finished).unwrap();
 
     let second = tempfile::tempdir().unwrap();
     let mut grid = grid_in(second.path(), 1, vec![finished]);

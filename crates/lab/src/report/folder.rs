@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::section::{FIGURES, FigureEntry};
+use super::section::{FIGURES, FigureEntry, SECTIONS};
 use crate::error::Result;
-use crate::figures::{Figure, save};
-use crate::store::{create_dir_all, write_atomic};
+use crate::figures::{Figure, file_stem, save};
+use crate::store::{create_dir_all, sweep_temporary, write_atomic};
 use crate::table;
 
 /// The report's folder.
@@ -23,6 +23,9 @@ impl ReportFolder {
     /// If it cannot be made.
     pub fn create(path: PathBuf) -> Result<Self> {
         create_dir_all(&path.join(FIGURES))?;
+        for folder in [&path, &path.join(FIGURES), &path.join(SECTIONS)] {
+            sweep_temporary(folder);
+        }
         Ok(Self { path })
     }
 
@@ -42,7 +45,7 @@ impl ReportFolder {
         data: impl Into<String>,
     ) -> Result<FigureEntry> {
         save(figure, &self.path.join(FIGURES))?;
-        Ok(FigureEntry { name: figure.name(), caption: caption.into(), data: Some(data.into()) })
+        Ok(FigureEntry { name: file_stem(&figure.name()), caption: caption.into(), data: Some(data.into()) })
     }
 
     /// Writes rows as the CSV file of that name.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::error::ReportError;
 use super::section::{FIGURES, FigureEntry, Section, Table};
+use crate::figures::{file_stem, visible};
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
 const STYLE: &str = include_str!("style.css");
@@ -17,11 +18,11 @@ pub struct Front {
     pub lead: &'static str,
 }
 
-/// Text with the characters that mean something in HTML replaced; safe in text and in quoted
-/// attributes.
+/// Text with the characters that mean something in HTML replaced, and those that no page may hold; safe in text and in
+/// quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in text.chars().map(visible) {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -32,6 +33,26 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// The target of a link to a file of the report: a path below its folder, and nothing else. A section may have been
+/// written by anything, and a link can run code.
+fn link(path: &str) -> Option<String> {
+    let inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !inside || path.contains(['\\', ':']) {
+        return None;
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=,".contains(&byte);
+    Some(
+        path.bytes()
+            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect(),
+    )
+}
+
+/// A link to the file with the numbers, after a space; nothing without one.
+fn data_link(data: Option<&String>) -> String {
+    data.and_then(|data| link(data)).map_or(String::new(), |data| format!(" <a href=\"{data}\">CSV</a>"))
 }
 
 /// The whole page; `svg` returns the text of the figure of a given name.
@@ -114,7 +135,7 @@ fn section(
 
 /// The figure inline, its caption, and links to its files.
 fn figure(body: &mut String, entry: &FigureEntry, svg: &str) {
-    let name = escape(&entry.name);
+    let name = file_stem(&entry.name);
     let caption = escape(&entry.caption);
     // An XML declaration may stand alone in an SVG file, not in a page.
     let svg = svg.find("<svg").map_or(svg, |start| &svg[start..]).trim_end();
@@ -125,9 +146,7 @@ fn figure(body: &mut String, entry: &FigureEntry, svg: &str) {
         "<figcaption>{caption} <span class=\"files\"><a href=\"{FIGURES}/{name}.svg\">SVG</a> \
          <a href=\"{FIGURES}/{name}.png\">PNG</a>"
     );
-    if let Some(data) = &entry.data {
-        let _ = write!(body, " <a href=\"{}\">CSV</a>", escape(data));
-    }
+    body.push_str(&data_link(entry.data.as_ref()));
     body.push_str("</span></figcaption>\n</figure>\n");
 }
 
@@ -147,8 +166,9 @@ fn table(body: &mut String, table: &Table) {
     body.push_str("</tbody></table></div>\n");
     if !table.caption.is_empty() || table.data.is_some() {
         let _ = write!(body, "<p class=\"caption\">{}", escape(&table.caption));
-        if let Some(data) = &table.data {
-            let _ = write!(body, " <span class=\"files\"><a href=\"{}\">CSV</a></span>", escape(data));
+        let data = data_link(table.data.as_ref());
+        if !data.is_empty() {
+            let _ = write!(body, " <span class=\"files\">{}</span>", data.trim_start());
         }
         body.push_str("</p>\n");
     }
@@ -241,6 +261,23 @@ mod tests {
     fn what_means_something_in_html_is_escaped() {
         assert_eq!(escape("<a href=\"x\">'&'</a>"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;");
         assert_eq!(escape("nats \u{b1} 0.1"), "nats \u{b1} 0.1");
+    }
+
+    #[test]
+    fn no_control_character_reaches_the_page() {
+        assert_eq!(escape("a\u{0}b\u{1b}[31m\u{85}\nc\td\u{ffff}"), "a\u{2400}b\u{241b}[31m\u{fffd}\nc\td\u{fffd}");
+    }
+
+    #[test]
+    fn links_lead_to_files_of_the_report_and_nowhere_else() {
+        assert_eq!(link("theory/a=1.csv").as_deref(), Some("theory/a=1.csv"));
+        assert_eq!(link("a b\"'é.csv").as_deref(), Some("a%20b%22%27%C3%A9.csv"));
+        for bad in
+            ["javascript:alert(1)", "JavaScript:x", "https://a.b/c", "/etc/passwd", "../a", "a/../../b", "", "a\\b"]
+        {
+            assert_eq!(link(bad), None, "{bad}");
+        }
+        assert_eq!(data_link(Some(&"javascript:alert(1)".to_string())), "");
     }
 
     #[test]

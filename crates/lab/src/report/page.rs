@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::ReportError;
 use super::html::{self, Front};
 use super::section::{FIGURES, SECTIONS, Section};
+use crate::figures::file_stem;
 use crate::store::write_atomic;
 
 /// The whole report.
@@ -50,7 +51,8 @@ impl Report {
     /// # Errors
     /// When a figure's SVG cannot be read or the page cannot be written.
     pub fn write(&self, folder: &Path, front: &Front) -> Result<PathBuf, ReportError> {
-        let figure = |name: &str| read_text(&folder.join(FIGURES).join(format!("{name}.svg")));
+        // A name that was made elsewhere may be a path.
+        let figure = |name: &str| read_text(&folder.join(FIGURES).join(format!("{}.svg", file_stem(name))));
         let text = html::page(&self.sections, front, &figure)?;
         let path = folder.join("index.html");
         write_atomic(&path, text.as_bytes())?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::ReportError;
+use crate::figures::file_stem;
 use crate::statistics::ScorecardRow;
 use crate::store::{StoreError, write_atomic};
 
@@ -83,7 +84,7 @@ impl Section {
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        let path = folder.join(SECTIONS).join(format!("{}.json", self.name));
+        let path = folder.join(SECTIONS).join(format!("{}.json", file_stem(&self.name)));
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|error| StoreError::Serialise { what: path.display().to_string(), message: error.to_string() })?;
         text.push('\n');

@@ -5,28 +5,20 @@ use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::claims::Held;
 use super::done::{CONFIG, DONE, DoneRecord, DoneStage, METRICS};
 use super::durable;
 use super::error::{IoContext, StoreError};
-use super::files::{FilesWriter, Manifest, StoredFiles, to_json};
+use super::files::{FileRecord, FilesWriter, Manifest, StoredFiles, to_json};
 use super::key::{StageId, StageKey};
+use super::snapshot::{SNAPSHOT, SnapshotRecord};
 
-/// The record of a snapshot, written last into its folder.
-pub(super) const SNAPSHOT: &str = "snapshot.json";
 pub(super) const SNAPSHOT_PREFIX: &str = "snapshot-";
 /// A snapshot being written.
 const SNAPSHOT_UNFINISHED: &str = "snapshot.partial";
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct SnapshotRecord {
-    pub(super) step: u64,
-    /// Length of the metrics file when the snapshot was taken.
-    pub(super) metrics_bytes: u64,
-    pub(super) files: Manifest,
-}
 
 /// The newest whole snapshot of a stage that was cut off.
 #[derive(Clone, Debug)]
@@ -49,24 +41,30 @@ pub struct ActiveStage {
     target: PathBuf,
     files: FilesWriter,
     metrics: MetricsLog,
+    /// `config.toml` as it was written.
+    config: FileRecord,
     /// Number in the name of the newest snapshot folder.
     newest_snapshot: Option<u64>,
     pub(super) claim: Arc<Held>,
 }
 
 impl ActiveStage {
-    /// A stage in the folder `partial`, with a snapshot of that number or none, and metrics cut to so many bytes.
+    /// A stage in the folder `partial`, with a snapshot of that number or none. Writes its `config.toml`, and its
+    /// metrics as they were at the snapshot.
     pub(super) fn new(
         key: StageKey,
         target: PathBuf,
         partial: PathBuf,
         claim: Arc<Held>,
         newest_snapshot: Option<u64>,
-        metrics_bytes: u64,
+        metrics: &[u8],
     ) -> Result<Self, StoreError> {
-        let metrics = MetricsLog::open(partial.join(METRICS), metrics_bytes)?;
+        let config = key.to_toml()?;
+        durable::write_file(&partial.join(CONFIG), config.as_bytes())?;
+        let config = FileRecord::of_bytes(config.as_bytes());
+        let metrics = MetricsLog::open(partial.join(METRICS), metrics)?;
         let files = FilesWriter::new(partial, claim.clone());
-        Ok(Self { key, target, files, metrics, newest_snapshot, claim })
+        Ok(Self { key, target, files, metrics, config, newest_snapshot, claim })
     }
 
     /// The directory name.
@@ -106,9 +104,9 @@ impl ActiveStage {
     ) -> Result<(), StoreError> {
         let claim = self.claim.clone();
         claim.guard(|| {
-            let metrics_bytes = self.metrics.sync()?;
+            let metrics = self.metrics.sync()?;
             let unfinished = self.files.folder().join(SNAPSHOT_UNFINISHED);
-            let written = self.write_snapshot(&unfinished, step, metrics_bytes, fill);
+            let written = self.write_snapshot(&unfinished, step, metrics, fill);
             if written.is_err() {
                 // Best effort, to give space back; the first error is the one to report.
                 let _ = durable::remove_any(&unfinished);
@@ -129,14 +127,14 @@ impl ActiveStage {
         &self,
         folder: &Path,
         step: u64,
-        metrics_bytes: u64,
+        metrics: FileRecord,
         fill: impl FnOnce(&mut FilesWriter) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         durable::remove_any(folder)?;
         durable::create_dir(folder)?;
         let mut files = FilesWriter::new(folder.to_path_buf(), self.claim.clone());
         fill(&mut files)?;
-        let record = SnapshotRecord { step, metrics_bytes, files: files.manifest().clone() };
+        let record = SnapshotRecord::new(self.key.id().clone(), step, metrics, files.manifest().clone())?;
         let path = folder.join(SNAPSHOT);
         durable::write_file(&path, to_json(&path, &record)?.as_bytes())?;
         durable::sync_dir(folder)?;
@@ -158,6 +156,7 @@ impl ActiveStage {
     /// finished it meanwhile, its result, which is the same, stays.
     ///
     /// # Errors
+    /// [`StoreError::Corrupt`] if the metrics or the configuration were changed on the disk since they were written.
     /// [`StoreError::Io`]; the stage is then still to be finished from its newest snapshot.
     /// [`StoreError::ClaimLost`] if the stage was taken over.
     pub fn finish(mut self) -> Result<DoneStage, StoreError> {
@@ -168,10 +167,12 @@ impl ActiveStage {
     }
 
     fn make_done(&mut self) -> Result<DoneStage, StoreError> {
-        if self.metrics.sync()? > 0 {
-            self.files.record_written(METRICS)?;
+        // What was written, not what is on the disk by now: damage on the way must not get a valid checksum.
+        let metrics = self.metrics.sync()?;
+        if metrics.bytes > 0 {
+            self.files.record_expected(METRICS, metrics)?;
         }
-        self.files.record_written(CONFIG)?;
+        self.files.record_expected(CONFIG, self.config.clone())?;
         let record = DoneRecord {
             kind: self.key.kind().to_string(),
             semantics: self.key.semantics(),
@@ -212,16 +213,19 @@ struct MetricsLog {
     pending: Vec<u8>,
     /// Bytes in the file.
     written: u64,
+    /// What was written so far.
+    hasher: Sha256,
 }
 
 impl MetricsLog {
     /// Lines in memory are written from this size on.
     const PENDING_BYTES: usize = 1 << 16;
 
-    /// Opens the file cut to its first `bytes` bytes.
-    fn open(path: PathBuf, bytes: u64) -> Result<Self, StoreError> {
-        let file = durable::open_truncated(&path, bytes)?;
-        Ok(Self { path, file, pending: Vec::new(), written: bytes })
+    /// Opens the file, which holds `content` and perhaps more, cut to that.
+    fn open(path: PathBuf, content: &[u8]) -> Result<Self, StoreError> {
+        let written = content.len() as u64;
+        let file = durable::open_truncated(&path, written)?;
+        Ok(Self { path, file, pending: Vec::new(), written, hasher: Sha256::new_with_prefix(content) })
     }
 
     fn append<T: Serialize>(&mut self, record: &T) -> Result<(), StoreError> {
@@ -249,14 +253,15 @@ impl MetricsLog {
             return Err(error).context("write", &self.path);
         }
         self.written += self.pending.len() as u64;
+        self.hasher.update(&self.pending);
         self.pending.clear();
         Ok(())
     }
 
-    /// Writes and syncs all lines; returns the file's length.
-    fn sync(&mut self) -> Result<u64, StoreError> {
+    /// Writes and syncs all lines; returns length and checksum of what the file should hold.
+    fn sync(&mut self) -> Result<FileRecord, StoreError> {
         self.flush()?;
         self.file.sync_all().context("sync", &self.path)?;
-        Ok(self.written)
+        Ok(FileRecord::of_hasher(self.written, &self.hasher))
     }
 }

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StageState;
-use super::active::{ActiveStage, SNAPSHOT, SNAPSHOT_PREFIX, Snapshot, SnapshotRecord, publish};
+use super::active::{ActiveStage, SNAPSHOT_PREFIX, Snapshot, publish};
 use super::claims::Held;
-use super::done::{CONFIG, DoneStage, METRICS, read_record};
+use super::done::{DoneStage, METRICS, read_record};
 use super::durable;
 use super::error::{IoContext, StoreError};
 use super::files::{Manifest, StoredFiles};
 use super::key::{StageId, StageKey};
+use super::snapshot::SnapshotRecord;
 
 /// What the name of an unfinished stage's folder ends with.
 pub(super) const PARTIAL: &str = ".partial";
@@ -58,13 +59,13 @@ pub(super) fn take_on(runs: &Path, key: &StageKey, claim: Arc<Held>) -> Result<S
             claim.release()?;
             return Ok(StageState::Done(done));
         }
-        let kept = adopt(&left, &own)?;
+        let kept = adopt(&left, key, &own)?;
         for folder in &left {
             durable::remove_any(folder)?;
         }
-        durable::write_file(&own.join(CONFIG), key.to_toml()?.as_bytes())?;
-        let (number, metrics_bytes) = kept.as_ref().map_or((None, 0), |kept| (Some(kept.number), kept.metrics_bytes));
-        let stage = ActiveStage::new(key.clone(), target, own, claim, number, metrics_bytes)?;
+        let (number, metrics) =
+            kept.as_ref().map_or((None, &[][..]), |kept| (Some(kept.number), kept.metrics.as_slice()));
+        let stage = ActiveStage::new(key.clone(), target, own, claim, number, metrics)?;
         Ok(match kept {
             Some(kept) => StageState::Started(stage, kept.snapshot),
             None => StageState::Fresh(stage),
@@ -101,18 +102,19 @@ fn finished_but_not_renamed(partial: &Path, key: &StageKey) -> Option<Manifest> 
 /// A snapshot that is gone on from.
 struct Kept {
     number: u64,
-    metrics_bytes: u64,
+    /// The metrics up to it.
+    metrics: Vec<u8>,
     snapshot: Snapshot,
 }
 
-/// Moves the newest snapshot that is whole to the folder `own`, with a copy of the metrics up to it.
-fn adopt(left: &[PathBuf], own: &Path) -> Result<Option<Kept>, StoreError> {
+/// Moves the newest snapshot of the stage that is whole to the folder `own`, with a copy of the metrics up to it.
+fn adopt(left: &[PathBuf], key: &StageKey, own: &Path) -> Result<Option<Kept>, StoreError> {
     let mut candidates = Vec::new();
     for partial in left {
         for folder in durable::entries(partial)? {
             let number = folder.file_name().and_then(|name| name.to_str()?.strip_prefix(SNAPSHOT_PREFIX)?.parse().ok());
             if let Some(number) = number
-                && let Some(record) = read_snapshot_record(&folder)?
+                && let Some(record) = SnapshotRecord::read(&folder)?.filter(|record| record.is_of(key, partial))
             {
                 candidates.push((record.step, number, partial, folder, record));
             }
@@ -127,30 +129,23 @@ fn adopt(left: &[PathBuf], own: &Path) -> Result<Option<Kept>, StoreError> {
             // What cannot be read now may be whole: it is not to be thrown away.
             Err(other) => return Err(other),
         }
-        let metrics_bytes = record.metrics_bytes;
-        if metrics_bytes > 0 {
-            let Some(metrics) = beginning(&partial.join(METRICS), metrics_bytes)? else {
-                continue;
-            };
+        let metrics = match record.metrics_bytes {
+            0 => Vec::new(),
+            bytes => match beginning(&partial.join(METRICS), bytes)? {
+                Some(metrics) if record.has_metrics(&metrics) => metrics,
+                _ => continue,
+            },
+        };
+        if !metrics.is_empty() {
             durable::write_file(&own.join(METRICS), &metrics)?;
             durable::sync_dir(own)?;
         }
         let moved = own.join(format!("{SNAPSHOT_PREFIX}{number}"));
         durable::rename(&folder, &moved)?;
         let files = StoredFiles::open(moved, own.to_path_buf(), record.files)?;
-        return Ok(Some(Kept { number, metrics_bytes, snapshot: Snapshot { step, files } }));
+        return Ok(Some(Kept { number, metrics, snapshot: Snapshot { step, files } }));
     }
     Ok(None)
-}
-
-/// The record of a snapshot; nothing where there is none or it is damaged.
-fn read_snapshot_record(folder: &Path) -> Result<Option<SnapshotRecord>, StoreError> {
-    let path = folder.join(SNAPSHOT);
-    match std::fs::read(&path) {
-        Ok(content) => Ok(serde_json::from_slice(&content).ok()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).context("read", &path),
-    }
 }
 
 /// The first bytes of a file, if it has so many.

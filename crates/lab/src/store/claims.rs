@@ -33,14 +33,12 @@
 //! wrong or in the way.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fs;
-use std::hash::BuildHasher;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::StoreOptions;
 use super::durable;
@@ -48,6 +46,7 @@ use super::error::{IoContext, StoreError};
 use super::heartbeat::{self, Beating};
 use super::holder::{Claim, Record};
 use super::key::StageId;
+use super::nonce::nonce;
 use super::process::Process;
 
 /// A claim file as it was read.
@@ -309,13 +308,4 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         content => content.map(Some).context("read", path),
     }
-}
-
-/// 32 hexadecimal digits that nobody else has.
-pub(super) fn nonce() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    // The standard library's hasher is seeded by the system.
-    let digits = || RandomState::new().hash_one((count, std::process::id(), SystemTime::now()));
-    format!("{:016x}{:016x}", digits(), digits())
 }

@@ -6,9 +6,24 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::{IoContext, StoreError};
+use super::nonce::{DIGITS, nonce};
+
+/// What the name of a file that is being written ends with.
+const TEMPORARY: &str = ".tmp";
+
+/// Whether a file is one that [`write_atomic`] was writing when its process was cut off, here or in an earlier release.
+pub(super) fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(inner) = name.strip_prefix('.').and_then(|name| name.strip_suffix(TEMPORARY)) else {
+        return false;
+    };
+    let is_nonce = inner.len() == DIGITS && inner.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let numbers = inner.rsplit_once('.').and_then(|(_, numbers)| numbers.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_nonce || numbers.is_some_and(|(process, count)| is_number(process) && is_number(count))
+}
 
 /// Writes `bytes` to `path` so that, whatever happens, the path holds either what it held before or
 /// all of `bytes`: a temporary file beside it, synced, renamed over it. Missing parent folders are
@@ -17,12 +32,11 @@ use super::error::{IoContext, StoreError};
 /// # Errors
 /// [`StoreError::Io`] with the path; the old content, if any, is then still there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
     let parent = parent_of(path);
     create_dir_all(&parent)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = parent.join(format!(".{name}.{}-{unique}.tmp", std::process::id()));
+    // Not the process's number, which another container's process may have, nor the file's name, which may be as long
+    // as a name can be.
+    let temporary = parent.join(format!(".{}{TEMPORARY}", nonce()));
     let written = write_file(&temporary, bytes).and_then(|()| rename(&temporary, path));
     if written.is_err() {
         // Best effort: the first error is the one to report.
@@ -33,6 +47,18 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         StoreError::Io { source, .. } => StoreError::Io { action: "write", path: path.to_path_buf(), source },
         other => other,
     })
+}
+
+/// Cuts a file to its first `keep` bytes and writes `bytes` after them; made if it is not there, with its folders. For
+/// a file that somebody may be reading: it stays the same file. Not atomic.
+///
+/// # Errors
+/// [`StoreError::Io`] with the path.
+pub fn append_at(path: &Path, keep: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    create_dir_all(&parent_of(path))?;
+    let mut file = open_truncated(path, keep)?;
+    append(&mut file, bytes).context("write", path)?;
+    file.sync_all().context("sync", path)
 }
 
 /// Creates or replaces a file and syncs its content. Not atomic.
@@ -120,7 +146,8 @@ pub(super) fn rename_if_there(from: &Path, to: &Path) -> Result<bool, StoreError
 /// anew.
 pub(super) fn create_dir(path: &Path) -> Result<(), StoreError> {
     fault::point().context("create folder", path)?;
-    fs::create_dir(path).context("create folder", path)
+    fs::create_dir(path).context("create folder", path)?;
+    sync_dir(&parent_of(path))
 }
 
 /// Creates a folder with its parents; one that is there is fine.
@@ -128,11 +155,15 @@ pub(super) fn create_dir(path: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::Io`] with the path.
 pub fn create_dir_all(path: &Path) -> Result<(), StoreError> {
-    if path.is_dir() {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|folder| *folder != Path::new("") && !folder.is_dir()).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     fault::point().context("create folder", path)?;
-    fs::create_dir_all(path).context("create folder", path)
+    fs::create_dir_all(path).context("create folder", path)?;
+    // Each is a name in its parent, which a loss of power must not take back.
+    missing.into_iter().try_for_each(|folder| sync_dir(&parent_of(folder)))
 }
 
 /// Removes a file; none there is fine.

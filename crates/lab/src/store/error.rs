@@ -91,6 +91,9 @@ pub enum StoreError {
         /// The serialiser's message.
         message: String,
     },
+    /// The program was asked to stop while it waited for another process, or has stopped after a snapshot.
+    #[error("stopped by a signal; run again to go on")]
+    Interrupted,
     /// A function that was asked to write a stored file failed.
     #[error("cannot write {}: {source}", path.display())]
     Payload {

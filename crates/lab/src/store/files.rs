@@ -18,13 +18,24 @@ use crate::hash::{hex, sha256_hex};
 /// Length and checksum of a stored file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileRecord {
-    bytes: u64,
-    sha256: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
 }
 
 impl FileRecord {
-    fn of_bytes(bytes: &[u8]) -> Self {
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: sha256_hex(bytes) }
+    }
+
+    /// The record of what a hasher was given, so many bytes.
+    pub(super) fn of_hasher(bytes: u64, hasher: &Sha256) -> Self {
+        Self { bytes, sha256: hex(&hasher.clone().finalize()) }
+    }
+
+    /// Length and the beginning of the checksum, for people.
+    fn describe(&self) -> String {
+        let digest = self.sha256.get(..16).unwrap_or(&self.sha256);
+        format!("{} bytes with sha256 {digest}...", self.bytes)
     }
 
     fn of(path: &Path) -> Result<Self, StoreError> {
@@ -107,6 +118,24 @@ impl FilesWriter {
         let record = FileRecord::of(&self.folder.join(name))?;
         self.manifest.insert(name.to_string(), record);
         Ok(())
+    }
+
+    /// Takes up a file that was written to the folder piece by piece, if it still is what was written.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the file was changed since.
+    pub(super) fn record_expected(&mut self, name: &str, expected: FileRecord) -> Result<(), StoreError> {
+        let path = self.folder.join(name);
+        let found = match FileRecord::of(&path) {
+            Ok(found) if found == expected => {
+                self.manifest.insert(name.to_string(), expected);
+                return Ok(());
+            }
+            Ok(found) => found.describe(),
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => "no such file".into(),
+            Err(error) => return Err(error),
+        };
+        Err(StoreError::Corrupt { path, found, expected: expected.describe(), folder: self.folder.clone() })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -252,11 +281,7 @@ impl StoredFiles {
         if found == expected {
             return Ok(());
         }
-        let describe = |record: &FileRecord| {
-            let digest = record.sha256.get(..16).unwrap_or(&record.sha256);
-            format!("{} bytes with sha256 {digest}...", record.bytes)
-        };
-        Err(self.corrupt(name, describe(found), describe(expected)))
+        Err(self.corrupt(name, found.describe(), expected.describe()))
     }
 
     fn corrupt(&self, name: &str, found: String, expected: String) -> StoreError {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::adopt::{partials, stage_of_partial};
-use super::claims::{Acquired, nonce};
+use super::claims::Acquired;
 use super::error::StoreError;
 use super::holder::Claim;
 use super::key::StageId;
+use super::nonce::nonce;
 use super::{Store, durable};
 
 /// What the name of a folder that is being deleted begins with.
@@ -110,10 +111,6 @@ impl Store {
     /// Removes the leftovers of processes that were cut off, for stages that are done or removed. What cannot be
     /// removed is left for the next time.
     pub(super) fn sweep(&self) {
-        let is_old = |path: &Path| {
-            let modified = fs::metadata(path).and_then(|data| data.modified());
-            modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFTOVER_AGE))
-        };
         let is_done = |id: &StageId| self.folder(id).is_dir();
         for folder in durable::entries(&self.runs()).unwrap_or_default() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -136,6 +133,7 @@ impl Store {
                 let _ = durable::remove_file(&file);
             }
         }
+        sweep_temporary(self.root());
     }
 
     /// Deletes a folder of the stages, all at once as far as others see; false if there is none.
@@ -146,6 +144,22 @@ impl Store {
             durable::remove_any(&trash)?;
         }
         Ok(there)
+    }
+}
+
+/// Whether a file or folder has not changed for so long that no process is at it.
+fn is_old(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|data| data.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFTOVER_AGE))
+}
+
+/// Removes from a folder, and not from those in it, the files that [`write_atomic`](super::write_atomic) was writing
+/// when its process was cut off more than a day ago. What cannot be removed is left for the next time.
+pub fn sweep_temporary(folder: &Path) {
+    for file in durable::entries(folder).unwrap_or_default() {
+        if durable::is_temporary(&file) && is_old(&file) {
+            let _ = durable::remove_file(&file);
+        }
     }
 }
 

@@ -20,6 +20,12 @@ impl StageId {
         &self.0
     }
 
+    /// The first half of its hexadecimal digits.
+    pub(crate) fn short(&self) -> &str {
+        let digits = self.0.rsplit_once('-').map_or("", |(_, digits)| digits);
+        digits.get(..8).unwrap_or(digits)
+    }
+
     /// The kind of stage, e.g. `finetune`.
     pub fn kind(&self) -> &str {
         self.0.rsplit_once('-').map_or(&self.0, |(kind, _)| kind)
@@ -144,6 +150,17 @@ impl StageKey {
     /// The stages it starts from.
     pub fn inputs(&self) -> &[StageId] {
         &self.inputs
+    }
+
+    /// Whether a `config.toml` is this stage's, whatever its label.
+    pub(super) fn is_described_by(&self, config: &str) -> bool {
+        let unlabelled = |text: &str| {
+            let mut table: toml::Table = toml::from_str(text).ok()?;
+            table.remove("label");
+            Some(table)
+        };
+        let own = self.to_toml().ok().and_then(|text| unlabelled(&text));
+        own.is_some() && own == unlabelled(config)
     }
 
     /// The content of `config.toml`, for people to read, and for [`watch`](super::watch()).

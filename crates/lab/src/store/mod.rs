@@ -50,12 +50,15 @@ mod claims;
 mod done;
 mod durable;
 mod error;
+mod exclusive;
 mod files;
 mod heartbeat;
 mod holder;
 mod housekeeping;
 mod key;
+mod nonce;
 mod process;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -66,11 +69,11 @@ use std::time::Duration;
 
 pub use active::{ActiveStage, Snapshot};
 pub use done::DoneStage;
-pub use durable::{create_dir_all, write_atomic};
+pub use durable::{append_at, create_dir_all, write_atomic};
 pub use error::StoreError;
 pub use files::{FilesWriter, StoredFiles};
 pub use holder::Claim;
-pub use housekeeping::{StageEntry, StageProgress};
+pub use housekeeping::{StageEntry, StageProgress, sweep_temporary};
 pub use key::{StageId, StageKey};
 pub(crate) use watch::CURVES;
 pub use watch::{Watched, watch};
@@ -154,7 +157,7 @@ impl Store {
         let store = Self { root: root.to_path_buf(), claims: Arc::new(Claims::new(root, options, process)) };
         durable::create_dir_all(&store.runs())?;
         durable::create_dir_all(store.claims.folder())?;
-        let probe = store.root.join(format!("{PROBE}{}", claims::nonce()));
+        let probe = store.root.join(format!("{PROBE}{}", nonce::nonce()));
         durable::write_file(&probe, b"")?;
         durable::remove_file(&probe)?;
         store.sweep();
@@ -199,7 +202,7 @@ impl Store {
     /// wait for ever.
     ///
     /// # Errors
-    /// As [`enter`](Self::enter).
+    /// As [`enter`](Self::enter); [`StoreError::Interrupted`] if the program is asked to stop meanwhile.
     pub fn wait(&self, key: &StageKey, mut claimed: impl FnMut(&Claim)) -> Result<ReadyStage, StoreError> {
         let mut pause = Self::FIRST_PAUSE;
         loop {
@@ -209,6 +212,7 @@ impl Store {
                 StageState::Fresh(stage) => return Ok(ReadyStage::Fresh(stage)),
                 StageState::Claimed(holder) => claimed(&holder),
             }
+            interrupted()?;
             std::thread::sleep(pause);
             pause = (2 * pause).min(Self::LONGEST_PAUSE);
         }
@@ -245,4 +249,13 @@ impl Store {
     fn folder(&self, id: &StageId) -> PathBuf {
         self.runs().join(id.as_str())
     }
+}
+
+/// [`StoreError::Interrupted`] if the program was asked to stop.
+fn interrupted() -> Result<(), StoreError> {
+    if !crate::interrupt::asked() {
+        return Ok(());
+    }
+    crate::interrupt::stopped();
+    Err(StoreError::Interrupted)
 }

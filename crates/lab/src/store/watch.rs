@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::adopt::stage_of_partial;
 use super::done::{CONFIG, METRICS};
@@ -17,7 +18,7 @@ pub(crate) const CURVES: &str = "curves.json";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The stage's id.
-    pub id: String,
+    pub id: StageId,
     /// Its folder.
     pub folder: PathBuf,
     /// Its `config.toml`.
@@ -26,6 +27,10 @@ pub struct Watched {
     pub metrics: String,
     /// Its `curves.json`, if it is done and has one.
     pub curves: Option<String>,
+    /// When work on it began, as far as its folder tells: the present folder's, if it was cut off.
+    pub started: SystemTime,
+    /// When its metrics were written last.
+    pub written: SystemTime,
 }
 
 /// All stages in the run store of `root` that write metrics, sorted by id. One that another process changes in just
@@ -38,13 +43,16 @@ pub fn watch(root: &Path) -> Result<Vec<Watched>, StoreError> {
     for folder in durable::entries(&root.join(RUNS))? {
         let finished = folder.file_name().and_then(|name| name.to_str()?.parse::<StageId>().ok());
         let done = finished.is_some();
-        let Some(id) = finished.or_else(|| stage_of_partial(&folder)).map(|id| id.to_string()) else {
+        let Some(id) = finished.or_else(|| stage_of_partial(&folder)) else {
             continue;
         };
+        // Before the content: what is appended meanwhile is later.
+        let modified = |name: &str| std::fs::metadata(folder.join(name)).and_then(|data| data.modified()).ok();
+        let (started, written) = (modified(CONFIG), modified(METRICS));
         let (config, metrics) = (read(&folder.join(CONFIG))?, read(&folder.join(METRICS))?);
-        if let (Some(config), Some(metrics)) = (config, metrics) {
+        if let (Some(config), Some(metrics), Some(started), Some(written)) = (config, metrics, started, written) {
             let curves = if done { read(&folder.join(CURVES))? } else { None };
-            stages.push((done, Watched { id, folder, config, metrics, curves }));
+            stages.push((done, Watched { id, folder, config, metrics, curves, started, written }));
         }
     }
     // A stage that is just taken over has several folders: the one that is done or knows most counts.

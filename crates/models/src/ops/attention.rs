@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::product::{Extent, Matrix, Panels, ROWS, Target};
 use super::simd::{LANES, dot, exp, max, sum, vectorized};
-use super::view::{tensor, values};
+use super::view::{not_empty, tensor, values};
 use crate::Precision;
 
 /// Query rows whose scores exist at one time.
@@ -40,10 +40,11 @@ pub struct AttentionShape {
 
 impl AttentionShape {
     fn check(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<()> {
+        not_empty("attention", &[self.batch, self.time, self.heads, self.kv_heads, self.width])?;
         let tokens = self.batch * self.time;
         let wide = [tokens, self.heads * self.width];
         let narrow = [tokens, self.kv_heads * self.width];
-        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::Msg(format!("attention: {} heads in {} groups", self.heads, self.kv_heads)));
         }
         if q.dims() != wide || k.dims() != narrow || v.dims() != narrow {
@@ -216,6 +217,11 @@ pub fn causal_attention_backward(
 ) -> Result<AttentionGradients> {
     shape.check(q, k, v)?;
     shape.check(d_out, k, v)?;
+    shape.check(out, k, v)?;
+    let expected = [shape.batch, shape.heads, shape.time];
+    if log_sums.dims() != expected {
+        return Err(Error::Msg(format!("attention: found sums {:?}, expected {expected:?}", log_sums.dims())));
+    }
     on_gpu!(q, causal_attention_backward([q, k, v], out, log_sums, d_out, shape));
     let AttentionShape { batch, time, heads, kv_heads, width } = shape;
     let (row, kv_row, scale, stride) = (heads * width, kv_heads * width, shape.scale(), shape.score_stride());

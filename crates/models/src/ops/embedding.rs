@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, Error, InplaceOp1, Layout, Result, Tensor};
 
-use super::view::{tensor, values};
+use super::view::{not_empty, tensor, values};
 
 /// x_i = row ids_i of `table` (+ row i mod time of `positions`): `[ids, features]` from `table` `[vocabulary,
 /// features]` and `positions` `[context, features]`.
@@ -11,11 +11,12 @@ use super::view::{tensor, values};
 /// If an id is not below the vocabulary's size or `time` is above the context.
 pub fn embed(ids: &[u32], table: &Tensor, positions: Option<&Tensor>, time: usize) -> Result<Tensor> {
     let (vocabulary, features) = table.dims2()?;
+    not_empty("embed", &[ids.len(), vocabulary, features, time])?;
     if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
         return Err(Error::Msg(format!("embed: found token {id}, the vocabulary has {vocabulary} entries")));
     }
     if let Some(positions) = positions
-        && (positions.dim(0)? < time || positions.dim(1)? != features)
+        && positions.dims2().map_or(true, |(context, width)| context < time || width != features)
     {
         return Err(Error::Msg(format!("embed: {:?} positions for {time} of width {features}", positions.dims())));
     }
@@ -72,6 +73,7 @@ impl InplaceOp1 for AddRows<'_> {
 /// If the shapes do not fit or an id is not below the vocabulary's size.
 pub fn add_rows(table: &Tensor, ids: &[u32], rows: &Tensor) -> Result<()> {
     let (vocabulary, features) = table.dims2()?;
+    not_empty("add_rows", &[ids.len(), vocabulary, features])?;
     if rows.dims() != [ids.len(), features] || ids.iter().any(|&id| id as usize >= vocabulary) {
         return Err(Error::Msg(format!("add_rows: {:?} into a table {:?}", rows.dims(), table.dims())));
     }
@@ -83,9 +85,13 @@ pub fn add_rows(table: &Tensor, ids: &[u32], rows: &Tensor) -> Result<()> {
 /// time t.
 ///
 /// # Errors
-/// If `dx` is not a matrix.
+/// If `dx` is not a matrix, or `time` is above the context.
 pub fn position_gradient(dx: &Tensor, time: usize, context: usize) -> Result<Tensor> {
-    let (_, features) = dx.dims2()?;
+    let (tokens, features) = dx.dims2()?;
+    not_empty("position_gradient", &[tokens, features, time])?;
+    if time > context {
+        return Err(Error::Msg(format!("position_gradient: found {time} positions, expected at most {context}")));
+    }
     on_gpu!(dx, position_gradient(dx, time, context));
     let dx = values(dx)?;
     let mut dp = vec![0.0; context * features];

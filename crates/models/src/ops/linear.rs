@@ -7,7 +7,7 @@ use candle_core::{Error, Result, Tensor};
 use super::product::{Compute, Matrix, new_product, product};
 use super::simd::vectorized;
 use super::threads::written_in_parts;
-use super::view::{Values, tensor, values};
+use super::view::{Values, not_empty, tensor, values};
 use crate::Precision;
 
 vectorized! {
@@ -49,8 +49,11 @@ vectorized! {
     }
 }
 
+/// Rows and columns of a matrix that has some.
 fn dims(name: &'static str, x: &Tensor) -> Result<(usize, usize)> {
-    x.dims2().map_err(|e| Error::Msg(format!("{name}: {e}")))
+    let (rows, columns) = x.dims2().map_err(|e| Error::Msg(format!("{name}: {e}")))?;
+    not_empty(name, &[rows, columns])?;
+    Ok((rows, columns))
 }
 
 /// y = x W^T (+ b) (+ residual).
@@ -108,8 +111,8 @@ pub fn input_gradient(pairs: &[(&Tensor, &Tensor)], precision: Precision) -> Res
     let Some((first_dy, first_weight)) = pairs.first() else {
         return Err(Error::Msg("input_gradient: no map given".into()));
     };
+    let ((tokens, _), (_, inputs)) = (dims("input_gradient", first_dy)?, dims("input_gradient", first_weight)?);
     on_gpu!(first_dy, input_gradient(pairs, precision));
-    let (tokens, inputs) = (first_dy.dim(0)?, first_weight.dim(1)?);
     let mut dx: Vec<f32> = Vec::new();
     for (i, (dy, weight)) in pairs.iter().enumerate() {
         let (rows, outputs) = dims("input_gradient", dy)?;
@@ -158,7 +161,7 @@ pub fn weight_gradient(dy: &Tensor, x: &Tensor, precision: Precision) -> Result<
 /// The gradient of a linear map's bias, the column sums of dy: `[outputs]`.
 ///
 /// # Errors
-/// If `dy` is not a matrix.
+/// If `dy` is not a matrix, or has no rows or columns.
 pub fn bias_gradient(dy: &Tensor) -> Result<Tensor> {
     let (_, outputs) = dims("bias_gradient", dy)?;
     on_gpu!(dy, bias_gradient(dy));

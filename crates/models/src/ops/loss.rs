@@ -8,7 +8,7 @@ use candle_core::{Error, Result, Tensor};
 
 use super::product::{Compute, Matrix, product};
 use super::simd::{exp, max, sum, sum_pairs, vectorized};
-use super::view::{tensor, values};
+use super::view::{not_empty, tensor, values};
 use crate::Precision;
 
 /// Tokens whose logits exist at one time.
@@ -76,6 +76,7 @@ fn check(hidden: &Tensor, weight: &Tensor) -> Result<(usize, usize, usize)> {
     if width != features {
         return Err(Error::Msg(format!("head: found {features} features, expected {width}")));
     }
+    not_empty("head", &[tokens, features, vocabulary])?;
     Ok((tokens, features, vocabulary))
 }
 

@@ -51,4 +51,4 @@ pub use norm::{NormGradients, NormSaved, layer_norm, norm_backward, rms_norm};
 pub use rope::{RotaryTable, rotate, rotate_backward};
 pub(crate) use simd::vectorized;
 pub(crate) use threads::{side_by_side, written_in_parts};
-pub(crate) use view::{tensor, values};
+pub(crate) use view::{not_empty, tensor, values};

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use candle_core::{Error, Result, Tensor};
 
 use super::simd::{dot, sum, sum_pairs, vectorized};
-use super::view::{tensor, values, written};
+use super::view::{not_empty, tensor, values, written};
 use crate::Precision;
 
 /// What a norm's backward needs beside its input: one mean (0 for RMSNorm) and one reciprocal deviation per token.
@@ -136,6 +136,7 @@ fn check(x: &Tensor, gain: &Tensor) -> Result<(usize, usize)> {
     if gain.dims() != [features] {
         return Err(Error::Msg(format!("norm: found a gain {:?}, expected [{features}]", gain.dims())));
     }
+    not_empty("norm", &[tokens, features])?;
     Ok((tokens, features))
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{Device, Error, Result, Tensor};
 
 use super::simd::vectorized;
-use super::view::{tensor, values};
+use super::view::{not_empty, tensor, values};
 
 /// cos and sin of t / theta^(2j / width) for every time t and pair j.
 #[derive(Debug, Clone)]
@@ -60,6 +60,7 @@ pub fn rotate_backward(dy: &Tensor, table: &RotaryTable, time: usize) -> Result<
 fn turn(x: &Tensor, table: &RotaryTable, time: usize, sign: f32) -> Result<Tensor> {
     let (tokens, features) = x.dims2()?;
     let half = table.half()?;
+    not_empty("rotate", &[tokens, features, time])?;
     if half == 0 || features % (2 * half) != 0 || time > table.cos.dim(0)? {
         return Err(Error::Msg(format!("rotate: {features} features, {time} positions do not fit the table")));
     }

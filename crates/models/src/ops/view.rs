@@ -39,6 +39,17 @@ pub(crate) fn values(tensor: &Tensor) -> Result<Values<'_>> {
     Ok(Values { storage, start, end })
 }
 
+/// Refuses sizes of which one is zero: there is nothing to compute, and no row to go by.
+///
+/// # Errors
+/// With all of them.
+pub(crate) fn not_empty(name: &'static str, sizes: &[usize]) -> Result<()> {
+    match sizes.contains(&0) {
+        true => Err(Error::Msg(format!("{name}: found a size of zero among {sizes:?}, expected at least 1"))),
+        false => Ok(()),
+    }
+}
+
 /// A tensor that owns `values`.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
     Tensor::from_vec(values, shape.into(), &Device::Cpu)

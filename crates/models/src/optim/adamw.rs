@@ -79,7 +79,8 @@ impl Rule for AdamW {
     fn checked(self) -> Result<Self> {
         in_range("beta1", self.beta1, 0.0..1.0)?;
         in_range("beta2", self.beta2, 0.0..1.0)?;
-        in_range("eps", self.eps, 0.0..1.0)?;
+        // Less is nothing in f32, and a gradient of zero would be divided by it.
+        in_range("eps", self.eps, 1e-30..1.0)?;
         in_range("weight-decay", self.weight_decay, 0.0..f64::INFINITY)?;
         Ok(self)
     }

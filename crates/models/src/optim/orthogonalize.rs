@@ -7,7 +7,7 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::product::{Compute, Matrix, product};
-use crate::ops::{sum_of_squares, tensor, values, vectorized, written_in_parts};
+use crate::ops::{not_empty, sum_of_squares, tensor, values, vectorized, written_in_parts};
 use crate::{Precision, Result};
 
 /// How Muon orthogonalises.
@@ -63,10 +63,11 @@ impl Orthogonalizer {
     }
 }
 
-/// The approximate or exact polar factor of a matrix `[outputs, inputs]`; a zero matrix stays zero.
+/// The approximate or exact polar factor of a matrix `[outputs, inputs]`; a zero matrix stays zero, and one with an entry
+/// that is not finite has no entry that is.
 ///
 /// # Errors
-/// If `matrix` is not a contiguous `f32` matrix.
+/// If `matrix` is not a contiguous `f32` matrix, or has no rows or columns.
 pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precision) -> Result<Tensor> {
     #[cfg(kernels)]
     if crate::ops::cuda::is_gpu(matrix) {
@@ -74,6 +75,7 @@ pub fn orthogonalize(matrix: &Tensor, method: Orthogonalizer, precision: Precisi
     }
     let compute = Compute::on_pool(precision);
     let (rows, columns) = matrix.dims2()?;
+    not_empty("orthogonalize", &[rows, columns])?;
     let x = values(matrix)?;
     let norm = sum_of_squares(&x).sqrt();
     let polar = match method {
@@ -187,6 +189,10 @@ fn symmetric_product(out: &mut [f32], keep: f32, scale: f32, a: Matrix<'_>, b: M
 
 /// The polar factor by a decomposition.
 pub(crate) fn exact(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    if x.iter().any(|x| !x.is_finite()) {
+        // A decomposition would look for singular values for ever.
+        return vec![f32::NAN; x.len()];
+    }
     let matrix = DMatrix::from_row_iterator(rows, columns, x.iter().map(|x| f64::from(*x)));
     let svd = matrix.svd(true, true);
     let (Some(u), Some(v_t)) = (svd.u, svd.v_t) else { unreachable!("both factors were asked for") };
@@ -219,6 +225,29 @@ mod tests {
     fn difference(a: &Tensor, b: &Tensor) -> f64 {
         let squares = (a - b).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
         f64::from(squares).sqrt() / f64::from(b.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sqrt()
+    }
+
+    #[test]
+    fn a_matrix_that_is_not_finite_comes_back_at_once_as_no_numbers() {
+        for method in [
+            Orthogonalizer::NewtonSchulz,
+            Orthogonalizer::GramNewtonSchulz,
+            Orthogonalizer::PolarExpress,
+            Orthogonalizer::Exact,
+        ] {
+            for (rows, columns) in [(5, 16), (16, 5), (4, 4), (1, 9)] {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x = values(&matrix(rows, columns)).unwrap().to_vec();
+                    x[rows * columns / 2] = bad;
+                    let x = Tensor::from_vec(x, (rows, columns), &Device::Cpu).unwrap();
+                    let polar = orthogonalize(&x, method, Precision::F32).unwrap();
+                    let is_any_finite = values(&polar).unwrap().iter().any(|x| x.is_finite());
+                    assert!(!is_any_finite, "{method:?}, {rows} x {columns}, {bad}");
+                }
+            }
+            let empty = Tensor::zeros((0, 5), candle_core::DType::F32, &Device::Cpu).unwrap();
+            assert!(orthogonalize(&empty, method, Precision::F32).is_err(), "{method:?}");
+        }
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod parity_lora;
 mod parity_transformers;
 mod precision;
 mod reference;
+mod shapes;
 mod support;
 mod watch;

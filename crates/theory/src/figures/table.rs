@@ -142,7 +142,7 @@ impl Table {
                     Value::Count(x) => _ = write!(csv, "{x}"),
                     Value::Number(x) if x.is_nan() => {}
                     Value::Number(x) => _ = write!(csv, "{x}"),
-                    Value::Text(x) if x.contains([',', '"', '\n']) => {
+                    Value::Text(x) if x.contains([',', '"', '\n', '\r']) => {
                         _ = write!(csv, "\"{}\"", x.replace('"', "\"\""));
                     }
                     Value::Text(x) => csv.push_str(x),

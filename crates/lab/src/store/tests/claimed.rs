@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Leaves the claim of a process that does not beat.
 fn claim_of(root: &Path, process: &Process, heartbeat: Duration) -> PathBuf {
     let path = root.join(format!("claims/{}.7", key().id()));
-    fs::write(&path, Record::new(process, claims::nonce(), heartbeat).to_bytes()).unwrap();
+    fs::write(&path, Record::new(process, nonce::nonce(), heartbeat).to_bytes()).unwrap();
     path
 }
 

@@ -116,7 +116,7 @@ fn opening_removes_what_others_left_of_stages_that_are_done_and_nothing_else() {
     let reference = content(root.path());
     let claim = |process: &Process, key: &StageKey| {
         let path = root.path().join(format!("claims/{}.3", key.id()));
-        let record = super::super::holder::Record::new(process, claims::nonce(), Duration::from_secs(5));
+        let record = super::super::holder::Record::new(process, nonce::nonce(), Duration::from_secs(5));
         fs::write(&path, record.to_bytes()).unwrap();
         path
     };
@@ -175,4 +175,20 @@ fn a_stage_with_several_folders_is_watched_and_listed_once() {
     // Whoever takes the stage on leaves one folder.
     assert!(matches!(store.enter(&key()).unwrap(), StageState::Fresh(_)));
     partial(root.path(), &key());
+}
+
+#[test]
+fn files_that_were_being_written_are_swept_after_a_day_and_others_never() {
+    let root = tempfile::tempdir().unwrap();
+    let orphans = [format!(".{}.tmp", "0123456789abcdef".repeat(2)), ".results.csv.4711-3.tmp".to_string()];
+    let others = [".hidden.tmp", "a.tmp", ".x", "results.csv"].map(String::from);
+    for name in orphans.iter().chain(&others) {
+        fs::write(root.path().join(name), "x").unwrap();
+    }
+    sweep_temporary(root.path());
+    assert!(orphans.iter().all(|name| root.path().join(name).exists()), "one of them may be being written");
+    orphans.iter().chain(&others).for_each(|name| make_old(&root.path().join(name)));
+    sweep_temporary(root.path());
+    assert!(orphans.iter().all(|name| !root.path().join(name).exists()));
+    assert!(others.iter().all(|name| root.path().join(name).exists()));
 }

@@ -2,6 +2,7 @@
 
 mod claimed;
 mod damaged;
+mod exclusive;
 mod housekeeping;
 mod interrupted;
 mod processes;

@@ -1,0 +1,60 @@
+//! Text that others wrote, such as names of tasks, in figures and in the names of their files.
+
+use crate::hash::sha256_hex;
+
+/// A name of a file has at most so many characters before its ending.
+const LONGEST: usize = 100;
+
+/// A character that a figure or a page can hold: in place of a control character its picture, or the replacement
+/// character where there is none. XML, and so SVG, allows none but the tab and the ends of lines.
+pub(crate) fn visible(c: char) -> char {
+    match c {
+        '\n' | '\t' => c,
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        // These turn the direction of what follows.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
+}
+
+/// The name of a figure's files, without their ending: the figure's own name, where that is one on every system. In place
+/// of any other character stands `-`, and then some digits at the end tell two such names apart.
+pub fn file_stem(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | ',');
+    if name.len() <= LONGEST && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return name.to_string();
+    }
+    let stem: String = name.chars().take(LONGEST - 9).map(|c| if plain(c) { c } else { '-' }).collect();
+    format!("{}-{}", stem.trim_start_matches(['-', '.', '_', '=', ',']), &sha256_hex(name.as_bytes())[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_name_stays_and_any_other_is_a_file_below_the_folder() {
+        for name in ["tradeoff-code", "memorization-curves", "tradeoff-strings.a=1,b=2"] {
+            assert_eq!(file_stem(name), name);
+        }
+        for name in [
+            "tradeoff-math:max_steps=3",
+            "../../etc/passwd",
+            "..",
+            "",
+            "a/b",
+            "a\\b",
+            "caf\u{e9}",
+            "a\nb",
+            &"x".repeat(300),
+        ] {
+            let stem = file_stem(name);
+            assert!(stem.len() < 150 && !stem.contains(['/', '\\', ':', '\n']) && !stem.starts_with('.'), "{stem}");
+        }
+        assert_ne!(file_stem("a:b"), file_stem("a;b"));
+        let long = file_stem(&"x".repeat(300));
+        assert_eq!(file_stem(&long), long);
+    }
+}

@@ -10,9 +10,8 @@ use lab::store::StageId;
 use models::Precision;
 
 use crate::error::{ExperimentError, Result};
-use crate::optimizer_pairs::OwnText;
-use crate::parts::{CheckpointPreset, Machine};
-use crate::stages::{CODE, CodeTokens, Network, Pretraining, Start, TaskData, TokenData, training_speed};
+use crate::parts::{CheckpointPreset, Machine, OwnText};
+use crate::stages::{CODE, CodeTokens, Network, Pretraining, Start, Task, TaskData, TokenData, training_speed};
 use crate::tradeoff::{TradeoffPreset, pretraining};
 
 /// What every experiment on a ground may say otherwise than the preset of `tradeoff` does.
@@ -38,22 +37,21 @@ impl Changes<'_> {
         preset.seeds = self.seeds.unwrap_or(preset.seeds);
         preset.device = self.device;
         preset.precision = self.precision.unwrap_or(preset.precision);
-        preset.corpus.file = self.corpus.file.clone().or(preset.corpus.file);
-        preset.corpus.tokenizer = self.corpus.tokenizer.clone().or(preset.corpus.tokenizer);
+        preset.corpus.take(self.corpus);
         Ok(preset)
     }
 }
 
-/// Checks the names of the tasks that an experiment takes.
+/// Checks the names of the tasks that an experiment takes; `base` may have tasks from files.
 ///
 /// # Errors
 /// If there is none, one twice, or one that is unknown.
-pub fn check_tasks(tasks: &[String]) -> Result<()> {
+pub fn check_tasks(tasks: &[String], base: &TradeoffPreset) -> Result<()> {
     if tasks.is_empty() {
         return Err(ExperimentError::value("tasks", "none", "at least one"));
     }
     for (place, task) in tasks.iter().enumerate() {
-        crate::stages::check_name(task)?;
+        base.task_source(task)?;
         if tasks[..place].contains(task) {
             return Err(ExperimentError::value("tasks", task, "distinct names"));
         }
@@ -80,8 +78,8 @@ pub struct Ground {
     pub text: Arc<TokenData>,
     /// Its network.
     pub network: Network,
-    /// The tasks' names, in the order in which they were asked for.
-    tasks: Vec<String>,
+    /// The tasks, in the order in which they were asked for.
+    tasks: Vec<Task>,
     /// What the task of code is drawn from, if it is one of them.
     code: Option<CodeTokens>,
 }
@@ -92,11 +90,13 @@ impl Ground {
     /// # Errors
     /// If the text cannot be had, or does not fit the network.
     pub fn prepare(preset: TradeoffPreset, tasks: &[String], grid: &mut Grid) -> Result<Self, Failure> {
-        let with_code = tasks.iter().any(|task| task == CODE);
+        let tasks = preset.open_tasks(tasks)?;
+        tasks.iter().filter_map(Task::description).for_each(|line| grid.say(&line));
+        let with_code = tasks.iter().any(|task| task.name() == CODE);
         let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
         let config = preset.model.config(&text.tokenizer);
         let network = Network { config, precision: preset.precision, device: preset.device.hardware() };
-        Ok(Self { preset, text, network, tasks: tasks.to_vec(), code })
+        Ok(Self { preset, text, network, tasks, code })
     }
 
     /// The data of all tasks, as a seed draws them.

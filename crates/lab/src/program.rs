@@ -183,7 +183,15 @@ impl<E: Experiment> Registered for Entry<E> {
 
     fn execute(&self, given: &ArgMatches, place: u32) -> Result<Option<PathBuf>> {
         let Given { run, own } = Given::<E::Flags>::from_arg_matches(given).map_err(|error| refused(&error))?;
-        self.run(&run.changes(own.changes())?, &run, place)
+        let changes = run.changes(own.changes())?;
+        if !run.print_config {
+            let preset = E::Preset::find(&run.preset, &changes)?;
+            if let Some(text) = E::show(&own, &preset, &run.place.options()?).map_err(LabError::Experiment)? {
+                console::print(&text);
+                return Ok(None);
+            }
+        }
+        self.run(&changes, &run, place)
     }
 
     fn run(&self, changes: &[Change], flags: &RunFlags, place: u32) -> Result<Option<PathBuf>> {

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::compared::{Pair, REFERENCE_BATCHES, REFERENCE_GAIN, own_direction};
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, check_tasks, pair};
-use crate::optimizer_pairs::OwnText;
 use crate::parts::checks::{at_least, positive, rates};
-use crate::parts::{CheckpointPreset, Machine, is_default};
+use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
 use crate::stages::Survey;
 use crate::tradeoff::TradeoffPreset;
 
@@ -81,7 +80,7 @@ impl LandscapePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks(&self.tasks)?;
+        check_tasks(&self.tasks, &self.base()?)?;
         if !self.batches.contains(&REFERENCE_BATCHES) || self.batches.contains(&0) {
             let expected = format!("numbers from 1 on, {REFERENCE_BATCHES} among them");
             return Err(ExperimentError::value("batches", format!("{:?}", self.batches), expected));

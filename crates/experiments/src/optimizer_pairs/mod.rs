@@ -15,7 +15,7 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use preset::{OwnText, PairsPreset};
+pub use preset::PairsPreset;
 
 use crate::parts::TextFlags;
 use crate::tradeoff::{self, Planned};

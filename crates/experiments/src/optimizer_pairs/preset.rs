@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use lab::error::Failure;
 use lab::preset::Preset as _;
@@ -11,21 +10,9 @@ use models::optim::RuleName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
-use crate::parts::{Machine, is_default};
-use crate::stages::{CODE, check_name};
+use crate::parts::{Machine, OwnText, is_default};
+use crate::stages::CODE;
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
-
-/// Text and tokenizer of one's own, in place of the base's.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct OwnText {
-    /// Pretraining text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// A `tokenizer.json`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokenizer: Option<PathBuf>,
-}
 
 /// Everything that decides the results of `optimizer-pairs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,8 +82,9 @@ impl PairsPreset {
         if self.reasoning.is_empty() {
             return Err(ExperimentError::value("reasoning", "no task", "at least one"));
         }
+        let base = TradeoffPreset::find(&self.base, &[])?;
         for task in self.reasoning.iter().chain(&self.others) {
-            check_name(task)?;
+            base.task_source(task)?;
         }
         if self.reasoning.iter().any(|task| task == CODE) {
             return Err(ExperimentError::value("reasoning", CODE, "tasks with answers"));
@@ -153,8 +141,7 @@ impl PairsPreset {
         base.name = self.name.clone();
         base.device = self.device;
         base.precision = self.precision.unwrap_or(base.precision);
-        base.corpus.file = self.corpus.file.clone().or(base.corpus.file);
-        base.corpus.tokenizer = self.corpus.tokenizer.clone().or(base.corpus.tokenizer);
+        base.corpus.take(&self.corpus);
         let of_size = |&size: &usize| {
             let mut preset = base.clone();
             preset.evaluation.train_examples = size;

@@ -82,13 +82,20 @@ impl Flags for MachineFlags {
 pub struct TextFlags {
     #[command(flatten)]
     machine: MachineFlags,
-    /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the
-    /// documentation of Rust packages, see docs/corpus.md]
+    /// Pretraining text: .txt, .jsonl (or .json, .csv) with a field `text`, these also compressed (.jsonl.zst), or .bin
+    /// with token ids (with --tokenizer); may be a pattern or be repeated [default: the documentation of Rust packages,
+    /// see docs/corpus.md]
     #[arg(long, value_name = "FILE")]
-    corpus: Option<PathBuf>,
+    corpus: Vec<PathBuf>,
+    /// The field of a row that holds the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
     /// A tokenizer.json in place of a BPE trained on the text
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
+    /// The tokenizer's token that ends a text, where it is none of the usual ones
+    #[arg(long, value_name = "TOKEN")]
+    end_of_text: Option<String>,
     /// In which numbers products of matrices are computed: f32; tf32 (on a GPU); bf16 (faster with AVX512-BF16 or on
     /// a GPU) [default: the preset's]
     #[arg(long, value_parser = precision)]
@@ -110,7 +117,14 @@ impl Flags for TextFlags {
     fn changes(&self) -> Vec<Change> {
         let mut changes = self.machine.changes();
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
-        changes.extend(self.corpus.as_ref().map(|file| Change::new("corpus.file", path(file))));
+        let files: Vec<toml::Value> = self.corpus.iter().map(|file| path(file).into()).collect();
+        changes.extend(match &files[..] {
+            [] => None,
+            [one] => Some(Change::new("corpus.file", one.clone())),
+            _ => Some(Change::new("corpus.file", files)),
+        });
+        changes.extend(self.text_field.as_ref().map(|field| Change::new("corpus.text-field", field.as_str())));
+        changes.extend(self.end_of_text.as_ref().map(|end| Change::new("corpus.end-of-text", end.as_str())));
         changes.extend(self.tokenizer.as_ref().map(|file| Change::new("corpus.tokenizer", path(file))));
         changes.extend(self.precision.map(|precision| Change::new("precision", precision.as_str())));
         changes

@@ -7,12 +7,14 @@ mod corpus;
 mod machine;
 mod network;
 mod seeds;
+mod task_file;
 mod training;
 
-pub use corpus::CorpusPreset;
+pub use corpus::{CorpusPreset, OwnText, TextFiles};
 pub use machine::{Machine, MachineFlags, TextFlags, precision};
 pub use network::{Architecture, ModelPreset};
 pub use seeds::Seeds;
+pub use task_file::{TaskFilePreset, safe_name};
 pub use training::{CheckpointPreset, PretrainPreset, hyperparameters};
 
 /// Whether a table or field can be left out of a file.

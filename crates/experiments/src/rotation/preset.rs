@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, check_tasks, pair};
-use crate::optimizer_pairs::OwnText;
 use crate::parts::checks::{at_least, rates};
-use crate::parts::{Architecture, Machine, is_default};
+use crate::parts::{Architecture, Machine, OwnText, is_default};
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// Everything that decides the results of `rotation`.
@@ -68,7 +67,7 @@ impl RotationPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks(&self.tasks)?;
+        check_tasks(&self.tasks, &self.base()?)?;
         at_least("rotations", self.rotations, 1)?;
         let base = self.base()?;
         base.check()?;

@@ -1,6 +1,7 @@
 //! Presets of `tradeoff`: checkpoints, finetuning methods and tasks.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use lab::error::Failure;
@@ -15,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ExperimentError, Result};
 use crate::parts::checks::{at_least, cooldown, not_negative, positive, rates, share};
 use crate::parts::{
-    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters, is_default,
+    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TaskFilePreset, TextFlags,
+    hyperparameters, is_default, safe_name,
 };
-use crate::stages::{TaskSizes, TextSource, Training, check_name};
+use crate::stages::{Task, TaskSizes, TaskSource, TextSource, Training};
 
 /// Finetuning, common to all methods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -304,7 +306,8 @@ pub struct TradeoffPreset {
     /// methods that are run from every checkpoint: for the spread within a checkpoint.
     #[serde(default, skip_serializing_if = "is_default")]
     pub second_orders: u64,
-    /// Tasks: `code`, or a generated task with optional parameters (`math:max_steps=3`).
+    /// Tasks: `code`, a generated task with optional parameters (`math:max_steps=3`), or one of `task-files` by its
+    /// name.
     pub tasks: Vec<String>,
     /// The two checkpoints that the verdicts compare.
     pub pair: [String; 2],
@@ -338,6 +341,9 @@ pub struct TradeoffPreset {
     pub checkpoints: Vec<CheckpointPreset>,
     /// The finetuning methods.
     pub methods: Vec<MethodPreset>,
+    /// Tasks from files, which `tasks` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_files: Vec<TaskFilePreset>,
 }
 
 impl lab::preset::Preset for TradeoffPreset {
@@ -388,9 +394,7 @@ impl TradeoffPreset {
 
     /// The pretraining text.
     pub fn text(&self) -> TextSource {
-        let CorpusPreset { file, tokenizer, prose_bytes, code_bytes } = self.corpus.clone();
-        let (vocabulary, held_out) = (self.model.vocabulary, self.evaluation.held_out);
-        TextSource { file, tokenizer, prose_bytes, code_bytes, vocabulary, held_out }
+        self.corpus.source(self.model.vocabulary, self.model.context, self.evaluation.held_out)
     }
 
     /// How much of every task.
@@ -402,6 +406,25 @@ impl TradeoffPreset {
             decoded: self.evaluation.decoded,
             train_examples: self.evaluation.train_examples,
         }
+    }
+
+    /// The task of that name.
+    ///
+    /// # Errors
+    /// If there is none, with those that there are.
+    pub fn task_source(&self, name: &str) -> Result<TaskSource> {
+        match self.task_files.iter().find(|file| file.name == name) {
+            Some(file) => Ok(TaskSource::File(file.source()?)),
+            None => TaskSource::named(name, &self.task_files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>()),
+        }
+    }
+
+    /// The tasks of these names, their files read.
+    ///
+    /// # Errors
+    /// If one is unknown, or its file cannot be used.
+    pub fn open_tasks(&self, names: &[String]) -> Result<Vec<Task>> {
+        names.iter().map(|name| self.task_source(name)?.open()).collect()
     }
 
     /// Checks every field.
@@ -422,7 +445,8 @@ impl TradeoffPreset {
         self.check_names()?;
         self.checkpoints.iter().try_for_each(CheckpointPreset::validate)?;
         self.methods.iter().try_for_each(|method| method.validate(self.model.width))?;
-        self.tasks.iter().try_for_each(|task| check_name(task))
+        self.task_files.iter().try_for_each(TaskFilePreset::validate)?;
+        self.tasks.iter().try_for_each(|task| self.task_source(task).map(drop))
     }
 
     fn check_names(&self) -> Result<()> {
@@ -430,9 +454,10 @@ impl TradeoffPreset {
             ("checkpoints", self.checkpoints.iter().map(|c| &c.name).collect::<Vec<_>>()),
             ("methods", self.methods.iter().map(|m| &m.name).collect()),
             ("tasks", self.tasks.iter().collect()),
+            ("task-files", self.task_files.iter().map(|file| &file.name).collect()),
         ] {
             let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-            if names.is_empty() {
+            if names.is_empty() && field != "task-files" {
                 return Err(ExperimentError::value(field, "none", "at least one"));
             }
             if distinct.len() != names.len() {
@@ -493,9 +518,20 @@ enum StateFlag {
 pub struct TradeoffFlags {
     #[command(flatten)]
     text: TextFlags,
-    /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
+    /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`; files as in
+    /// --task
     #[arg(long, value_name = "TASKS")]
     tasks: Option<String>,
+    /// A .jsonl, .json or .csv file of examples to finetune on, beside those of --tasks or in place of the preset's
+    /// tasks; may be repeated
+    ///
+    /// Fields are those of a known layout (MetaMathQA, Alpaca, Magicoder, GSM8K, chat messages, prompt and completion),
+    /// or named by templates in the preset. The task is called like the file
+    #[arg(long, value_name = "FILE")]
+    task: Vec<PathBuf>,
+    /// Print the training example number N of every task, token by token with those that carry loss, and run nothing
+    #[arg(long, value_name = "N")]
+    show_example: Option<usize>,
     /// Finetuning methods to keep of the preset's, comma-separated; those of the compared pair must be among them
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
@@ -514,7 +550,21 @@ impl Flags for TradeoffFlags {
     fn changes(&self) -> Vec<Change> {
         let mut changes = self.text.changes();
         let list = |items: Vec<String>| toml::Value::Array(items.into_iter().map(toml::Value::String).collect());
-        changes.extend(self.tasks.as_deref().map(|tasks| Change::new("tasks", list(split_tasks(tasks)))));
+        let (mut names, mut files) = (Vec::new(), self.task.clone());
+        for task in self.tasks.as_deref().map(split_tasks).unwrap_or_default() {
+            match corpora::is_task_file(Path::new(&task)) {
+                true => files.push(task.into()),
+                false => names.push(task),
+            }
+        }
+        for file in files {
+            let name = safe_name(&file, &names);
+            changes.push(Change::add("task-files", [("name", name.clone()), ("file", file.to_string_lossy().into())]));
+            names.push(name);
+        }
+        if self.tasks.is_some() || !names.is_empty() {
+            changes.push(Change::new("tasks", list(names)));
+        }
         if !self.methods.is_empty() {
             changes.push(Change::keep("methods", self.methods.clone(), true));
             changes.push(Change::keep("control-methods", self.methods.clone(), false));
@@ -526,6 +576,13 @@ impl Flags for TradeoffFlags {
         changes.extend(state.map(|state| Change::new("finetune.state", state)));
         changes.extend(self.weight_decay.map(|decay| Change::new("finetune.weight-decay", decay)));
         changes
+    }
+}
+
+impl TradeoffFlags {
+    /// The number of the example that is asked for.
+    pub fn show_example(&self) -> Option<usize> {
+        self.show_example
     }
 }
 

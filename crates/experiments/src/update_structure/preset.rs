@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, check_tasks, pair};
-use crate::optimizer_pairs::OwnText;
 use crate::parts::checks::{at_least, positive, share};
-use crate::parts::{Machine, is_default};
+use crate::parts::{Machine, OwnText, is_default};
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// A finetuning method with one learning rate.
@@ -93,7 +92,7 @@ impl UpdateStructurePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks(&self.tasks)?;
+        check_tasks(&self.tasks, &self.base()?)?;
         share("level", self.level, false)?;
         at_least("rank", self.rank as u64, 1)?;
         let mut base = self.base()?;

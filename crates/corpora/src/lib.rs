@@ -43,6 +43,8 @@ mod json;
 mod markdown;
 mod own;
 mod packages;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod rows;
 mod rust_source;
 mod select;

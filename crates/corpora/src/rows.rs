@@ -40,6 +40,13 @@ impl<'a> Row<'a> {
         Ok(Self { fields: fields.into_iter().map(|(name, value)| (name, Cell::Json(value))).collect() })
     }
 
+    /// A row whose values are written as JSON.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn of_values(fields: &'a [(String, String)]) -> Self {
+        let cell = |(name, value): &'a (String, String)| (Cow::Borrowed(name.as_str()), Cell::Json(value.as_str()));
+        Self { fields: fields.iter().map(cell).collect() }
+    }
+
     /// A row of texts.
     pub(crate) fn of_texts(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let cell = |(name, text)| (Cow::Borrowed(name), Cell::Text(Cow::Borrowed(text)));
@@ -111,15 +118,15 @@ impl<'a> Row<'a> {
 }
 
 /// The kinds of files that have rows.
-pub(crate) const KINDS: &str = "a .jsonl, .json or .csv file (or one of them compressed: .jsonl.zst)";
+pub(crate) const KINDS: &str = "a .jsonl, .json, .csv or .parquet file (the first three may be compressed: .jsonl.zst)";
 
 /// Whether a file of this name has rows.
 pub(crate) fn has_rows(path: &Path) -> bool {
-    matches!(files::kind(path).as_str(), "jsonl" | "json" | "csv")
+    matches!(files::kind(path).as_str(), "jsonl" | "json" | "csv" | "parquet")
 }
 
 /// What is done with each row: it is told where it stands, and gets what can be read of it.
-type EachRow<'f> = dyn FnMut(Place, Result<Row<'_>, Odd>) + 'f;
+pub(crate) type EachRow<'f> = dyn FnMut(Place, Result<Row<'_>, Odd>) + 'f;
 
 /// Reads a file's rows one after the other.
 ///
@@ -130,6 +137,14 @@ pub(crate) fn for_each_row(path: &Path, each: &mut EachRow<'_>) -> Result<(), Co
         "jsonl" => of_lines(path, each),
         "json" => of_list(path, each),
         "csv" => of_csv(path, each),
+        #[cfg(feature = "parquet")]
+        "parquet" => crate::parquet_rows::for_each_row(path, each),
+        #[cfg(not(feature = "parquet"))]
+        "parquet" => Err(CorpusError::UnknownFormat {
+            path: path.into(),
+            found: "a .parquet file".into(),
+            expected: "a build that reads them (cargo run --release --features parquet), or the rows as .jsonl".into(),
+        }),
         other => {
             let found = if other.is_empty() { "no extension".into() } else { format!("a .{other} file") };
             Err(CorpusError::UnknownFormat { path: path.into(), found, expected: KINDS.into() })

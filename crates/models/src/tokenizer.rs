@@ -497,7 +497,7 @@ mod tests {
         let long = "ab".repeat(LONGEST_PIECE);
         let text = format!("a word {long} and more\n{}", " ".repeat(LONGEST_PIECE + 1));
         let pieces = bounded(&text);
-        assert_eq!((pieces.len(), pieces.concat()), (4, text.clone()));
+        assert!(pieces.len() == 3 && pieces.concat() == text);
         assert_eq!(bounded("one two\n three é"), ["one two\n three é"]);
         assert_eq!(bounded(""), [""]);
         let wide = "é".repeat(LONGEST_PIECE);

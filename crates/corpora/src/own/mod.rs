@@ -52,7 +52,7 @@ pub enum UserText {
 }
 
 /// The kinds of files that hold a corpus.
-const KINDS: &str = "a .txt, .jsonl, .json, .csv or .bin file (text may be compressed: .jsonl.zst)";
+const KINDS: &str = "a .txt, .jsonl, .json, .csv, .parquet or .bin file (text may be compressed: .jsonl.zst)";
 
 /// Reads a corpus.
 ///

@@ -53,7 +53,8 @@ fn tokens(read: Read) -> Vec<u32> {
     ids
 }
 
-const KINDS_END: &str = "expected a .txt, .jsonl, .json, .csv or .bin file (text may be compressed: .jsonl.zst)";
+const KINDS_END: &str =
+    "expected a .txt, .jsonl, .json, .csv, .parquet or .bin file (text may be compressed: .jsonl.zst)";
 
 #[test]
 fn each_bad_file_has_its_own_line() {

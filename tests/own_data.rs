@@ -113,7 +113,7 @@ fn ids_follow_the_rows_and_the_seed_and_nothing_else() {
     let json = rows(60, |i| serde_json::json!({"prompt": format!("{i}?"), "completion": format!("{i}!"), "note": i}));
     let table = "completion,prompt\r\n".to_string() + &(0..60).map(|i| format!("{i}!,{i}?\r\n")).collect::<String>();
     let first = plan(&folder, &folder.file("one.jsonl", &json), &[]);
-    assert_eq!(first.len(), 32, "{first:?}");
+    assert_eq!(first.len(), 16, "{first:?}");
     let distinct: std::collections::BTreeSet<&String> = first.iter().collect();
     assert_eq!(distinct.len(), first.len());
     assert_eq!(plan(&folder, &folder.file("other.jsonl", &json), &[]), first);
@@ -193,6 +193,11 @@ fn a_task_that_cannot_be_read_is_one_line_before_anything_is_computed() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let line = Finished::of(&mut tradeoff(small(&folder, &of_bytes(), &["--task", &pipe]))).refusal();
     assert!(line.contains("expected a regular file"), "{line}");
+    let preset = folder.path("pipe.toml");
+    std::fs::rename(&pipe, &preset).unwrap();
+    let line = Finished::of(&mut tradeoff(["--preset", &preset])).refusal();
+    assert!(line.contains("pipe.toml: found no regular file"), "{line}");
+    let pipe = preset;
     let line = Finished::of(&mut tradeoff(small(&folder, &of_bytes(), &["--tokenizer", &pipe]))).refusal();
     assert!(line.contains("regular file"), "{line}");
     let file = folder.file("long.jsonl", long);
@@ -231,7 +236,7 @@ fn a_tokenizer_that_cannot_write_the_task_is_told_with_an_example() {
 fn an_end_of_text_in_the_text_is_told_and_is_no_text() {
     let folder = Folder::new();
     let arguments =
-        small(&folder, &of_bytes(), &["--tasks", "math:max_steps=1", "--set", "model.context=400", "--plan"]);
+        small(&folder, &of_bytes(), &["--tasks", "math:max_steps=1", "--set", "model.context=700", "--plan"]);
     folder.file("corpus.txt", corpus().replace("\n\n", "\n<|endoftext|>\n"));
     let said = told(arguments);
     assert!(said.contains("times <|endoftext|> in the text ends a document"), "{said}");
@@ -281,7 +286,7 @@ fn corpora_of_every_kind_are_read_as_what_they_are() {
         "--tasks",
         "math:max_steps=1",
         "--set",
-        "model.context=400",
+        "model.context=700",
         "--plan",
     ]
     .map(String::from);
@@ -307,10 +312,10 @@ fn corpora_of_every_kind_are_read_as_what_they_are() {
         "normalizer": null, "post_processor": null, "decoder": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
         "model": {"type": "WordLevel", "vocab": {"a": 0, "<|im_end|>": 1, "b": 699}, "unk_token": "a"}});
     let tokenizer = folder.file("tokenizer.json", tokenizer.to_string());
-    let ids: Vec<u8> = (0..6000_u32).flat_map(|i| (i * 7 % 700).to_le_bytes()).collect();
+    let ids: Vec<u8> = (0..20_000_u32).flat_map(|i| (i * 7 % 700).to_le_bytes()).collect();
     let wide = folder.file("wide.bin", ids);
     let said = read(&["--corpus", &wide, "--tokenizer", &tokenizer, "--end-of-text", "<|im_end|>"]);
-    assert!(said.contains("wide.bin: read as 32-bit ids") && said.contains("corpus: wide.bin, 6000 tokens"), "{said}");
+    assert!(said.contains("wide.bin: read as 32-bit ids") && said.contains("corpus: wide.bin, 20000 tokens"), "{said}");
     let mut arguments: Vec<String> = common.to_vec();
     arguments.extend(["--quiet", "--corpus", &wide, "--tokenizer", &tokenizer].map(String::from));
     assert!(Finished::of(&mut tradeoff(&arguments)).refusal().contains("--end-of-text TOKEN"));

@@ -82,6 +82,8 @@ pub struct Ground {
     tasks: Vec<Task>,
     /// What the task of code is drawn from, if it is one of them.
     code: Option<CodeTokens>,
+    /// Told what is not as one would think.
+    tell: fn(&str),
 }
 
 impl Ground {
@@ -96,7 +98,7 @@ impl Ground {
         let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
         let config = preset.model.config(&text.tokenizer);
         let network = Network { config, precision: preset.precision, device: preset.device.hardware() };
-        Ok(Self { preset, text, network, tasks, code })
+        Ok(Self { preset, text, network, tasks, code, tell: grid.teller() })
     }
 
     /// The data of all tasks, as a seed draws them.
@@ -105,8 +107,12 @@ impl Ground {
     /// If a task cannot be had, or does not fit the network.
     pub fn tasks(&self, seed: u64) -> Result<Vec<Arc<TaskData>>> {
         let (sizes, tokenizer, code) = (self.preset.task_sizes(), &self.text.tokenizer, self.code.as_ref());
-        let prepared = self.tasks.iter().map(|task| TaskData::prepare(task, &sizes, tokenizer, code, seed));
-        prepared.map(|task| task.map(Arc::new)).collect()
+        let prepared = self.tasks.iter().map(|task| {
+            let task = TaskData::prepare(task, &sizes, tokenizer, code, seed)?;
+            task.remarks().iter().for_each(|remark| (self.tell)(remark));
+            Ok(Arc::new(task))
+        });
+        prepared.collect()
     }
 
     /// The pretraining of a checkpoint: the stage that `tradeoff` has too.

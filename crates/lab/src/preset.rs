@@ -128,8 +128,12 @@ pub fn read<T: DeserializeOwned>(name: &str, built_in: &[(&str, &str)]) -> Resul
         Some((_, text)) => parse(text, &format!("preset {name}")),
         None if name.ends_with(".toml") => {
             let path = Path::new(name);
-            let text =
-                std::fs::read_to_string(path).map_err(|source| LabError::ReadFile { path: path.into(), source })?;
+            let failed = |source| LabError::ReadFile { path: path.into(), source };
+            // A pipe would block, and a device never end.
+            if !std::fs::metadata(path).map_err(failed)?.is_file() {
+                return Err(LabError::value(name, "no regular file", "a preset in TOML"));
+            }
+            let text = std::fs::read_to_string(path).map_err(failed)?;
             parse(&text, name)
         }
         None => {

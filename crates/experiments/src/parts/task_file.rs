@@ -161,6 +161,14 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_table_is_read() {
+        let guide = include_str!("../../../../docs/guide.md");
+        let table = guide.split("[[task-files]]\n").nth(1).unwrap().split("```").next().unwrap();
+        let source = read(table).unwrap().source().unwrap();
+        assert!(source.form.templates.is_some() && source.truncate);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_its_field() {
         for (lines, expected) in [
             ("name = 'a,b'", "task-files.name: found \"a,b\""),

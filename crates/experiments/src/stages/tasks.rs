@@ -130,7 +130,7 @@ impl TaskData {
         let drawn = seeds::stream(seed, &format!("task {name}"));
         let split = generator.generate(drawn, sizes.train_examples, 2 * sizes.examples)?;
         let data = fingerprint(split.train.iter().chain(&split.test), &generator.parameters());
-        let fit = Fit { task: name, tokenizer, context: sizes.context, truncate: false };
+        let fit = Fit::new(name, tokenizer, sizes.context, false);
         let train = fit.all(split.train.into_iter(), usize::MAX)?;
         let mut test = fit.all(split.test.into_iter(), usize::MAX)?;
         let validation = test.split_off(test.tokens.len().div_ceil(2));
@@ -140,7 +140,7 @@ impl TaskData {
 
     fn of_file(file: &OpenFile, sizes: &TaskSizes, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
         let (name, truncate) = (&file.source.name, file.source.truncate);
-        let fit = Fit { task: name, tokenizer, context: sizes.context, truncate };
+        let fit = Fit::new(name, tokenizer, sizes.context, truncate);
         let part = |part: Part, most: usize| fit.all(file.drawn(part, seed).into_iter().map(as_generated), most);
         let train = part(Part::Train, sizes.train_examples)?;
         let (validation, test) = (part(Part::Validation, sizes.examples)?, part(Part::Test, sizes.examples)?);
@@ -325,9 +325,23 @@ struct Fit<'a> {
     tokenizer: &'a Tokenizer,
     context: usize,
     truncate: bool,
+    /// How the end of text is written.
+    end: Option<String>,
 }
 
-impl Fit<'_> {
+impl<'a> Fit<'a> {
+    fn new(task: &'a str, tokenizer: &'a Tokenizer, context: usize, truncate: bool) -> Self {
+        Self { task, tokenizer, context, truncate, end: tokenizer.end_of_text_name() }
+    }
+
+    /// A completion without an end of text that is written at its end: that is learned anyway.
+    fn completion<'e>(&self, example: &'e Example) -> &'e str {
+        match &self.end {
+            Some(end) => example.completion.strip_suffix(end.as_str()).unwrap_or(&example.completion),
+            None => &example.completion,
+        }
+    }
+
     /// The first of the examples that fit, at most so many.
     fn all(&self, examples: impl Iterator<Item = Example>, most: usize) -> Result<Fitted> {
         let mut fitted = Fitted::default();
@@ -349,7 +363,7 @@ impl Fit<'_> {
                 tokens.completion.truncate(room);
                 fitted.truncated += 1;
             }
-            for text in [&example.prompt, &example.completion] {
+            for text in [example.prompt.as_str(), self.completion(&example)] {
                 if let Some(lost) = self.tokenizer.lost(text)? {
                     fitted.lossy += 1;
                     fitted.lost.get_or_insert(lost);
@@ -373,7 +387,7 @@ impl Fit<'_> {
     /// Prompt and completion in tokens, apart, so that no token spans both; the completion ends with the end of text.
     fn instruction(&self, example: &Example) -> Result<Instruction> {
         let prompt = self.tokenizer.encode(&example.prompt)?;
-        let mut completion = self.tokenizer.encode(&example.completion)?;
+        let mut completion = self.tokenizer.encode(self.completion(example))?;
         completion.push(self.tokenizer.end_of_text());
         Ok(Instruction { prompt, completion })
     }

@@ -446,6 +446,14 @@ impl TradeoffPreset {
         self.checkpoints.iter().try_for_each(CheckpointPreset::validate)?;
         self.methods.iter().try_for_each(|method| method.validate(self.model.width))?;
         self.task_files.iter().try_for_each(TaskFilePreset::validate)?;
+        for (place, file) in self.task_files.iter().enumerate() {
+            let same =
+                |other: &&TaskFilePreset| TaskFilePreset { name: file.name.clone(), ..(*other).clone() } == *file;
+            if let Some(other) = self.task_files[..place].iter().find(same) {
+                let expected = format!("another file than that of {}", other.name);
+                return Err(ExperimentError::value(format!("task-files.{}", file.name), file.file.display(), expected));
+            }
+        }
         self.tasks.iter().try_for_each(|task| self.task_source(task).map(drop))
     }
 

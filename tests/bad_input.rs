@@ -45,11 +45,19 @@ fn a_corpus_that_cannot_be_used_is_named_with_the_place_in_it() {
         ("empty.txt", Some(b""), &["the file is empty, expected text"]),
         ("blank.jsonl", Some(b"\n\n"), &["the file is empty, expected text"]),
         ("broken.jsonl", Some(b"{\"text\": \"a\"}\n{\"text\": \n"), &[":2: found broken JSON"]),
-        ("other.jsonl", Some(b"{\"text\": \"a\"}\n{\"body\": \"a\"}\n"), &[":2: found no such field", "\"text\""]),
+        (
+            "other.jsonl",
+            Some(b"{\"text\": \"a\"}\n{\"body\": \"a\"}\n"),
+            &[":2: found no field \"text\" (fields: body)"],
+        ),
         ("latin.txt", Some(b"caf\xe9"), &["not UTF-8 at offset 3"]),
-        ("odd.bin", Some(b"abc"), &["found 3 bytes, expected an even number"]),
+        ("odd.bin", Some(b"abc"), &["found 3 bytes, expected a multiple of 2"]),
         ("beyond.bin", Some(&[1, 0, 0x40, 1]), &["found token 320 at position 1", "below the vocabulary's size 320"]),
-        ("words.docx", Some(b"text"), &["found a .docx file, expected a .txt, .jsonl or .bin file"]),
+        (
+            "words.docx",
+            Some(b"text"),
+            &["found a .docx file, expected a .txt, .jsonl, .json, .csv, .parquet or .bin file"],
+        ),
     ];
     for (name, content, named) in cases {
         let path = match content {
@@ -82,7 +90,8 @@ fn token_ids_without_their_tokenizer_are_refused() {
 fn a_corpus_too_small_to_hold_text_out_is_refused() {
     let folder = Folder::with_finished_run();
     let corpus = folder.file("short.txt", "A sentence is not enough to train on.");
-    assert_refused(&folder, with(folder.tiny(), "--corpus", &corpus), &["found", "expected at least"]);
+    let named = ["short.txt: found 37 bytes of text", "model.context: give more text"];
+    assert_refused(&folder, with(folder.tiny(), "--corpus", &corpus), &named);
 }
 
 #[test]

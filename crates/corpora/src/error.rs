@@ -1,7 +1,46 @@
 //! What can go wrong when text is gathered, each as one line.
 
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
+
+/// The most characters of foreign text that a message repeats.
+const SHOWN: usize = 60;
+
+/// The beginning of a text, for a message of one line.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        None => text.to_string(),
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}
+
+/// Where a row of a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line, from 1.
+    Line(usize),
+    /// A row of a file without lines of its own, from 1.
+    Row(usize),
+}
+
+impl Place {
+    /// The place by itself, as `line 3`.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Line(number) => format!("line {number}"),
+            Self::Row(number) => format!("row {number}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, ":{number}"),
+            Self::Row(number) => write!(f, ", row {number}"),
+        }
+    }
+}
 
 /// An error of the corpus. Its message is one line that says what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +106,23 @@ pub enum CorpusError {
         /// How much is needed.
         expected: String,
     },
-    /// A corpus file of an unknown kind.
-    #[error("{}: found {found}, expected a .txt, .jsonl or .bin file", path.display())]
+    /// Something that is there, but no regular file.
+    #[error("{}: found {found}, expected a regular file", path.display())]
+    NotAFile {
+        /// Where it lies.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A file of an unknown kind.
+    #[error("{}: found {found}, expected {expected}", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
         /// Its extension.
         found: String,
+        /// The kinds that can be read.
+        expected: String,
     },
     /// A corpus file that holds nothing.
     #[error("{}: the file is empty, expected text", path.display())]
@@ -89,23 +138,58 @@ pub enum CorpusError {
         /// Bytes before the first bad one.
         offset: usize,
     },
-    /// A line of a `.jsonl` file that cannot be used.
-    #[error("{}:{line}: found {found}, expected a JSON object with a text in its field \"text\"", path.display())]
-    JsonLine {
+    /// A row of a file that cannot be used, where too many cannot.
+    #[error("{}{place}: found {found}, expected {expected}", path.display())]
+    Row {
         /// The file.
         path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
+        /// Where the row stands.
+        place: Place,
         /// What is there.
         found: String,
+        /// What should be.
+        expected: String,
     },
-    /// A token file with half a token at its end.
-    #[error("{}: found {bytes} bytes, expected an even number (2 bytes a token)", path.display())]
-    OddLength {
+    /// A template that cannot be read.
+    #[error("template {template:?}: found {found}, expected {expected}")]
+    Template {
+        /// The template.
+        template: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A file of examples whose fields are those of no layout, or of more than one.
+    #[error(
+        "{}: found the fields {fields}, expected {expected}; or say how to read them with templates (prompt = \"..{{field}}..\", \
+         completion = \"..{{field}}..\")", path.display()
+    )]
+    Layout {
         /// The file.
         path: PathBuf,
-        /// Its length.
-        bytes: usize,
+        /// The fields of its first row.
+        fields: String,
+        /// The layouts that there are.
+        expected: String,
+    },
+    /// A pattern of file names that names none.
+    #[error("{pattern}: found {found}, expected a file or a pattern of file names")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// A file of token ids that is in none of the known layouts.
+    #[error("{}: found {found}, expected {expected}", path.display())]
+    TokenLayout {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        found: String,
+        /// What it should be.
+        expected: String,
     },
     /// A token that the vocabulary does not have.
     #[error(
@@ -116,7 +200,7 @@ pub enum CorpusError {
         /// The file.
         path: PathBuf,
         /// The first such token.
-        token: u16,
+        token: u32,
         /// Tokens before it.
         position: usize,
         /// Number of tokens in the vocabulary.

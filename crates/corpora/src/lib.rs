@@ -31,28 +31,36 @@
 //! # }
 //! ```
 //!
-//! A user's own text is read by [`read_user_corpus`].
+//! A user's own text is read by [`read_user_corpus`], a user's own task by [`TaskFile::read`].
 
 #![forbid(unsafe_code)]
 
 mod error;
+mod files;
 mod filter;
 mod gather;
+mod json;
 mod markdown;
+mod own;
 mod packages;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
+mod rows;
 mod rust_source;
 mod select;
 mod split;
-mod user;
+mod task;
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-pub use error::CorpusError;
+pub use error::{CorpusError, Place};
+pub use own::{END_OF_TEXT, OwnText, TEXT_FIELD, TokenFiles, UserCorpus, UserText, read_user_corpus};
 pub use packages::{Fetching, Package, packages_of, pinned_lock, pinned_packages};
+pub use rows::Skipped;
 pub use split::{Split, split, split_by_family};
-pub use user::{UserCorpus, read_user_corpus};
+pub use task::{Form, Layout, Part, TaskExample, TaskFile, Template, answer, is_task_file};
 
 /// The version of the extraction: raised when a change of this crate changes the text of the same packages.
 pub const SEMANTICS: u32 = 1;

@@ -11,7 +11,7 @@ use models::Precision;
 
 use crate::error::{ExperimentError, Result};
 use crate::parts::{CheckpointPreset, Machine, OwnText};
-use crate::stages::{CODE, CodeTokens, Network, Pretraining, Start, TaskData, TokenData, training_speed};
+use crate::stages::{CODE, CodeTokens, Network, Pretraining, Start, Task, TaskData, TokenData, training_speed};
 use crate::tradeoff::{TradeoffPreset, pretraining};
 
 /// What every experiment on a ground may say otherwise than the preset of `tradeoff` does.
@@ -37,8 +37,7 @@ impl Changes<'_> {
         preset.seeds = self.seeds.unwrap_or(preset.seeds);
         preset.device = self.device;
         preset.precision = self.precision.unwrap_or(preset.precision);
-        preset.corpus.file = self.corpus.file.clone().or(preset.corpus.file);
-        preset.corpus.tokenizer = self.corpus.tokenizer.clone().or(preset.corpus.tokenizer);
+        preset.corpus.take(self.corpus);
         Ok(preset)
     }
 }
@@ -62,10 +61,12 @@ pub struct Ground {
     pub text: Arc<TokenData>,
     /// Its network.
     pub network: Network,
-    /// The tasks' names, in the order in which they were asked for.
-    tasks: Vec<String>,
+    /// The tasks, in the order in which they were asked for.
+    tasks: Vec<Task>,
     /// What the task of code is drawn from, if it is one of them.
     code: Option<CodeTokens>,
+    /// Told what is not as one would think.
+    tell: fn(&str),
 }
 
 impl Ground {
@@ -74,11 +75,13 @@ impl Ground {
     /// # Errors
     /// If the text cannot be had, or does not fit the network.
     pub fn prepare(preset: TradeoffPreset, tasks: &[String], grid: &mut Grid) -> Result<Self, Failure> {
-        let with_code = tasks.iter().any(|task| task == CODE);
+        let tasks = preset.open_tasks(tasks)?;
+        tasks.iter().filter_map(Task::description).for_each(|line| grid.say(&line));
+        let with_code = tasks.iter().any(|task| task.name() == CODE);
         let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
         let config = preset.model.config(&text.tokenizer);
         let network = Network { config, precision: preset.precision, device: preset.device.hardware() };
-        Ok(Self { preset, text, network, tasks: tasks.to_vec(), code })
+        Ok(Self { preset, text, network, tasks, code, tell: grid.teller() })
     }
 
     /// The data of all tasks, as a seed draws them.
@@ -87,8 +90,12 @@ impl Ground {
     /// If a task cannot be had, or does not fit the network.
     pub fn tasks(&self, seed: u64) -> Result<Vec<Arc<TaskData>>> {
         let (sizes, tokenizer, code) = (self.preset.task_sizes(), &self.text.tokenizer, self.code.as_ref());
-        let prepared = self.tasks.iter().map(|task| TaskData::prepare(task, &sizes, tokenizer, code, seed));
-        prepared.map(|task| task.map(Arc::new)).collect()
+        let prepared = self.tasks.iter().map(|task| {
+            let task = TaskData::prepare(task, &sizes, tokenizer, code, seed)?;
+            task.remarks().iter().for_each(|remark| (self.tell)(remark));
+            Ok(Arc::new(task))
+        });
+        prepared.collect()
     }
 
     /// The pretraining of a checkpoint: the stage that `tradeoff` has too.

@@ -18,7 +18,7 @@ fn preset(folder: &Path) -> TradeoffPreset {
     let mut preset = TradeoffPreset::find("smoke", &[]).unwrap();
     preset.seeds = 1;
     preset.tasks = vec!["strings:max_length=4".into()];
-    preset.corpus.file = Some(text);
+    preset.corpus.file = Some(experiments::parts::TextFiles::One(text));
     (preset.model.vocabulary, preset.finetune.steps, preset.finetune.along) = (257, 2, 0);
     (preset.evaluation.pretrain_windows, preset.evaluation.decoded) = (2, 1);
     (preset.refine, preset.second_orders) = (None, 0);

@@ -67,6 +67,14 @@ pub trait Experiment: 'static {
         Ok(false)
     }
 
+    /// What the experiment's own flags ask to see in place of a run, if they do.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    fn show(_flags: &Self::Flags, _preset: &Self::Preset, _options: &Options) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     /// The section of the report; figures and tables are written to `report`.
     ///
     /// # Errors

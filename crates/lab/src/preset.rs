@@ -79,6 +79,8 @@ pub enum To {
         /// Whether a name that is not there is refused.
         all: bool,
     },
+    /// A list of tables with names, which may be left out where it is empty, gets one more; one of its name goes.
+    Added(Table),
 }
 
 impl Change {
@@ -90,6 +92,12 @@ impl Change {
     /// Keeps of the list at `path` what is named, see [`To::Kept`].
     pub fn keep(path: impl Into<String>, names: Vec<String>, all: bool) -> Self {
         Self { path: path.into(), to: To::Kept { names, all } }
+    }
+
+    /// Adds a table of texts, `name` among them, to the list at `path`, see [`To::Added`].
+    pub fn add<const N: usize>(path: impl Into<String>, fields: [(&str, String); N]) -> Self {
+        let table = fields.into_iter().map(|(name, text)| (name.to_string(), Value::String(text)));
+        Self { path: path.into(), to: To::Added(table.collect()) }
     }
 
     /// Reads `path=value`. The value is TOML; what is not TOML counts as text.
@@ -201,6 +209,10 @@ pub fn with<T: Serialize + DeserializeOwned + Clone>(preset: &T, changes: &[Chan
                 keep(&mut table, path, names, *all)?;
                 names.join(", ")
             }
+            To::Added(added) => {
+                add(&mut table, path, added)?;
+                added.to_string().trim_end().replace('\n', ", ")
+            }
         };
         preset = table.try_into().map_err(|error: toml::de::Error| {
             let message = error.message().replace('\n', ", ");
@@ -235,6 +247,15 @@ fn keep(table: &mut Table, path: &str, names: &[String], all: bool) -> Result<()
         return Err(LabError::value(path, unknown, format!("one of this preset's: {}", known.join(", "))));
     }
     list.retain(|item| names.contains(&name_of(item)));
+    Ok(())
+}
+
+/// Adds a table to a list of the preset's outermost table.
+fn add(table: &mut Table, path: &str, added: &Table) -> Result<()> {
+    let list = table.entry(path).or_insert_with(|| Value::Array(Vec::new()));
+    let list = list.as_array_mut().ok_or_else(|| LabError::value(path, "a table", FIELD))?;
+    list.retain(|item| item.get("name") != added.get("name"));
+    list.push(Value::Table(added.clone()));
     Ok(())
 }
 
@@ -295,6 +316,8 @@ mod tests {
         file: Option<String>,
         inner: Inner,
         methods: Vec<Method>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<std::collections::BTreeMap<String, String>>,
     }
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -312,7 +335,13 @@ mod tests {
 
     fn outer() -> Outer {
         let method = |name: &str| Method { name: name.into(), rates: vec![0.1] };
-        Outer { steps: 3, file: None, inner: Inner { rate: 0.5 }, methods: vec![method("adamw"), method("muon")] }
+        Outer {
+            steps: 3,
+            file: None,
+            inner: Inner { rate: 0.5 },
+            methods: vec![method("adamw"), method("muon")],
+            runs: Vec::new(),
+        }
     }
 
     fn changed(changes: &[&str]) -> Result<Outer> {
@@ -340,6 +369,16 @@ mod tests {
         assert_eq!(keep(&["muon", "lion"], false).unwrap().methods, outer().methods[1..]);
         let message = keep(&["muon", "lion"], true).unwrap_err().to_string();
         assert_eq!(message, "methods: found lion, expected one of this preset's: adamw, muon");
+    }
+
+    #[test]
+    fn a_table_is_added_to_a_list_and_takes_the_place_of_one_of_its_name() {
+        let add = |name: &str| Change::add("runs", [("name", name.into()), ("file", "x".into())]);
+        let runs = with(&outer(), &[add("a"), add("b"), add("a")]).unwrap().runs;
+        assert_eq!(runs.iter().map(|run| run["name"].as_str()).collect::<Vec<_>>(), ["b", "a"]);
+        let message = with(&outer(), &[Change::add("list", [("name", "a".into())])]).unwrap_err().to_string();
+        assert_eq!(message, "list: found name = \"a\", expected a field of this preset (see --print-config)");
+        assert!(has_field(&outer(), &add("a")) && !has_field(&outer(), &Change::add("list", [("name", "a".into())])));
     }
 
     #[test]

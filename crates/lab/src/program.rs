@@ -223,6 +223,13 @@ impl<E: Experiment> Registered for Entry<E> {
             run.slurm.prepare(E::NAME, &run.place.out)?;
             return Ok(None);
         }
+        if !run.print_config {
+            let preset = E::Preset::find(&run.preset, &changes)?;
+            if let Some(text) = E::show(&own, &preset, &run.place.options()?).map_err(LabError::Experiment)? {
+                console::print(&text);
+                return Ok(None);
+            }
+        }
         self.run(&changes, &run, place, front)
     }
 

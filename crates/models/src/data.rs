@@ -2,6 +2,10 @@
 //!
 //! Which examples a step sees is a pure function of (seed, step), so that a run resumes without saved state.
 
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,6 +42,67 @@ impl Shuffle {
     }
 }
 
+/// Tokens one after the other that may lie anywhere, on disk for instance.
+pub trait TokenStream: std::fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Reads the tokens from place `start` on, as many as `into` holds.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn read(&self, start: usize, into: &mut [u32]) -> Result<()>;
+}
+
+/// A text in tokens: in memory, or a part of a stream.
+#[derive(Debug, Clone)]
+pub enum Tokens {
+    /// In memory.
+    Memory(Arc<[u32]>),
+    /// Some of the tokens of a stream.
+    Stream(Arc<dyn TokenStream>, Range<usize>),
+}
+
+impl From<Arc<[u32]>> for Tokens {
+    fn from(tokens: Arc<[u32]>) -> Self {
+        Self::Memory(tokens)
+    }
+}
+
+impl Tokens {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Memory(tokens) => tokens.len(),
+            Self::Stream(_, range) => range.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The tokens from place `start` on, `count` of them.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn window(&self, start: usize, count: usize) -> Result<Cow<'_, [u32]>> {
+        match self {
+            Self::Memory(tokens) => Ok(Cow::Borrowed(&tokens[start..start + count])),
+            Self::Stream(stream, range) => {
+                assert!(start + count <= range.len(), "{count} tokens from {start} on of {}", range.len());
+                let mut read = vec![0; count];
+                stream.read(range.start + start, &mut read)?;
+                Ok(Cow::Owned(read))
+            }
+        }
+    }
+}
+
 /// A source of training batches.
 pub trait BatchSource {
     /// The `sequences` rows of step `step`, from 0.
@@ -50,7 +115,7 @@ pub trait BatchSource {
 /// One long stream of tokens cut into windows of `time` + 1 without padding.
 #[derive(Debug, Clone)]
 pub struct PackedText {
-    tokens: std::sync::Arc<[u32]>,
+    tokens: Tokens,
     time: usize,
     shuffle: Shuffle,
 }
@@ -62,7 +127,8 @@ impl PackedText {
     ///
     /// # Errors
     /// [`Error::TooFewTokens`] if there is not one window.
-    pub fn new(tokens: std::sync::Arc<[u32]>, time: usize, seed: u64) -> Result<Self> {
+    pub fn new(tokens: impl Into<Tokens>, time: usize, seed: u64) -> Result<Self> {
+        let tokens = tokens.into();
         if time == 0 || tokens.len() < 2 * time + 1 {
             return Err(Error::TooFewTokens { what: "packed text", found: tokens.len(), expected: 2 * time + 1 });
         }
@@ -98,7 +164,7 @@ impl PackedText {
     ///
     /// # Errors
     /// As [`Batch::new`].
-    pub fn drawn(&mut self, places: std::ops::Range<usize>, sequences: usize) -> Result<Vec<Batch>> {
+    pub fn drawn(&mut self, places: Range<usize>, sequences: usize) -> Result<Vec<Batch>> {
         let last = places.end.min(self.windows());
         let starts: Vec<usize> =
             (places.start..last).map(|place| self.time * self.shuffle.item(place as u64)).collect();
@@ -106,9 +172,13 @@ impl PackedText {
     }
 
     fn windows_at(&self, starts: &[usize]) -> Result<Batch> {
-        let window = |start: &usize| self.tokens[*start..start + self.time].iter().copied();
-        let next = |start: &usize| self.tokens[start + 1..=start + self.time].iter().copied();
-        Batch::new(starts.iter().flat_map(window).collect(), starts.iter().flat_map(next).collect(), self.time)
+        let (mut ids, mut targets) = (Vec::new(), Vec::new());
+        for &start in starts {
+            let window = self.tokens.window(start, self.time + 1)?;
+            ids.extend(&window[..self.time]);
+            targets.extend(&window[1..]);
+        }
+        Batch::new(ids, targets, self.time)
     }
 }
 
@@ -134,7 +204,7 @@ pub struct Instruction {
 /// Supervised examples, one to a row, padded on the right; only completions carry loss.
 #[derive(Debug, Clone)]
 pub struct Instructions {
-    examples: std::sync::Arc<[Instruction]>,
+    examples: Arc<[Instruction]>,
     shuffle: Shuffle,
 }
 
@@ -144,7 +214,7 @@ impl Instructions {
     /// # Errors
     /// [`Error::TooFewTokens`] if there is no example or one with an empty prompt or completion, [`Error::Config`] if
     /// one is longer than the context.
-    pub fn new(examples: std::sync::Arc<[Instruction]>, context: usize, seed: u64) -> Result<Self> {
+    pub fn new(examples: Arc<[Instruction]>, context: usize, seed: u64) -> Result<Self> {
         if examples.is_empty() || examples.iter().any(|e| e.prompt.is_empty() || e.completion.is_empty()) {
             return Err(Error::TooFewTokens { what: "instructions", found: 0, expected: 1 });
         }
@@ -202,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_epoch_shows_every_window_once_and_a_batch_depends_on_its_step_alone() {
-        let tokens: std::sync::Arc<[u32]> = (0..101).collect();
+        let tokens: Arc<[u32]> = (0..101).collect();
         let mut text = PackedText::new(tokens, 10, 7).unwrap();
         assert_eq!(text.windows(), 9);
         let starts: BTreeSet<u32> = (0..9).map(|step| text.batch(step, 1).unwrap().ids()[0]).collect();
@@ -213,9 +283,38 @@ mod tests {
         assert_eq!(later.targets()[0], later.ids()[0] + 1);
     }
 
+    /// Numbers that lie nowhere.
+    #[derive(Debug)]
+    struct Counting;
+
+    impl TokenStream for Counting {
+        fn count(&self) -> usize {
+            usize::MAX
+        }
+
+        fn read(&self, start: usize, into: &mut [u32]) -> Result<()> {
+            into.iter_mut().enumerate().for_each(|(place, id)| *id = (start + place) as u32);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_stream_gives_the_batches_of_the_same_tokens_in_memory() {
+        let memory: Arc<[u32]> = (500..1501).collect();
+        let stream = Tokens::Stream(Arc::new(Counting), 500..1501);
+        assert_eq!(stream.len(), memory.len());
+        let (mut streamed, mut kept) =
+            (PackedText::new(stream, 10, 7).unwrap(), PackedText::new(memory, 10, 7).unwrap());
+        for step in 0..3 {
+            assert_eq!(streamed.batch(step, 4).unwrap(), kept.batch(step, 4).unwrap());
+        }
+        assert_eq!(streamed.spread(5, 2).unwrap(), kept.spread(5, 2).unwrap());
+        assert_eq!(streamed.drawn(90..120, 2).unwrap(), kept.drawn(90..120, 2).unwrap());
+    }
+
     #[test]
     fn an_evaluation_is_spread_over_the_whole_text() {
-        let tokens: std::sync::Arc<[u32]> = (0..1001).collect();
+        let tokens: Arc<[u32]> = (0..1001).collect();
         let text = PackedText::new(tokens, 10, 7).unwrap();
         let batches = text.spread(4, 3).unwrap();
         let starts: Vec<u32> = batches.iter().flat_map(|batch| batch.ids().chunks(10).map(|row| row[0])).collect();
@@ -225,7 +324,7 @@ mod tests {
 
     #[test]
     fn draws_of_a_seed_share_no_window_and_another_seed_draws_others() {
-        let tokens: std::sync::Arc<[u32]> = (0..1001).collect();
+        let tokens: Arc<[u32]> = (0..1001).collect();
         let draw = |seed, places| {
             let batches = PackedText::new(tokens.clone(), 10, seed).unwrap().drawn(places, 3).unwrap();
             batches.iter().flat_map(|batch| batch.ids().chunks(10).map(|row| row[0])).collect::<Vec<u32>>()

@@ -1,7 +1,14 @@
 //! Tokenizers: bytes, a byte-level BPE trained on the spot, or any `tokenizer.json`.
+//!
+//! A `tokenizer.json` is a recipe for batches too: it may cut texts, fill them up, add tokens to them or encode at
+//! random. None of that is wanted here, where every text becomes its tokens, and it is switched off as the file is read.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Once;
 
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -14,17 +21,37 @@ use crate::{Error, Result};
 /// The token that ends a document or an answer.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
+/// The tokens that end a text where none is named: the first of them that a tokenizer has.
+const ENDS: [&str; 6] = [END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[EOS]", "<|eos|>"];
+
+/// The largest vocabulary: a higher id is a mistake, and a network of so many rows would fit in no memory.
+const MOST_ENTRIES: usize = 1 << 22;
+
+/// Bytes without a change between space and no space that are learned from in one piece. The time to learn a
+/// vocabulary grows with the square of a piece's length, and no word is as long.
+const LONGEST_PIECE: usize = 1024;
+
 /// Text to tokens and back.
 #[derive(Debug, Clone)]
 pub enum Tokenizer {
     /// One token a byte, and a 257th that ends a text.
     Bytes,
-    /// A tokenizer of the `tokenizers` library, and its token that ends a text.
-    Library(Box<tokenizers::Tokenizer>, u32),
+    /// A tokenizer of the `tokenizers` library.
+    Library(Box<Library>),
+}
+
+/// A tokenizer of the `tokenizers` library.
+#[derive(Debug, Clone)]
+pub struct Library {
+    tokenizer: tokenizers::Tokenizer,
+    /// The token that ends a text.
+    end: u32,
+    /// One more than the highest id.
+    vocabulary: usize,
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Tokenizer(error.to_string())
+    Error::Tokenizer(error.to_string().replace('\n', " "))
 }
 
 impl Tokenizer {
@@ -60,24 +87,64 @@ impl Tokenizer {
                 .with_decoder(Some(ByteLevel::default()))
                 .build()
                 .map_err(failed)?;
-        tokenizer.train(&mut trainer, texts).map_err(failed)?;
+        tokenizer.train(&mut trainer, texts.flat_map(bounded)).map_err(failed)?;
         let json = tokenizer.to_string(false).map_err(failed)?;
         let trained = Self::from_json(&json)?;
         match trained.vocabulary() {
             found if found == vocabulary => Ok(trained),
-            found => Err(Error::Tokenizer(format!("found text for {found} entries, expected {vocabulary}: give more"))),
+            found => Err(Error::Tokenizer(format!(
+                "found text for {found} entries, expected {vocabulary}: give more text, or ask for fewer \
+                 (model.vocabulary)"
+            ))),
         }
     }
 
     /// A tokenizer from the text of a `tokenizer.json`.
     ///
+    /// Truncation, padding and dropout that it asks for are switched off.
+    ///
     /// # Errors
-    /// [`Error::Tokenizer`] if it cannot be parsed or has no token `<|endoftext|>` (or `</s>`).
+    /// [`Error::Tokenizer`] if it cannot be parsed or has no token that is known to end a text.
     pub fn from_json(json: &str) -> Result<Self> {
-        let tokenizer: tokenizers::Tokenizer = json.parse().map_err(failed)?;
-        let end = [END_OF_TEXT, "</s>", "<|end_of_text|>"].iter().find_map(|token| tokenizer.token_to_id(token));
-        let end = end.ok_or_else(|| Error::Tokenizer(format!("the token {END_OF_TEXT} is missing")))?;
-        Ok(Self::Library(Box::new(tokenizer), end))
+        Self::from_json_ended(json, None)
+    }
+
+    /// As [`from_json`](Self::from_json), with the token that ends a text, if it is named.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if it cannot be parsed, or lacks that token.
+    pub fn from_json_ended(json: &str, end: Option<&str>) -> Result<Self> {
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
+        let mut tokenizer: tokenizers::Tokenizer = guarded(|| json.parse().map_err(failed))?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(failed)?;
+        without_chance(&mut tokenizer);
+        let vocabulary = tokenizer.get_vocab(true);
+        let highest = vocabulary.values().max().map_or(0, |&id| id as usize);
+        if highest >= MOST_ENTRIES {
+            return Err(failed(format!("found a token with id {highest}, expected ids below {MOST_ENTRIES}")));
+        }
+        let found = match end {
+            Some(end) => vocabulary.get(end),
+            None => ENDS.iter().find_map(|end| vocabulary.get(*end)),
+        };
+        let Some(&end) = found else {
+            let mut special: Vec<String> = tokenizer
+                .get_added_tokens_decoder()
+                .into_values()
+                .filter(|token| token.special)
+                .map(|token| token.content)
+                .collect();
+            special.sort_unstable();
+            special.truncate(8);
+            let there = if special.is_empty() { "none".into() } else { special.join(" ") };
+            let wanted = end.map_or_else(|| ENDS.join(" "), |end| end.to_string());
+            return Err(failed(format!(
+                "found no token {wanted} to end a text (special tokens: {there}), expected one, or its name as \
+                 corpus.end-of-text (--end-of-text TOKEN)"
+            )));
+        };
+        Ok(Self::Library(Box::new(Library { tokenizer, end, vocabulary: highest + 1 })))
     }
 
     /// A tokenizer from a `tokenizer.json` file.
@@ -85,8 +152,25 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] that names the file.
     pub fn load(path: &Path) -> Result<Self> {
-        let json = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::from_json(&json).map_err(|e| Error::File { path: path.into(), what: e.to_string() })
+        Self::load_ended(path, None)
+    }
+
+    /// As [`load`](Self::load), with the token that ends a text, if it is named.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_ended(path: &Path, end: Option<&str>) -> Result<Self> {
+        let wrong = |what: String| Error::File { path: path.into(), what };
+        // A pipe would block, and a device never end.
+        if !std::fs::metadata(path).map_err(Error::io(path))?.is_file() {
+            return Err(wrong("found no regular file, expected a tokenizer.json".into()));
+        }
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let json = String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            wrong(format!("found a byte that is not UTF-8 at offset {offset}, expected a tokenizer.json"))
+        })?;
+        Self::from_json_ended(&json, end).map_err(|error| wrong(error.to_string()))
     }
 
     /// The text of a `tokenizer.json`; `None` for bytes.
@@ -96,15 +180,15 @@ impl Tokenizer {
     pub fn to_json(&self) -> Result<Option<String>> {
         match self {
             Self::Bytes => Ok(None),
-            Self::Library(tokenizer, _) => tokenizer.to_string(true).map(Some).map_err(failed),
+            Self::Library(library) => library.tokenizer.to_string(true).map(Some).map_err(failed),
         }
     }
 
-    /// Entries of the vocabulary.
+    /// Entries of the vocabulary: one more than the highest id, whatever ids are not taken.
     pub fn vocabulary(&self) -> usize {
         match self {
             Self::Bytes => 257,
-            Self::Library(tokenizer, _) => tokenizer.get_vocab_size(true),
+            Self::Library(library) => library.vocabulary,
         }
     }
 
@@ -112,20 +196,28 @@ impl Tokenizer {
     pub fn end_of_text(&self) -> u32 {
         match self {
             Self::Bytes => 256,
-            Self::Library(_, end) => *end,
+            Self::Library(library) => library.end,
         }
     }
 
-    /// The tokens of a text, without an end of text. Text that looks like the end-of-text token is not treated as such.
+    /// How the token that ends a text is written; `None` for bytes, of which none writes it.
+    pub fn end_of_text_name(&self) -> Option<String> {
+        match self {
+            Self::Bytes => None,
+            Self::Library(library) => library.tokenizer.id_to_token(library.end),
+        }
+    }
+
+    /// The tokens of a text, without an end of text. An end of text that is written in it is left out.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if the library refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match self {
             Self::Bytes => Ok(text.bytes().map(u32::from).collect()),
-            Self::Library(tokenizer, end) => {
-                let encoding = tokenizer.encode_fast(text, false).map_err(failed)?;
-                Ok(encoding.get_ids().iter().copied().filter(|id| id != end).collect())
+            Self::Library(library) => {
+                let encoding = guarded(|| library.tokenizer.encode_fast(text, false).map_err(failed))?;
+                Ok(encoding.get_ids().iter().copied().filter(|id| *id != library.end).collect())
             }
         }
     }
@@ -140,12 +232,89 @@ impl Tokenizer {
                 let bytes: Vec<u8> = tokens.iter().filter_map(|&t| u8::try_from(t).ok()).collect();
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
-            Self::Library(tokenizer, end) => {
-                let kept: Vec<u32> = tokens.iter().copied().filter(|t| t != end).collect();
-                tokenizer.decode(&kept, false).map_err(failed)
+            Self::Library(library) => {
+                let kept: Vec<u32> = tokens.iter().copied().filter(|t| *t != library.end).collect();
+                guarded(|| library.tokenizer.decode(&kept, false).map_err(failed))
             }
         }
     }
+
+    /// What a text loses on the way to tokens and back: how it begins to differ, before and after. `None` if it is the
+    /// same.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode) and [`decode`](Self::decode).
+    pub fn lost(&self, text: &str) -> Result<Option<String>> {
+        let back = self.decode(&self.encode(text)?)?;
+        if back == text {
+            return Ok(None);
+        }
+        let same = text.chars().zip(back.chars()).take_while(|(a, b)| a == b).count();
+        let around = |text: &str| -> String { text.chars().skip(same.saturating_sub(12)).take(32).collect() };
+        Ok(Some(format!("{:?} becomes {:?}", around(text), around(&back))))
+    }
+}
+
+/// Switches off what makes a tokenizer encode the same text in different ways.
+fn without_chance(tokenizer: &mut tokenizers::Tokenizer) {
+    match tokenizer.get_model().clone() {
+        ModelWrapper::BPE(mut model) if model.dropout.is_some() => {
+            model.dropout = None;
+            tokenizer.with_model(ModelWrapper::BPE(model));
+        }
+        ModelWrapper::Unigram(mut model) if model.alpha.is_some() || model.nbest_size.is_some() => {
+            (model.alpha, model.nbest_size) = (None, None);
+            tokenizer.with_model(ModelWrapper::Unigram(model));
+        }
+        _ => {}
+    }
+}
+
+/// A text in pieces that a vocabulary can be learned from in reasonable time: whole, unless it has a word (or a gap)
+/// that is longer than any.
+fn bounded(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut start, mut since, mut in_gap) = (0, 0, false);
+    for (place, character) in text.char_indices() {
+        if character.is_whitespace() != in_gap {
+            (in_gap, since) = (!in_gap, place);
+        }
+        if place - since >= LONGEST_PIECE {
+            pieces.push(&text[start..place]);
+            (start, since) = (place, place);
+        }
+    }
+    pieces.push(&text[start..]);
+    pieces
+}
+
+thread_local! {
+    /// Whether a panic of this thread is expected and becomes an error.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls the library, which panics on some files that it has read without complaint: an error, and no word on standard
+/// error.
+fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !EXPECTED.get() {
+                others(info);
+            }
+        }));
+    });
+    let before = EXPECTED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    EXPECTED.set(before);
+    outcome.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let first = message.and_then(|message| message.lines().next()).unwrap_or("no reason given");
+        Err(failed(format!(
+            "found a part that the tokenizers library fails on ({first}), expected one that it can run"
+        )))
+    })
 }
 
 #[cfg(test)]
@@ -170,6 +339,180 @@ mod tests {
         let texts = sample();
         let tokenizer = Tokenizer::train_bpe(texts.iter().map(String::as_str), 280).unwrap();
         assert_eq!(tokenizer.encode("12345").unwrap().len(), 5);
+    }
+
+    /// A tokenizer's file with changes: pointers into the JSON and what they get.
+    fn changed(changes: &[(&str, serde_json::Value)]) -> String {
+        let texts = sample();
+        let tokenizer = Tokenizer::train_bpe(texts.iter().map(String::as_str), 280).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&tokenizer.to_json().unwrap().unwrap()).unwrap();
+        for (pointer, value) in changes {
+            *json.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value.clone();
+        }
+        json.to_string()
+    }
+
+    fn ids(json: &str, text: &str) -> Vec<u32> {
+        Tokenizer::from_json(json).unwrap().encode(text).unwrap()
+    }
+
+    use serde_json::json;
+
+    #[test]
+    fn what_a_file_wants_done_to_batches_is_not_done() {
+        let text = "the value of item 3 is 9 and the next value follows ".repeat(40);
+        let plain = ids(&changed(&[]), &text);
+        assert!(plain.len() > 100);
+        let truncation = json!({"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0});
+        let left = json!({"direction": "Left", "max_length": 0, "strategy": "OnlyFirst", "stride": 0});
+        let padding = json!({"strategy": {"Fixed": 4096}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 7,
+                             "pad_type_id": 0, "pad_token": "a"});
+        let longest = json!({"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": 64, "pad_id": 7,
+                             "pad_type_id": 0, "pad_token": "a"});
+        let template = json!({"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}}});
+        let roberta = json!({"type": "RobertaProcessing", "sep": ["b", 66], "cls": ["a", 65], "trim_offsets": true,
+                             "add_prefix_space": false});
+        let cases = [
+            ("/truncation", truncation),
+            ("/truncation", left),
+            ("/padding", padding),
+            ("/padding", longest),
+            ("/post_processor", template),
+            ("/post_processor", roberta),
+            ("/model/dropout", json!(0.5)),
+        ];
+        for (pointer, value) in cases {
+            assert_eq!(ids(&changed(&[(pointer, value.clone())]), &text), plain, "{pointer} {value}");
+        }
+    }
+
+    /// What is switched off is off in what is written too, so that whoever reads it gets the same ids.
+    #[test]
+    fn chance_is_switched_off_and_is_no_part_of_what_is_written() {
+        let written = |changes| Tokenizer::from_json(&changed(changes)).unwrap().to_json().unwrap();
+        assert_eq!(written(&[("/model/dropout", json!(0.5))]), written(&[]));
+        let unigram = |extra: serde_json::Value| {
+            let mut model = json!({"type": "Unigram", "unk_id": 0, "byte_fallback": false,
+                "vocab": [["<eos>", 0.0], ["a", -1.0], ["b", -1.0], ["ab", -1.5], ["aba", -1.6], ["ba", -1.5]]});
+            model.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            let json = json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+                "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": model});
+            json.to_string()
+        };
+        let text = "ab".repeat(50);
+        let plain = ids(&unigram(json!({})), &text);
+        for _ in 0..4 {
+            assert_eq!(ids(&unigram(json!({"alpha": 0.3, "nbest_size": 0})), &text), plain);
+        }
+    }
+
+    #[test]
+    fn what_a_tokenizer_cannot_write_is_shown() {
+        let lost = |changes: &[(&str, serde_json::Value)], text: &str| {
+            Tokenizer::from_json(&changed(changes)).unwrap().lost(text).unwrap()
+        };
+        assert_eq!(lost(&[], "Tom has 12 books\n\té"), None);
+        assert_eq!(Tokenizer::Bytes.lost("Tom é").unwrap(), None);
+        let lowercase = [("/normalizer", json!({"type": "Lowercase"}))];
+        assert_eq!(lost(&lowercase, "it is Tom's").unwrap(), "\"it is Tom's\" becomes \"it is tom's\"");
+        let strip = [("/normalizer", json!({"type": "Strip", "strip_left": true, "strip_right": true}))];
+        assert!(lost(&strip, " a\n").is_some());
+        let folded = [("/normalizer", json!({"type": "NFKC"}))];
+        assert!(lost(&folded, "x\u{b2}").is_some() && lost(&folded, "x2").is_none());
+        let replaced = [("/normalizer", json!({"type": "Replace", "pattern": {"String": "7"}, "content": ""}))];
+        assert!(lost(&replaced, "17 books").is_some());
+        let swallowed = json!([
+            {"id": 0, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
+             "normalized": false, "special": true},
+            {"id": 280, "content": "Q:", "single_word": false, "lstrip": true, "rstrip": true, "normalized": false,
+             "special": false}
+        ]);
+        assert!(lost(&[("/added_tokens", swallowed)], "a  Q:  b").is_some());
+        let end = lost(&[], "one<|endoftext|>two").unwrap();
+        assert_eq!(end, "\"one<|endoftext|>two\" becomes \"onetwo\"");
+    }
+
+    fn words(tokens: serde_json::Value) -> String {
+        json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+            "model": {"type": "WordLevel", "vocab": tokens, "unk_token": "a"}})
+        .to_string()
+    }
+
+    #[test]
+    fn holes_in_the_ids_count_as_entries_and_ids_past_any_memory_are_refused() {
+        let tokenizer = Tokenizer::from_json(&words(json!({"a": 0, "<eos>": 9, "b": 40}))).unwrap();
+        assert_eq!((tokenizer.vocabulary(), tokenizer.end_of_text()), (41, 9));
+        assert_eq!(tokenizer.encode("b a").unwrap(), [40, 0]);
+        let message = Tokenizer::from_json(&words(json!({"a": 0, "</s>": 4_000_000_000_u32}))).unwrap_err().to_string();
+        assert!(message.contains("id 4000000000, expected ids below"), "{message}");
+    }
+
+    #[test]
+    fn the_end_of_text_is_found_or_named() {
+        let json = words(json!({"a": 0, "<|im_end|>": 1}));
+        let message = Tokenizer::from_json(&json).unwrap_err().to_string();
+        assert!(
+            message.contains("no token <|endoftext|> </s>") && message.contains("--end-of-text TOKEN"),
+            "{message}"
+        );
+        let named = Tokenizer::from_json_ended(&json, Some("<|im_end|>")).unwrap();
+        assert_eq!((named.end_of_text(), named.end_of_text_name().as_deref()), (1, Some("<|im_end|>")));
+        let message = Tokenizer::from_json_ended(&json, Some("<end>")).unwrap_err().to_string();
+        assert!(message.contains("found no token <end> to end a text"), "{message}");
+        let both = words(json!({"a": 0, "</s>": 1, "<|endoftext|>": 2}));
+        assert_eq!(Tokenizer::from_json(&both).unwrap().end_of_text(), 2);
+    }
+
+    #[test]
+    fn a_decoder_that_panics_is_an_error_of_one_line() {
+        let decoders = [
+            json!({"type": "Strip", "content": "t", "start": 1_000_000, "stop": 1_000_000}),
+            json!({"type": "Sequence", "decoders": [{"type": "Strip", "content": " ", "start": 1, "stop": 1}]}),
+            json!({"type": "ByteFallback"}),
+            json!({"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": true}),
+            json!({"type": "WordPiece", "prefix": "", "cleanup": true}),
+            json!({"type": "BPEDecoder", "suffix": ""}),
+            json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true}),
+            json!({"type": "Replace", "pattern": {"Regex": "(?=a)*"}, "content": ""}),
+        ];
+        let mut refused = 0;
+        for decoder in decoders {
+            let Ok(tokenizer) = Tokenizer::from_json(&changed(&[("/decoder", decoder.clone())])) else { continue };
+            for text in ["the next value", "t", "", "\u{1F600} 7"] {
+                if let Err(error) = tokenizer.lost(text) {
+                    refused += 1;
+                    assert_eq!(error.to_string().lines().count(), 1, "{decoder}: {error}");
+                }
+            }
+        }
+        assert!(refused > 0, "no decoder fails any more");
+    }
+
+    #[test]
+    fn words_of_any_length_are_cut_where_no_word_is_as_long() {
+        let long = "ab".repeat(LONGEST_PIECE);
+        let text = format!("a word {long} and more\n{}", " ".repeat(LONGEST_PIECE + 1));
+        let pieces = bounded(&text);
+        assert!(pieces.len() == 3 && pieces.concat() == text);
+        assert_eq!(bounded("one two\n three é"), ["one two\n three é"]);
+        assert_eq!(bounded(""), [""]);
+        let wide = "é".repeat(LONGEST_PIECE);
+        assert_eq!(bounded(&wide).concat(), wide);
+    }
+
+    /// A run of letters without a space took time that grew with the square of its length.
+    #[test]
+    fn a_vocabulary_is_learned_from_text_without_spaces_in_seconds() {
+        let letters: String =
+            (0..200_000_u32).map(|i| char::from(b'a' + (i.wrapping_mul(2_654_435_761) >> 27) as u8 % 26)).collect();
+        let start = std::time::Instant::now();
+        let tokenizer = Tokenizer::train_bpe([letters.as_str()].into_iter(), 1000).unwrap();
+        assert_eq!(tokenizer.lost(&letters).unwrap(), None);
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -156,9 +156,7 @@ impl ActivationsPreset {
 
     /// The pretraining text.
     pub fn text(&self) -> TextSource {
-        let CorpusPreset { file, tokenizer, prose_bytes, code_bytes } = self.corpus.clone();
-        let (vocabulary, held_out) = (self.model.vocabulary, self.evaluation.held_out);
-        TextSource { file, tokenizer, prose_bytes, code_bytes, vocabulary, held_out }
+        self.corpus.source(self.model.vocabulary, self.model.context, self.evaluation.held_out)
     }
 
     /// Checks every field.

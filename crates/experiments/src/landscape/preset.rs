@@ -12,7 +12,7 @@ use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
 use crate::parts::checks::{drawn, positive, rates, within};
 use crate::parts::{CheckpointPreset, MOST_WIDTH, Machine, OwnText, is_default};
-use crate::stages::{Survey, check_tasks};
+use crate::stages::Survey;
 use crate::tradeoff::TradeoffPreset;
 
 /// The most batches behind a gradient.
@@ -87,7 +87,7 @@ impl LandscapePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks("tasks", &self.tasks)?;
+        self.base()?.check_tasks("tasks", &self.tasks)?;
         self.batches.iter().try_for_each(|&batches| within("batches", batches, 0..=MOST_BATCHES))?;
         if !self.batches.contains(&REFERENCE_BATCHES) || self.batches.contains(&0) {
             let expected = format!("numbers from 1 on, {REFERENCE_BATCHES} among them");

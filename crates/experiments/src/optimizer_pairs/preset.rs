@@ -12,7 +12,7 @@ use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
 use crate::parts::checks::{drawn, positive, sequences, steps};
 use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
-use crate::stages::{CODE, check_tasks};
+use crate::stages::CODE;
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
 
 /// Everything that decides the results of `optimizer-pairs`.
@@ -107,8 +107,9 @@ impl PairsPreset {
         if self.reasoning.is_empty() {
             return Err(ExperimentError::value("reasoning", "no task", "at least one"));
         }
+        let (base, _) = self.base()?;
         let tasks: Vec<String> = self.reasoning.iter().chain(&self.others).cloned().collect();
-        check_tasks("reasoning and others", &tasks)?;
+        base.check_tasks("reasoning and others", &tasks)?;
         if self.reasoning.iter().any(|task| task == CODE) {
             return Err(ExperimentError::value("reasoning", CODE, "tasks with answers"));
         }

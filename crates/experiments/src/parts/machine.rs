@@ -83,13 +83,20 @@ impl Flags for MachineFlags {
 pub struct TextFlags {
     #[command(flatten)]
     machine: MachineFlags,
-    /// Pretraining text: .txt, .jsonl with a field `text`, or nanoGPT's .bin (with --tokenizer) [default: the
-    /// documentation of Rust packages, see docs/corpus.md]
+    /// Pretraining text: .txt, .jsonl (or .json, .csv) with a field `text`, these also compressed (.jsonl.zst), or .bin
+    /// with token ids (with --tokenizer); may be a pattern or be repeated [default: the documentation of Rust packages,
+    /// see docs/corpus.md]
     #[arg(long, value_name = "FILE", value_parser = path())]
-    corpus: Option<String>,
+    corpus: Vec<String>,
+    /// The field of a row that holds the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
     /// A tokenizer.json in place of a BPE trained on the text
     #[arg(long, value_name = "FILE", value_parser = path())]
     tokenizer: Option<String>,
+    /// The tokenizer's token that ends a text, where it is none of the usual ones
+    #[arg(long, value_name = "TOKEN")]
+    end_of_text: Option<String>,
     /// In which numbers products of matrices are computed: f32; tf32 (on a GPU); bf16 (faster with AVX512-BF16 or on
     /// a GPU) [default: the preset's]
     #[arg(long, value_parser = precision)]
@@ -115,7 +122,13 @@ pub fn precision(name: &str) -> Result<Precision, String> {
 impl Flags for TextFlags {
     fn changes(&self) -> Vec<Change> {
         let mut changes = self.machine.changes();
-        changes.extend(self.corpus.as_ref().map(|file| Change::new("corpus.file", file.as_str())));
+        changes.extend(match &self.corpus[..] {
+            [] => None,
+            [one] => Some(Change::new("corpus.file", one.as_str())),
+            several => Some(Change::new("corpus.file", several.to_vec())),
+        });
+        changes.extend(self.text_field.as_ref().map(|field| Change::new("corpus.text-field", field.as_str())));
+        changes.extend(self.end_of_text.as_ref().map(|end| Change::new("corpus.end-of-text", end.as_str())));
         changes.extend(self.tokenizer.as_ref().map(|file| Change::new("corpus.tokenizer", file.as_str())));
         changes.extend(self.precision.map(|precision| Change::new("precision", precision.as_str())));
         changes

@@ -8,13 +8,15 @@ mod machine;
 mod network;
 mod pairs;
 mod seeds;
+mod task_file;
 mod training;
 
-pub use corpus::{CorpusPreset, OwnText};
+pub use corpus::{CorpusPreset, OwnText, TextFiles};
 pub use machine::{Machine, MachineFlags, TextFlags, precision};
 pub use network::{Architecture, MOST_CONTEXT, MOST_LAYERS, MOST_WIDTH, ModelPreset, step_memory};
 pub use pairs::{pair, pairs};
 pub use seeds::Seeds;
+pub use task_file::{TaskFilePreset, safe_name};
 pub use training::{CheckpointPreset, PretrainPreset, hyperparameters};
 
 /// Whether a table or field can be left out of a file.

@@ -5,14 +5,14 @@ mod table;
 
 use std::path::PathBuf;
 
-use corpora::UserCorpus;
+use corpora::{OwnText, TEXT_FIELD, UserText};
 use lab::figures::save;
 use lab::store::write_atomic;
-use models::data::PackedText;
+use models::data::{PackedText, Tokens};
 use models::{Error, Tokenizer, Transformer, checkpoint};
 
 use crate::error::{ExperimentError, Result};
-use crate::stages::{encode, vector_rows, weight_rows, windows};
+use crate::stages::{encode, on_disk, vector_rows, weight_rows, windows};
 
 /// Tokens of a window unless more are asked for: a checkpoint's positions may be more than memory holds.
 const CONTEXT: usize = 1024;
@@ -73,13 +73,21 @@ impl ProbeOptions {
         }
     }
 
-    fn text(&self, vocabulary: usize) -> Result<Vec<u32>> {
+    fn text(&self, vocabulary: usize) -> Result<Tokens> {
         let Some(path) = &self.text else {
             return Err(ExperimentError::value("--text", "none", "a .txt, .jsonl or .bin file to run the network on"));
         };
-        Ok(match corpora::read_user_corpus(path, Some(vocabulary))? {
-            UserCorpus::Tokens(tokens) => tokens.into_iter().map(u32::from).collect(),
-            UserCorpus::Text(documents) => encode(&self.tokenizer(vocabulary)?, &documents)?,
+        let paths = [path.clone()];
+        let text = OwnText { paths: &paths, field: TEXT_FIELD, ends: &[], vocabulary: Some(vocabulary) };
+        Ok(match corpora::read_user_corpus(&text)?.content {
+            UserText::Tokens(tokens) => {
+                let count = tokens.len();
+                on_disk(tokens.into(), 0..count)
+            }
+            UserText::Text(documents) => {
+                let tokens: std::sync::Arc<[u32]> = encode(&self.tokenizer(vocabulary)?, &documents)?.into();
+                tokens.into()
+            }
         })
     }
 
@@ -107,7 +115,7 @@ pub fn run(options: &ProbeOptions) -> Result<String> {
     let context = options.context(config.context)?;
     let initial = options.initial(&network)?;
     let tokens = options.text(config.vocabulary)?;
-    let packed = PackedText::new(tokens.into(), context, 0).map_err(|error| match error {
+    let packed = PackedText::new(tokens, context, 0).map_err(|error| match error {
         Error::TooFewTokens { found, expected, .. } => {
             let expected = format!("at least {expected}, two windows of {context}");
             ExperimentError::value("--text", format!("{found} tokens"), expected)

@@ -12,7 +12,6 @@ use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
 use crate::parts::checks::{rates, within};
 use crate::parts::{Architecture, Machine, OwnText, is_default};
-use crate::stages::check_tasks;
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// Everything that decides the results of `rotation`.
@@ -72,7 +71,7 @@ impl RotationPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks("tasks", &self.tasks)?;
+        self.base()?.check_tasks("tasks", &self.tasks)?;
         within("rotations", self.rotations, 1..=10_000)?;
         let base = self.base()?;
         base.check()?;

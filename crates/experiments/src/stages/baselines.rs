@@ -13,6 +13,9 @@ use super::pretrain::held_out;
 use super::tokens::TokenData;
 use crate::error::Result;
 
+/// The most tokens that are counted: their n-grams are kept in memory.
+const MOST_TOKENS: usize = 50_000_000;
+
 /// Smoothed 2- and 3-gram models of the pretraining text.
 #[derive(Debug, Clone)]
 pub struct Baselines {
@@ -58,8 +61,9 @@ impl Stage for Baselines {
         let batches = held_out(&self.data, self.context, self.windows)?;
         let windows: Vec<Vec<u32>> = batches.iter().flat_map(windows_of).collect();
         let vocabulary = self.data.tokenizer.vocabulary();
+        let text = self.data.prose_train.window(0, self.data.prose_train.len().min(MOST_TOKENS))?;
         let loss = |order| {
-            let model = NGram::train(&self.data.prose_train, vocabulary, order);
+            let model = NGram::train(&text, vocabulary, order);
             (format!("{order}-gram"), model.loss(windows.iter().map(Vec::as_slice)))
         };
         Ok([2, 3].map(loss).to_vec())

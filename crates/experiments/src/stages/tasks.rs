@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use corpora::Part;
 use lab::{hash, seeds};
 use models::data::{BatchSource, Instruction, Instructions, PackedText};
 use models::{Batch, Tokenizer, Transformer, generate};
@@ -9,57 +10,9 @@ use serde::Serialize;
 use synthetic_lm::Example;
 
 use super::EVALUATION_ROWS;
+use super::task_source::{CODE, OpenFile, Task, TaskSource, as_generated};
 use super::tokens::CodeTokens;
 use crate::error::{ExperimentError, Result};
-
-/// The task of going on with Rust code.
-pub const CODE: &str = "code";
-
-/// The names that `--tasks` accepts.
-pub fn known() -> Vec<&'static str> {
-    std::iter::once(CODE).chain(synthetic_lm::task_names()).collect()
-}
-
-/// Checks that a task exists and that its parameters are in range.
-fn check_name(task: &str) -> Result<()> {
-    if task == CODE {
-        return Ok(());
-    }
-    match synthetic_lm::task(task) {
-        Ok(_) => Ok(()),
-        Err(synthetic_lm::Error::Unknown { found, .. }) => {
-            Err(ExperimentError::value("tasks", found, format!("one of {}", known().join(", "))))
-        }
-        Err(other) => Err(other.into()),
-    }
-}
-
-/// Checks that there are tasks, that all of them exist, and that none is there twice, however it is written; `field` is
-/// where they stand.
-///
-/// # Errors
-/// [`LabError::Value`](lab::error::LabError::Value) with the known tasks, or the task's own complaint.
-pub fn check_tasks(field: &str, tasks: &[String]) -> Result<()> {
-    if tasks.is_empty() {
-        return Err(ExperimentError::value(field, "none", "at least one"));
-    }
-    let mut seen: Vec<(&String, String)> = Vec::new();
-    for task in tasks {
-        check_name(task)?;
-        // `math` and `math` with the parameters that it has anyway are the same.
-        let same = match task.as_str() {
-            CODE => CODE.to_string(),
-            name => format!("{} {}", name.split(':').next().unwrap_or(name), synthetic_lm::task(name)?.parameters()),
-        };
-        if let Some((first, _)) = seen.iter().find(|(_, other)| *other == same) {
-            let found =
-                if *first == task { format!("{task} twice") } else { format!("{first} and {task}, which are one") };
-            return Err(ExperimentError::value(field, found, "distinct tasks"));
-        }
-        seen.push((task, same));
-    }
-    Ok(())
-}
 
 /// How much of a task is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,11 +21,11 @@ pub struct TaskSizes {
     pub context: usize,
     /// Held-out windows of a text task (code) for the test, and as many for validation.
     pub windows: usize,
-    /// Held-out examples of a generated task for the test, and as many for validation.
+    /// Held-out examples of a task with examples for the test, and as many for validation.
     pub examples: usize,
     /// Examples of the test that are decoded for exact match.
     pub decoded: usize,
-    /// Training examples of a generated task.
+    /// Training examples of a task with examples.
     pub train_examples: usize,
 }
 
@@ -98,7 +51,7 @@ pub struct TaskData {
     validation: Vec<Batch>,
     test: Vec<Batch>,
     key: TaskKey,
-    left_out: usize,
+    remarks: Vec<String>,
     answers: Option<Answers>,
 }
 
@@ -109,68 +62,91 @@ enum Training {
 
 /// What exact match needs.
 struct Answers {
-    task: Box<dyn synthetic_lm::Task>,
+    judge: Judge,
     examples: Vec<Example>,
     prompts: Vec<Vec<u32>>,
     limit: usize,
     tokenizer: Tokenizer,
 }
 
+/// Who says whether an answer is right.
+enum Judge {
+    /// The generator of the task.
+    Generator(Box<dyn synthetic_lm::Task>),
+    /// The answer that can be told from the solution's text.
+    Text,
+}
+
+impl Judge {
+    fn is_correct(&self, generated: &str, example: &Example) -> bool {
+        match self {
+            Self::Generator(task) => task.is_correct(generated, example),
+            Self::Text => corpora::answer(generated).as_ref() == Some(&example.answer),
+        }
+    }
+}
+
 impl TaskData {
-    /// Draws the data of `task` by `seed`, in the tokens of `tokenizer`; `code` is what the task [`CODE`] needs.
+    /// Draws the data of a task by `seed`, in the tokens of `tokenizer`; `code` is what the task [`CODE`] needs.
     ///
-    /// Of a generated task all examples are drawn. Of text the held-out windows are; which windows a run trains on
+    /// Of a task with examples all examples are drawn. Of text the held-out windows are; which windows a run trains on
     /// follows from its order. Text with fewer than twice the windows asked for is divided into halves.
     ///
     /// # Errors
     /// If the task is unknown, has fewer instances than asked for, or more than 10 % of its examples are longer than
     /// the context (fewer are left out).
     pub fn prepare(
-        task: &str,
+        task: &Task,
         sizes: &TaskSizes,
         tokenizer: &Tokenizer,
         code: Option<&CodeTokens>,
         seed: u64,
     ) -> Result<Self> {
-        let name = task.to_string();
-        let context = sizes.context;
-        if task == CODE {
-            let code = code.ok_or_else(|| ExperimentError::value("tasks", task, "text that has it"))?;
-            let draw = seeds::stream(seed, "held-out windows");
-            let mut held_out = PackedText::new(code.held_out.clone(), context, draw)?;
-            let count = sizes.windows.min(held_out.windows() / 2).max(1);
-            let test = held_out.drawn(0..count, EVALUATION_ROWS)?;
-            let validation = held_out.drawn(count..2 * count, EVALUATION_ROWS)?;
-            let train = Training::Text(code.train.clone());
-            let (data, windows) = (code.id.to_string(), Some(sizes.windows));
-            let key = TaskKey { data, context, windows, decoded: None, draw: seed };
-            return Ok(Self { name, train, validation, test, key, left_out: 0, answers: None });
+        match task {
+            Task::Other(TaskSource::Generated(name)) => Self::generated(name, sizes, tokenizer, seed),
+            Task::File(file) => Self::of_file(file, sizes, tokenizer, seed),
+            Task::Other(_) => {
+                let code = code.ok_or_else(|| ExperimentError::value("tasks", task.name(), "text that has it"))?;
+                Self::of_text(code, sizes, seed)
+            }
         }
-        let generator = synthetic_lm::task(task)?;
-        let drawn = seeds::stream(seed, &format!("task {task}"));
+    }
+
+    fn of_text(code: &CodeTokens, sizes: &TaskSizes, seed: u64) -> Result<Self> {
+        let context = sizes.context;
+        let draw = seeds::stream(seed, "held-out windows");
+        let mut held_out = PackedText::new(code.held_out.clone(), context, draw)?;
+        let count = sizes.windows.min(held_out.windows() / 2).max(1);
+        let test = held_out.drawn(0..count, EVALUATION_ROWS)?;
+        let validation = held_out.drawn(count..2 * count, EVALUATION_ROWS)?;
+        let train = Training::Text(code.train.clone());
+        let (data, windows) = (code.id.to_string(), Some(sizes.windows));
+        let key = TaskKey { data, context, windows, decoded: None, draw: seed };
+        Ok(Self { name: CODE.into(), train, validation, test, key, remarks: Vec::new(), answers: None })
+    }
+
+    fn generated(name: &str, sizes: &TaskSizes, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
+        let generator = synthetic_lm::task(name)?;
+        let drawn = seeds::stream(seed, &format!("task {name}"));
         let split = generator.generate(drawn, sizes.train_examples, 2 * sizes.examples)?;
-        let data = fingerprint(&split, &generator.parameters());
-        let all = split.train.len() + split.test.len();
-        let (train, _) = fitting(tokenizer, split.train, context)?;
-        let (mut test, examples) = fitting(tokenizer, split.test, context)?;
-        let longest = train.iter().chain(&test).map(|e| e.completion.len()).max().unwrap_or(1);
-        let validation = test.split_off(test.len().div_ceil(2));
-        let (train, test): (Arc<[Instruction]>, Arc<[Instruction]>) = (train.into(), test.into());
-        Instructions::new(train.clone(), context, 0)?;
-        let rows = |examples| -> Result<_> { Ok(Instructions::new(examples, context, 0)?.in_order(EVALUATION_ROWS)?) };
-        let left_out = all - train.len() - test.len() - validation.len();
-        let decoded = sizes.decoded.min(test.len());
-        let answers = Answers {
-            task: generator,
-            examples: examples[..decoded].to_vec(),
-            prompts: test[..decoded].iter().map(|example| example.prompt.clone()).collect(),
-            limit: longest,
-            tokenizer: tokenizer.clone(),
-        };
-        let key = TaskKey { data, context, windows: None, decoded: Some(sizes.decoded), draw: seed };
-        let (validation, test) = (rows(validation.into())?, rows(test)?);
-        let train = Training::Examples(train);
-        Ok(Self { name, train, validation, test, key, left_out, answers: Some(answers) })
+        let data = fingerprint(split.train.iter().chain(&split.test), &generator.parameters());
+        let fit = Fit::new(name, tokenizer, sizes.context, false);
+        let train = fit.all(split.train.into_iter(), usize::MAX)?;
+        let mut test = fit.all(split.test.into_iter(), usize::MAX)?;
+        let validation = test.split_off(test.tokens.len().div_ceil(2));
+        Drawn { train, validation, test, data, judge: Judge::Generator(generator) }
+            .into_data(name, sizes, tokenizer, seed)
+    }
+
+    fn of_file(file: &OpenFile, sizes: &TaskSizes, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
+        let (name, truncate) = (&file.source.name, file.source.truncate);
+        let fit = Fit::new(name, tokenizer, sizes.context, truncate);
+        let part = |part: Part, most: usize| fit.all(file.drawn(part, seed).into_iter().map(as_generated), most);
+        let train = part(Part::Train, sizes.train_examples)?;
+        let (validation, test) = (part(Part::Validation, sizes.examples)?, part(Part::Test, sizes.examples)?);
+        let examples = [&train, &validation, &test].into_iter().flat_map(|fitted| &fitted.examples);
+        let data = fingerprint(examples, &serde_json::json!({ "truncate": truncate }));
+        Drawn { train, validation, test, data, judge: Judge::Text }.into_data(name, sizes, tokenizer, seed)
     }
 
     /// The task as it was asked for.
@@ -183,9 +159,19 @@ impl TaskData {
         self.key.clone()
     }
 
-    /// Examples that are longer than the context and therefore left out.
-    pub fn left_out(&self) -> usize {
-        self.left_out
+    /// What is not as one would think: examples that are left out or cut short, text that the tokenizer cannot write.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// A training example in tokens, from 1 in the order of the draw, and how many there are; `None` for a task of text.
+    pub fn example(&self, number: usize) -> Option<(Option<&Instruction>, usize)> {
+        match &self.train {
+            Training::Text(_) => None,
+            Training::Examples(examples) => {
+                Some((number.checked_sub(1).and_then(|place| examples.get(place)), examples.len()))
+            }
+        }
     }
 
     /// Tokens of all held-out rows, validation and test.
@@ -233,16 +219,72 @@ impl TaskData {
         let generated = generate::greedy(model, &answers.prompts, end, answers.limit)?;
         let mut right = 0;
         for (tokens, example) in generated.iter().zip(&answers.examples) {
-            right += usize::from(answers.task.is_correct(&answers.tokenizer.decode(tokens)?, example));
+            right += usize::from(answers.judge.is_correct(&answers.tokenizer.decode(tokens)?, example));
         }
         Ok(Some(right as f64 / answers.examples.len() as f64))
     }
 }
 
+/// The examples of a task that fit into the context.
+struct Drawn {
+    train: Fitted,
+    validation: Fitted,
+    test: Fitted,
+    /// Identifies them.
+    data: String,
+    judge: Judge,
+}
+
+impl Drawn {
+    fn into_data(self, name: &str, sizes: &TaskSizes, tokenizer: &Tokenizer, seed: u64) -> Result<TaskData> {
+        let Self { train, validation, test, data, judge } = self;
+        let context = sizes.context;
+        let remarks = remarks(name, seed, [&train, &validation, &test]);
+        let longest =
+            train.tokens.iter().chain(&test.tokens).chain(&validation.tokens).map(|e| e.completion.len()).max();
+        // What is decoded has an answer.
+        let answered = test.examples.iter().zip(&test.tokens).filter(|(example, _)| !example.answer.is_empty());
+        let (examples, prompts): (Vec<Example>, Vec<Vec<u32>>) =
+            answered.take(sizes.decoded).map(|(example, tokens)| (example.clone(), tokens.prompt.clone())).unzip();
+        let answers = Answers { judge, examples, prompts, limit: longest.unwrap_or(1), tokenizer: tokenizer.clone() };
+        let key = TaskKey { data, context, windows: None, decoded: Some(sizes.decoded), draw: seed };
+        let rows = |examples: Vec<Instruction>| -> Result<Vec<Batch>> {
+            Ok(Instructions::new(examples.into(), context, 0)?.in_order(EVALUATION_ROWS)?)
+        };
+        let train: Arc<[Instruction]> = train.tokens.into();
+        Instructions::new(train.clone(), context, 0)?;
+        let (validation, test) = (rows(validation.tokens)?, rows(test.tokens)?);
+        let train = Training::Examples(train);
+        Ok(TaskData { name: name.into(), train, validation, test, key, remarks, answers: Some(answers) })
+    }
+}
+
+/// What is worth telling of the examples that a seed drew.
+fn remarks(name: &str, seed: u64, parts: [&Fitted; 3]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let sum = |count: fn(&Fitted) -> usize| parts.iter().map(|part| count(part)).sum::<usize>();
+    let of_seed = format!("{name} of seed {seed}");
+    match sum(|part| part.left_out) {
+        0 => {}
+        count => {
+            remarks.push(format!("{of_seed}: {count} examples are longer than the context and left out"));
+        }
+    }
+    match sum(|part| part.truncated) {
+        0 => {}
+        count => remarks.push(format!("{of_seed}: {count} completions are longer than the context and lose their end")),
+    }
+    if let Some(lost) = parts.iter().find_map(|part| part.lost.as_ref()) {
+        let (count, all) = (sum(|part| part.lossy), sum(|part| part.examples.len()));
+        remarks.push(format!("{of_seed}: the tokenizer cannot write {count} of {all} examples: {lost}"));
+    }
+    remarks
+}
+
 /// The SHA-256 of all examples and the task's parameters.
-fn fingerprint(split: &synthetic_lm::Split, parameters: &serde_json::Value) -> String {
+fn fingerprint<'a>(examples: impl Iterator<Item = &'a Example>, parameters: &serde_json::Value) -> String {
     let mut text = parameters.to_string();
-    for example in split.train.iter().chain(&split.test) {
+    for example in examples {
         for part in [&example.prompt, &example.completion, &example.answer] {
             text.push('\0');
             text.push_str(part);
@@ -254,32 +296,99 @@ fn fingerprint(split: &synthetic_lm::Split, parameters: &serde_json::Value) -> S
 /// The share of a task's examples that may be too long for the context; they are left out.
 const TOO_LONG: f64 = 0.1;
 
-/// The examples that fit into the context, in tokens and as text.
-fn fitting(tokenizer: &Tokenizer, examples: Vec<Example>, context: usize) -> Result<(Vec<Instruction>, Vec<Example>)> {
-    let all = examples.len();
-    let mut kept = (Vec::new(), Vec::new());
-    let mut longest = 0;
-    for example in examples {
-        let tokens = instruction(tokenizer, &example)?;
-        let length = tokens.prompt.len() + tokens.completion.len() - 1;
-        longest = longest.max(length);
-        if length <= context {
-            kept.0.push(tokens);
-            kept.1.push(example);
-        }
-    }
-    let left_out = all - kept.0.len();
-    if left_out as f64 > TOO_LONG * all as f64 {
-        let expected = format!("about {longest}, the tokens of the longest example ({left_out} of {all} do not fit)");
-        return Err(ExperimentError::value("model.context", context, expected));
-    }
-    Ok(kept)
+/// Examples that fit into the context, in tokens and as text.
+#[derive(Default)]
+struct Fitted {
+    tokens: Vec<Instruction>,
+    examples: Vec<Example>,
+    /// Examples that do not fit.
+    left_out: usize,
+    /// Examples that were made to fit.
+    truncated: usize,
+    /// Examples that the tokens do not say in full.
+    lossy: usize,
+    /// What the first of them loses.
+    lost: Option<String>,
 }
 
-/// Prompt and completion in tokens; the completion ends with the end of text.
-fn instruction(tokenizer: &Tokenizer, example: &Example) -> Result<Instruction> {
-    let prompt = tokenizer.encode(&example.prompt)?;
-    let mut completion = tokenizer.encode(&example.completion)?;
-    completion.push(tokenizer.end_of_text());
-    Ok(Instruction { prompt, completion })
+impl Fitted {
+    /// The examples from place `at` on; what is counted stays.
+    fn split_off(&mut self, at: usize) -> Self {
+        let (tokens, examples) = (self.tokens.split_off(at), self.examples.split_off(at));
+        Self { tokens, examples, ..Self::default() }
+    }
+}
+
+/// How examples are made to fit.
+struct Fit<'a> {
+    task: &'a str,
+    tokenizer: &'a Tokenizer,
+    context: usize,
+    truncate: bool,
+    /// How the end of text is written.
+    end: Option<String>,
+}
+
+impl<'a> Fit<'a> {
+    fn new(task: &'a str, tokenizer: &'a Tokenizer, context: usize, truncate: bool) -> Self {
+        Self { task, tokenizer, context, truncate, end: tokenizer.end_of_text_name() }
+    }
+
+    /// A completion without an end of text that is written at its end: that is learned anyway.
+    fn completion<'e>(&self, example: &'e Example) -> &'e str {
+        match &self.end {
+            Some(end) => example.completion.strip_suffix(end.as_str()).unwrap_or(&example.completion),
+            None => &example.completion,
+        }
+    }
+
+    /// The first of the examples that fit, at most so many.
+    fn all(&self, examples: impl Iterator<Item = Example>, most: usize) -> Result<Fitted> {
+        let mut fitted = Fitted::default();
+        let (mut longest, mut seen) = (0, 0);
+        for example in examples {
+            if fitted.tokens.len() == most {
+                break;
+            }
+            seen += 1;
+            let mut tokens = self.instruction(&example)?;
+            let length = tokens.prompt.len() + tokens.completion.len() - 1;
+            longest = longest.max(length);
+            if length > self.context {
+                let room = (self.context + 1).saturating_sub(tokens.prompt.len());
+                if !self.truncate || room == 0 {
+                    fitted.left_out += 1;
+                    continue;
+                }
+                tokens.completion.truncate(room);
+                fitted.truncated += 1;
+            }
+            for text in [example.prompt.as_str(), self.completion(&example)] {
+                if let Some(lost) = self.tokenizer.lost(text)? {
+                    fitted.lossy += 1;
+                    fitted.lost.get_or_insert(lost);
+                    break;
+                }
+            }
+            fitted.tokens.push(tokens);
+            fitted.examples.push(example);
+        }
+        let left_out = fitted.left_out;
+        if left_out as f64 > TOO_LONG * seen as f64 {
+            let expected = format!(
+                "about {longest}, the tokens of the longest example of {} ({left_out} of {seen} do not fit)",
+                self.task
+            );
+            return Err(ExperimentError::value("model.context", self.context, expected));
+        }
+        Ok(fitted)
+    }
+
+    /// Prompt and completion in tokens, apart, so that no token spans both; the completion ends with the end of text.
+    fn instruction(&self, example: &Example) -> Result<Instruction> {
+        let prompt = self.tokenizer.encode(&example.prompt)?;
+        let mut completion = self.tokenizer.encode(self.completion(example))?;
+        completion.push(self.tokenizer.end_of_text());
+        Ok(Instruction { prompt, completion })
+    }
 }

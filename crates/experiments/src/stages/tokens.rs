@@ -2,16 +2,18 @@
 //!
 //! Prose with its tokenizer is one stage, code in these tokens another, read only if it is a task.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use corpora::{Corpus, Document, UserCorpus};
+use corpora::{Corpus, Document, OwnText, TEXT_FIELD, TokenFiles, UserText};
 use lab::error::Failure;
 use lab::grid::Grid;
 use lab::hash;
 use lab::stage::{Stage, Work};
 use lab::store::{DoneStage, FilesWriter, StageId, StoredFiles};
 use models::Tokenizer;
+use models::data::{TokenStream, Tokens};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -26,16 +28,22 @@ const SPLIT_SEED: u64 = 0;
 /// Which text, and how much of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TextSource {
-    /// A user's pretraining text in place of the pinned packages' prose.
-    pub file: Option<PathBuf>,
+    /// A user's pretraining text in place of the pinned packages' prose, if there are any files.
+    pub files: Vec<PathBuf>,
+    /// The field of a row that holds the text, where it is not the usual one.
+    pub text_field: Option<String>,
     /// A user's `tokenizer.json` in place of a BPE trained on the spot.
     pub tokenizer: Option<PathBuf>,
+    /// Its token that ends a text, where it is none of the usual ones.
+    pub end_of_text: Option<String>,
     /// Bytes of the packages' prose, about; all if none are given.
     pub prose_bytes: Option<usize>,
     /// Bytes of the packages' code, about; all if none are given.
     pub code_bytes: Option<usize>,
     /// Entries of the BPE; 257 means bytes.
     pub vocabulary: usize,
+    /// Tokens of a window: text of fewer than two is refused. Decides nothing else.
+    pub context: usize,
     /// Share of the text that is held out, by file.
     pub held_out: f64,
 }
@@ -46,9 +54,9 @@ pub struct TokenData {
     /// The tokenizer.
     pub tokenizer: Tokenizer,
     /// Text to train on.
-    pub prose_train: Arc<[u32]>,
+    pub prose_train: Tokens,
     /// Held-out text.
-    pub prose_held_out: Arc<[u32]>,
+    pub prose_held_out: Tokens,
     /// The stage's id: identifies text, split and tokenizer.
     pub id: StageId,
     /// What the text is, for the report.
@@ -154,8 +162,36 @@ impl Stage for PinnedText {
 
 /// Pretraining text: a user's, or the pinned packages' prose.
 enum Text {
-    Own(UserCorpus),
+    Own(Vec<Document>),
+    Ids(Arc<TokenFiles>),
     Pinned(Arc<Pinned>),
+}
+
+/// The ids of files as a text.
+#[derive(Debug)]
+struct OnDisk(Arc<TokenFiles>);
+
+impl TokenStream for OnDisk {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, start: usize, into: &mut [u32]) -> models::Result<()> {
+        self.0.read(start, into).map_err(|error| match error {
+            corpora::CorpusError::Read { path, source } => models::Error::Io { path, source },
+            other => models::Error::Tokenizer(other.to_string()),
+        })
+    }
+}
+
+/// Some of the ids of files, which stay there.
+pub fn on_disk(files: Arc<TokenFiles>, range: Range<usize>) -> Tokens {
+    Tokens::Stream(Arc::new(OnDisk(files)), range)
+}
+
+/// Where a stream of ids is divided: it has no files to split by, and so its end is held out.
+fn kept(length: usize, held_out: f64) -> usize {
+    ((1.0 - held_out) * length as f64) as usize
 }
 
 impl TokenData {
@@ -170,23 +206,24 @@ impl TokenData {
     ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
         let TextSource { prose_bytes, code_bytes, .. } = *source;
         let pinned = Arc::new(Pinned { prose_bytes, code_bytes, tell: grid.teller(), corpus: OnceLock::new() });
-        let known = match source.file.is_none() || with_code {
+        let known = match source.files.is_empty() || with_code {
             true => Some(grid.now(&PinnedText(pinned.clone()))?.0),
             false => None,
         };
-        let tokenizer = source.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
-        let (text, fingerprint, description) = match (&source.file, &known) {
-            (None, Some(known)) => (Text::Pinned(pinned.clone()), known.prose.clone(), known.description.clone()),
-            (Some(path), _) => user_text(path, tokenizer.as_ref())?,
-            (None, None) => return Err(ExperimentError::value("corpus", "nothing", "text").into()),
+        let end = source.end_of_text.as_deref();
+        let tokenizer = source.tokenizer.as_deref().map(|path| Tokenizer::load_ended(path, end)).transpose()?;
+        let (text, fingerprint, description) = match &known {
+            _ if !source.files.is_empty() => user_text(source, tokenizer.as_ref(), |line| grid.say(line))?,
+            Some(known) => (Text::Pinned(pinned.clone()), known.prose.clone(), known.description.clone()),
+            None => return Err(ExperimentError::value("corpus", "nothing", "text").into()),
         };
-        let vocabulary = tokenizer.as_ref().map_or(source.vocabulary, Tokenizer::vocabulary);
-        let tokens = Tokens::new(text, fingerprint, tokenizer, vocabulary, source.held_out)?;
+        let tokens = TextTokens::new(text, fingerprint, tokenizer, source, grid.teller())?;
         let (_, done) = grid.now(&tokens)?;
-        let mut data = Self::read(&done, description)?;
+        let mut data = Self::read(&done, &tokens, source, description)?;
+        data.check(source)?;
         let mut code = None;
         if let Some(known) = known.filter(|_| with_code) {
-            if source.file.is_some() {
+            if !source.files.is_empty() {
                 let megabytes = known.code_bytes as f64 / 1e6;
                 let packages = known.packages;
                 data.description = format!("{}; code from {packages} packages, {megabytes:.1} MB", data.description);
@@ -209,53 +246,106 @@ impl TokenData {
         Ok((Arc::new(data), code))
     }
 
-    fn read(done: &DoneStage, description: String) -> Result<Self> {
+    fn read(done: &DoneStage, tokens: &TextTokens, source: &TextSource, description: String) -> Result<Self> {
         let files = done.files();
         let tokenizer = match files.contains(TOKENIZER) {
-            true => Tokenizer::load(&files.path(TOKENIZER)?)?,
+            true => Tokenizer::load_ended(&files.path(TOKENIZER)?, source.end_of_text.as_deref())?,
             false => Tokenizer::Bytes,
         };
-        let [prose_train, prose_held_out] = read_tokens(files)?;
+        let [prose_train, prose_held_out] = match &tokens.text {
+            Text::Ids(ids) => {
+                let kept = kept(ids.len(), source.held_out);
+                [on_disk(ids.clone(), 0..kept), on_disk(ids.clone(), kept..ids.len())]
+            }
+            Text::Own(_) | Text::Pinned(_) => read_tokens(files)?.map(Tokens::from),
+        };
         Ok(Self { tokenizer, prose_train, prose_held_out, id: done.id().clone(), description })
+    }
+
+    /// Refuses what is too short for a window of the context and another one, before anything is trained.
+    fn check(&self, source: &TextSource) -> Result<()> {
+        let least = 2 * source.context + 1;
+        for (what, tokens, remedy) in
+            [("to train on", &self.prose_train, "smaller"), ("held out", &self.prose_held_out, "larger")]
+        {
+            if tokens.len() < least {
+                let found = format!("{} tokens {what}", tokens.len());
+                let expected = format!(
+                    "at least {least}, two windows of model.context: give more text, a {remedy} evaluation.held-out or a \
+                     smaller model.context"
+                );
+                return Err(ExperimentError::value(named(&source.files), found, expected));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a user calls the text.
+fn named(files: &[PathBuf]) -> String {
+    match files {
+        [] => "corpus".into(),
+        [one] => one.display().to_string(),
+        [first, others @ ..] => format!("{} and {} more", first.display(), others.len()),
     }
 }
 
 /// A user's text, its fingerprint, and what it is.
-fn user_text(path: &Path, tokenizer: Option<&Tokenizer>) -> Result<(Text, String, String)> {
-    if path.extension().is_some_and(|extension| extension == "bin") && tokenizer.is_none() {
+fn user_text(
+    source: &TextSource,
+    tokenizer: Option<&Tokenizer>,
+    tell: impl Fn(&str),
+) -> Result<(Text, String, String)> {
+    let is_ids = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "bin");
+    if let Some(ids) = source.files.iter().find(|path| is_ids(path) && tokenizer.is_none()) {
         let expected = "--tokenizer FILE with the tokenizer.json that made it";
-        return Err(ExperimentError::value("corpus", path.display(), expected));
+        return Err(ExperimentError::value("corpus", ids.display(), expected));
     }
-    let text = corpora::read_user_corpus(path, tokenizer.map(Tokenizer::vocabulary))?;
-    let size = match &text {
-        UserCorpus::Text(documents) => format!("{:.1} MB", corpora::bytes(documents) as f64 / 1e6),
-        UserCorpus::Tokens(tokens) => format!("{} tokens", tokens.len()),
+    let ends: Vec<String> = tokenizer.and_then(Tokenizer::end_of_text_name).into_iter().collect();
+    let read = corpora::read_user_corpus(&OwnText {
+        paths: &source.files,
+        field: source.text_field.as_deref().unwrap_or(TEXT_FIELD),
+        ends: &ends,
+        vocabulary: tokenizer.map(Tokenizer::vocabulary),
+    })?;
+    read.remarks.iter().for_each(|remark| tell(remark));
+    let (text, size, fingerprint) = match read.content {
+        UserText::Text(documents) => {
+            let bytes = corpora::bytes(&documents);
+            // A token is made of a byte at least.
+            let most = bytes + documents.len();
+            if most < 2 * (2 * source.context + 1) {
+                let expected = format!(
+                    "enough for {} tokens, four windows of model.context: give more text or a smaller model.context",
+                    2 * (2 * source.context + 1)
+                );
+                return Err(ExperimentError::value(named(&source.files), format!("{bytes} bytes of text"), expected));
+            }
+            let fingerprint = fingerprint(&documents);
+            (Text::Own(documents), format!("{:.1} MB", bytes as f64 / 1e6), fingerprint)
+        }
+        UserText::Tokens(ids) => {
+            let (size, fingerprint) = (format!("{} tokens", ids.len()), ids.fingerprint().to_string());
+            (Text::Ids(Arc::new(ids)), size, fingerprint)
+        }
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fingerprint = fingerprint_of(&text);
-    let description = format!("corpus: {name}, {size}, sha256 {}", &fingerprint[..8]);
-    Ok((Text::Own(text), fingerprint, description))
+    let name = source.files[0].file_name().unwrap_or_default().to_string_lossy();
+    let others = if source.files.len() > 1 { format!(" and {} more", source.files.len() - 1) } else { String::new() };
+    let description = format!("corpus: {name}{others}, {size}, sha256 {}", &fingerprint[..8]);
+    Ok((text, fingerprint, description))
 }
 
 fn fingerprint(documents: &[Document]) -> String {
     corpora::fingerprint(&[("text", documents)])
 }
 
-fn fingerprint_of(text: &UserCorpus) -> String {
-    match text {
-        UserCorpus::Text(documents) => fingerprint(documents),
-        UserCorpus::Tokens(tokens) => {
-            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-            hash::sha256_hex(&bytes)
-        }
-    }
-}
-
 /// Pretraining text to be tokenised.
-struct Tokens {
+struct TextTokens {
     text: Text,
     tokenizer: Option<Tokenizer>,
     key: TokensKey,
+    /// Told what takes time, and what the tokenizer cannot write.
+    tell: fn(&str),
 }
 
 /// What decides the tokens of prose.
@@ -269,40 +359,73 @@ struct TokensKey {
     held_out: f64,
 }
 
-impl Tokens {
+impl TextTokens {
     fn new(
         text: Text,
         fingerprint: String,
         tokenizer: Option<Tokenizer>,
-        vocabulary: usize,
-        held_out: f64,
+        source: &TextSource,
+        tell: fn(&str),
     ) -> Result<Self> {
         let json = tokenizer.as_ref().map(Tokenizer::to_json).transpose()?.flatten();
-        let tokenizer_key = json.map(|json| hash::sha256_hex(json.as_bytes()));
-        let key = TokensKey { text: fingerprint, tokenizer: tokenizer_key, vocabulary, held_out };
-        Ok(Self { text, tokenizer, key })
+        // The end of text is told by the file, unless it is named.
+        let named = source.end_of_text.as_ref().map_or(String::new(), |end| format!("\0{end}"));
+        let tokenizer_key = json.map(|json| hash::sha256_hex((json + &named).as_bytes()));
+        let vocabulary = tokenizer.as_ref().map_or(source.vocabulary, Tokenizer::vocabulary);
+        let key = TokensKey { text: fingerprint, tokenizer: tokenizer_key, vocabulary, held_out: source.held_out };
+        Ok(Self { text, tokenizer, key, tell })
     }
 }
 
-impl Tokens {
+/// Documents of which it is tried whether a given tokenizer can write them, and the most characters of each.
+const TRIED: (usize, usize) = (200, 10_000);
+
+impl TextTokens {
     /// The tokenizer, and the tokens to train on and held out.
     fn tokenise(&self, documents: &[Document]) -> Result<(Tokenizer, [Vec<u32>; 2])> {
         let split = corpora::split(documents, self.key.held_out, SPLIT_SEED)?;
         let texts = split.train.iter().map(|document| document.text.as_str());
+        let vocabulary = self.key.vocabulary;
         let tokenizer = match &self.tokenizer {
-            Some(tokenizer) => tokenizer.clone(),
-            None if self.key.vocabulary == 257 => Tokenizer::Bytes,
-            None => Tokenizer::train_bpe(texts, self.key.vocabulary)?,
+            Some(tokenizer) => {
+                self.try_out(tokenizer, &split.train)?;
+                tokenizer.clone()
+            }
+            None if vocabulary == Tokenizer::Bytes.vocabulary() => Tokenizer::Bytes,
+            None => {
+                let megabytes = corpora::bytes(&split.train) as f64 / 1e6;
+                (self.tell)(&format!("learning a vocabulary of {vocabulary} tokens from {megabytes:.1} MB of text"));
+                Tokenizer::train_bpe(texts, vocabulary)?
+            }
         };
         let prose = [encode(&tokenizer, &split.train)?, encode(&tokenizer, &split.held_out)?];
         Ok((tokenizer, prose))
+    }
+
+    /// Tells what a given tokenizer loses of some of the documents.
+    fn try_out(&self, tokenizer: &Tokenizer, documents: &[Document]) -> Result<()> {
+        let (most, characters) = TRIED;
+        let tried = documents.iter().step_by(documents.len().div_ceil(most).max(1));
+        let (mut count, mut lossy, mut first) = (0, 0, None);
+        for document in tried {
+            count += 1;
+            let text: String = document.text.chars().take(characters).collect();
+            if let Some(lost) = tokenizer.lost(&text)? {
+                lossy += 1;
+                first.get_or_insert(lost);
+            }
+        }
+        if let Some(lost) = first {
+            (self.tell)(&format!("the tokenizer cannot write {lossy} of {count} documents that were tried: {lost}"));
+        }
+        Ok(())
     }
 }
 
 const TOKENIZER: &str = "tokenizer.json";
 const FILES: [&str; 2] = ["train.u32", "held-out.u32"];
 
-impl Stage for Tokens {
+impl Stage for TextTokens {
     const KIND: &'static str = "tokens";
     const SEMANTICS: u32 = 2;
     type Key = TokensKey;
@@ -326,26 +449,22 @@ impl Stage for Tokens {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<[usize; 2], Failure> {
-        let held_out = self.key.held_out;
         let (tokenizer, prose) = match &self.text {
-            Text::Own(UserCorpus::Tokens(tokens)) => {
+            Text::Ids(ids) => {
                 let tokenizer = self
                     .tokenizer
                     .clone()
                     .ok_or_else(|| ExperimentError::value("corpus", "token ids", "--tokenizer FILE beside them"))?;
-                // A stream of tokens has no files to split by: its end is held out.
-                let kept = ((1.0 - held_out) * tokens.len() as f64) as usize;
-                let ids = |tokens: &[u16]| tokens.iter().map(|&token| u32::from(token)).collect::<Vec<_>>();
-                (tokenizer, [ids(&tokens[..kept]), ids(&tokens[kept..])])
+                // They stay where they are.
+                let kept = kept(ids.len(), self.key.held_out);
+                return keep_tokenizer(work.files(), &tokenizer).map(|()| [kept, ids.len() - kept]).map_err(Into::into);
             }
-            Text::Own(UserCorpus::Text(documents)) => self.tokenise(documents)?,
+            Text::Own(documents) => self.tokenise(documents)?,
             Text::Pinned(pinned) => self.tokenise(&pinned.read()?.prose)?,
         };
         let sizes = [prose[0].len(), prose[1].len()];
         write_tokens(work.files(), prose)?;
-        if let Some(json) = tokenizer.to_json()? {
-            work.files().write(TOKENIZER, json.as_bytes())?;
-        }
+        keep_tokenizer(work.files(), &tokenizer)?;
         Ok(sizes)
     }
 
@@ -409,6 +528,13 @@ impl Stage for TokensOfCode {
     fn summary([train, held_out]: &[usize; 2]) -> String {
         format!("{train} to train on, {held_out} held out")
     }
+}
+
+fn keep_tokenizer(files: &mut FilesWriter, tokenizer: &Tokenizer) -> Result<()> {
+    if let Some(json) = tokenizer.to_json()? {
+        files.write(TOKENIZER, json.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn read_tokens(files: &StoredFiles) -> Result<[Arc<[u32]>; 2]> {

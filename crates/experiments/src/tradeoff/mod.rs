@@ -12,11 +12,11 @@ pub mod statistics;
 pub mod tables;
 
 use lab::error::Failure;
-use lab::experiment::Experiment;
+use lab::experiment::{Experiment, Options};
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use plan::{Finished, Planned, finetuning, plan, plan_all, pretraining, refine};
+pub use plan::{Finished, Planned, finetuning, plan, plan_all, pretraining, refine, show_example};
 pub use preset::{
     EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, RefinePreset, RescaledPreset,
     TradeoffFlags, TradeoffPreset,
@@ -40,6 +40,11 @@ impl Experiment for Tradeoff {
 
     fn refine(preset: &TradeoffPreset, plan: &mut Planned, grid: &mut Grid) -> Result<bool, Failure> {
         refine(preset, plan, grid)
+    }
+
+    fn show(flags: &TradeoffFlags, preset: &TradeoffPreset, options: &Options) -> Result<Option<String>, Failure> {
+        let Some(number) = flags.show_example() else { return Ok(None) };
+        show_example(preset, number, &mut options.grid(preset)?).map(Some)
     }
 
     fn section(

@@ -1,5 +1,6 @@
 //! The stages of a preset, and what they left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lab::error::Failure;
@@ -17,7 +18,8 @@ use crate::error::Result;
 use crate::parts::CheckpointPreset;
 use crate::stages::{
     Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult,
-    Pretraining, Rescaled, Results, Start, TaskData, TokenData, WeightScale, Weights, memory_line, training_speed,
+    Pretraining, Rescaled, Results, Start, Task, TaskData, TokenData, WeightScale, Weights, memory_line, shown,
+    training_speed,
 };
 
 /// The jobs of a preset.
@@ -120,7 +122,14 @@ pub fn plan(preset: &TradeoffPreset, grid: &mut Grid) -> Result<Planned, Failure
 /// As [`plan`].
 pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
     let Some(first) = presets.first() else { return Ok(Vec::new()) };
-    let with_code = presets.iter().any(|preset| preset.tasks.iter().any(|task| task == CODE));
+    // Before anything that takes time: a file that cannot be read is named first.
+    let mut tasks = Vec::new();
+    for preset in presets {
+        tasks.push(preset.open_tasks(&preset.tasks)?);
+    }
+    let descriptions: BTreeSet<String> = tasks.iter().flatten().filter_map(Task::description).collect();
+    descriptions.iter().for_each(|line| grid.say(line));
+    let with_code = tasks.iter().flatten().any(|task| task.name() == CODE);
     let (text, code) = TokenData::prepare(grid, &first.text(), with_code)?;
     let network = Network {
         config: first.model.config(&text.tokenizer),
@@ -132,8 +141,8 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
         grid.say(&line);
     }
     let mut planned = Vec::new();
-    for preset in presets {
-        planned.push(plan_one(preset, &network, &text, code.as_ref(), grid)?);
+    for (preset, tasks) in presets.iter().zip(&tasks) {
+        planned.push(plan_one(preset, tasks, &network, &text, code.as_ref(), grid)?);
     }
     if grid.look()?.iter().any(|stage| !stage.done) {
         let policy = first.checkpoints[0].policy(&first.pretrain);
@@ -144,6 +153,7 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
 
 fn plan_one(
     preset: &TradeoffPreset,
+    all: &[Task],
     network: &Network,
     text: &Arc<TokenData>,
     code: Option<&CodeTokens>,
@@ -168,12 +178,9 @@ fn plan_one(
         // A run that is stopped then has whole seeds to show.
         grid.set_round(seed);
         let mut tasks = Vec::new();
-        for name in &preset.tasks {
-            let task = TaskData::prepare(name, &sizes, &text.tokenizer, code, seed)?;
-            if task.left_out() > 0 {
-                let (count, all) = (task.left_out(), "examples are longer than the context and left out");
-                grid.say(&format!("{name} of seed {seed}: {count} {all}"));
-            }
+        for task in all {
+            let task = TaskData::prepare(task, &sizes, &text.tokenizer, code, seed)?;
+            task.remarks().iter().for_each(|remark| grid.say(remark));
             tasks.push(Arc::new(task));
         }
         let mut trained: Vec<Kept<'_>> = Vec::new();
@@ -191,6 +198,24 @@ fn plan_one(
         }
     }
     Ok(planned)
+}
+
+/// The training example number `number` of every task as the first seed draws it, see
+/// [`shown`](crate::stages::shown).
+///
+/// # Errors
+/// As [`plan`], or if there is no such example.
+pub fn show_example(preset: &TradeoffPreset, number: usize, grid: &mut Grid) -> Result<String, Failure> {
+    let tasks = preset.open_tasks(&preset.tasks)?;
+    let with_code = tasks.iter().any(|task| task.name() == CODE);
+    let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
+    let mut lines = String::new();
+    for task in &tasks {
+        let data = TaskData::prepare(task, &preset.task_sizes(), &text.tokenizer, code.as_ref(), preset.first_seed)?;
+        data.remarks().iter().for_each(|remark| grid.say(remark));
+        lines.push_str(&shown(&data, &text.tokenizer, number)?);
+    }
+    Ok(lines)
 }
 
 /// Adds the finetunings whose rates lie where the finished ones leave a gap around a level, as the preset's `refine`

@@ -1,6 +1,7 @@
 //! Presets of `tradeoff`: checkpoints, finetuning methods and tasks.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use lab::error::Failure;
@@ -17,10 +18,10 @@ use crate::parts::checks::{
     MOST_DRAWN, at_least, cooldown, drawn, not_negative, positive, rates, sequences, share, steps, within,
 };
 use crate::parts::{
-    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters,
-    is_default, step_memory,
+    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TaskFilePreset, TextFlags,
+    hyperparameters, is_default, safe_name, step_memory,
 };
-use crate::stages::{TaskSizes, TextSource, Training, check_tasks};
+use crate::stages::{Task, TaskSizes, TaskSource, TextSource, Training};
 
 /// Finetuning, common to all methods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -322,7 +323,8 @@ pub struct TradeoffPreset {
     /// methods that are run from every checkpoint: for the spread within a checkpoint.
     #[serde(default, skip_serializing_if = "is_default")]
     pub second_orders: u64,
-    /// Tasks: `code`, or a generated task with optional parameters (`math:max_steps=3`).
+    /// Tasks: `code`, a generated task with optional parameters (`math:max_steps=3`), or one of `task-files` by its
+    /// name.
     pub tasks: Vec<String>,
     /// The two checkpoints that the verdicts compare.
     #[serde(deserialize_with = "crate::parts::pair")]
@@ -360,6 +362,9 @@ pub struct TradeoffPreset {
     pub rescaled: Vec<RescaledPreset>,
     /// The finetuning methods.
     pub methods: Vec<MethodPreset>,
+    /// Tasks from files, which `tasks` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_files: Vec<TaskFilePreset>,
 }
 
 impl lab::preset::Preset for TradeoffPreset {
@@ -426,9 +431,7 @@ impl TradeoffPreset {
 
     /// The pretraining text.
     pub fn text(&self) -> TextSource {
-        let CorpusPreset { file, tokenizer, prose_bytes, code_bytes } = self.corpus.clone();
-        let (vocabulary, held_out) = (self.model.vocabulary, self.evaluation.held_out);
-        TextSource { file, tokenizer, prose_bytes, code_bytes, vocabulary, held_out }
+        self.corpus.source(self.model.vocabulary, self.model.context, self.evaluation.held_out)
     }
 
     /// How much of every task.
@@ -440,6 +443,54 @@ impl TradeoffPreset {
             decoded: self.evaluation.decoded,
             train_examples: self.evaluation.train_examples,
         }
+    }
+
+    /// The task of that name.
+    ///
+    /// # Errors
+    /// If there is none, with those that there are.
+    pub fn task_source(&self, name: &str) -> Result<TaskSource> {
+        match self.task_files.iter().find(|file| file.name == name) {
+            Some(file) => Ok(TaskSource::File(file.source()?)),
+            None => TaskSource::named(name, &self.task_files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Checks that there are tasks, that all of them can be had, and that none is there twice, however it is written;
+    /// `field` is where they stand.
+    ///
+    /// # Errors
+    /// As [`task_source`](Self::task_source).
+    pub fn check_tasks(&self, field: &str, tasks: &[String]) -> Result<()> {
+        if tasks.is_empty() {
+            return Err(ExperimentError::value(field, "none", "at least one"));
+        }
+        let mut seen: Vec<(&String, String)> = Vec::new();
+        for task in tasks {
+            // `math` and `math` with the parameters that it has anyway are the same.
+            let same = match self.task_source(task)? {
+                TaskSource::Generated(name) => {
+                    let kind = name.split(':').next().unwrap_or(&name);
+                    format!("{kind} {}", synthetic_lm::task(&name)?.parameters())
+                }
+                other => other.name().to_owned(),
+            };
+            if let Some((first, _)) = seen.iter().find(|(_, other)| *other == same) {
+                let found =
+                    if *first == task { format!("{task} twice") } else { format!("{first} and {task}, which are one") };
+                return Err(ExperimentError::value(field, found, "distinct tasks"));
+            }
+            seen.push((task, same));
+        }
+        Ok(())
+    }
+
+    /// The tasks of these names, their files read.
+    ///
+    /// # Errors
+    /// If one is unknown, or its file cannot be used.
+    pub fn open_tasks(&self, names: &[String]) -> Result<Vec<Task>> {
+        names.iter().map(|name| self.task_source(name)?.open()).collect()
     }
 
     /// Checks every field.
@@ -460,7 +511,16 @@ impl TradeoffPreset {
         self.check_names()?;
         self.checkpoints.iter().try_for_each(CheckpointPreset::validate)?;
         self.methods.iter().try_for_each(|method| method.validate(self.model.width))?;
-        check_tasks("tasks", &self.tasks)
+        self.task_files.iter().try_for_each(TaskFilePreset::validate)?;
+        for (place, file) in self.task_files.iter().enumerate() {
+            let same =
+                |other: &&TaskFilePreset| TaskFilePreset { name: file.name.clone(), ..(*other).clone() } == *file;
+            if let Some(other) = self.task_files[..place].iter().find(same) {
+                let expected = format!("another file than that of {}", other.name);
+                return Err(ExperimentError::value(format!("task-files.{}", file.name), file.file.display(), expected));
+            }
+        }
+        self.check_tasks("tasks", &self.tasks)
     }
 
     fn check_names(&self) -> Result<()> {
@@ -468,9 +528,10 @@ impl TradeoffPreset {
             ("checkpoints", self.checkpoint_names()),
             ("methods", self.methods.iter().map(|m| &m.name).collect()),
             ("tasks", self.tasks.iter().collect()),
+            ("task-files", self.task_files.iter().map(|file| &file.name).collect()),
         ] {
             let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-            if names.is_empty() {
+            if names.is_empty() && field != "task-files" {
                 return Err(ExperimentError::value(field, "none", "at least one"));
             }
             if distinct.len() != names.len() {
@@ -547,9 +608,20 @@ enum StateFlag {
 pub struct TradeoffFlags {
     #[command(flatten)]
     text: TextFlags,
-    /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`
+    /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`; files as in
+    /// --task
     #[arg(long, value_name = "TASKS")]
     tasks: Option<String>,
+    /// A .jsonl, .json or .csv file of examples to finetune on, beside those of --tasks or in place of the preset's
+    /// tasks; may be repeated
+    ///
+    /// Fields are those of a known layout (MetaMathQA, Alpaca, Magicoder, GSM8K, chat messages, prompt and completion),
+    /// or named by templates in the preset. The task is called like the file
+    #[arg(long, value_name = "FILE")]
+    task: Vec<PathBuf>,
+    /// Print the training example number N of every task, token by token with those that carry loss, and run nothing
+    #[arg(long, value_name = "N")]
+    show_example: Option<usize>,
     /// Finetuning methods to keep of the preset's, comma-separated; those of the compared pair must be among them
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
@@ -568,7 +640,21 @@ impl Flags for TradeoffFlags {
     fn changes(&self) -> Vec<Change> {
         let mut changes = self.text.changes();
         let list = |items: Vec<String>| toml::Value::Array(items.into_iter().map(toml::Value::String).collect());
-        changes.extend(self.tasks.as_deref().map(|tasks| Change::new("tasks", list(split_tasks(tasks)))));
+        let (mut names, mut files) = (Vec::new(), self.task.clone());
+        for task in self.tasks.as_deref().map(split_tasks).unwrap_or_default() {
+            match corpora::is_task_file(Path::new(&task)) {
+                true => files.push(task.into()),
+                false => names.push(task),
+            }
+        }
+        for file in files {
+            let name = safe_name(&file, &names);
+            changes.push(Change::add("task-files", [("name", name.clone()), ("file", file.to_string_lossy().into())]));
+            names.push(name);
+        }
+        if self.tasks.is_some() || !names.is_empty() {
+            changes.push(Change::new("tasks", list(names)));
+        }
         if !self.methods.is_empty() {
             changes.push(Change::keep("methods", self.methods.clone(), true));
             changes.push(Change::keep("control-methods", self.methods.clone(), false));
@@ -580,6 +666,13 @@ impl Flags for TradeoffFlags {
         changes.extend(state.map(|state| Change::new("finetune.state", state)));
         changes.extend(self.weight_decay.map(|decay| Change::new("finetune.weight-decay", decay)));
         changes
+    }
+}
+
+impl TradeoffFlags {
+    /// The number of the example that is asked for.
+    pub fn show_example(&self) -> Option<usize> {
+        self.show_example
     }
 }
 

@@ -11,7 +11,6 @@ use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
 use crate::parts::checks::{positive, share, within};
 use crate::parts::{MOST_WIDTH, Machine, OwnText, is_default};
-use crate::stages::check_tasks;
 use crate::tradeoff::{FinetuneScope, MethodPreset, TradeoffPreset};
 
 /// A finetuning method with one learning rate.
@@ -97,7 +96,7 @@ impl UpdateStructurePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        check_tasks("tasks", &self.tasks)?;
+        self.base()?.check_tasks("tasks", &self.tasks)?;
         share("level", self.level, false)?;
         within("rank", self.rank as u64, 1..=MOST_WIDTH)?;
         let mut base = self.base()?;

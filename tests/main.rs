@@ -18,6 +18,7 @@ mod interrupted;
 mod memorization;
 mod on_checkpoints;
 mod optimizer_pairs;
+mod own_checkpoints;
 mod probes;
 mod programs;
 mod shared_store;

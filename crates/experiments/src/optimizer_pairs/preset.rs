@@ -134,14 +134,16 @@ impl PairsPreset {
             let known: Vec<&str> = base.checkpoints.iter().map(|c| c.name.as_str()).collect();
             return Err(ExperimentError::value("control", control, format!("a checkpoint: {}", known.join(", "))));
         }
-        let pair = base.pair.clone();
+        base.checkpoints.iter().try_for_each(|checkpoint| checkpoint.recipe().map(drop))?;
+        let none = || ExperimentError::value("pair", "none", "the names of two checkpoints");
+        let pair = base.pair.clone().ok_or_else(none)?;
         base.checkpoints.retain(|c| pair.contains(&c.name) || self.control.as_ref() == Some(&c.name));
         base.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.seeds = None);
         base.methods = self.rates.iter().map(|(&optimizer, rates)| MethodPreset::of(optimizer, rates)).collect();
         base.controls.clear();
         base.control_methods.clear();
         if let Some(control) = self.control.as_deref().and_then(|name| base.checkpoint(name)) {
-            base.control_methods = vec![control.optimizer.as_str().into()];
+            base.control_methods = vec![control.recipe()?.optimizer.as_str().into()];
         }
         base.finetune.steps = self.steps;
         base.finetune.sequences = self.sequences;

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::preset::PairsPreset;
 use crate::error::Result;
+use crate::ground::pair;
 use crate::names::display;
+use crate::parts::CheckpointPreset;
 use crate::stages::EndPoint;
 
 /// One finetuning.
@@ -64,9 +66,13 @@ impl Statistics {
         let base = &experiments[experiments.len() - 1];
         let matched = |name: &String| Trained {
             checkpoint: name.clone(),
-            method: base.checkpoint(name).map_or(String::new(), |c| c.optimizer.as_str().into()),
+            method: base
+                .checkpoint(name)
+                .and_then(CheckpointPreset::optimizer)
+                .map_or(String::new(), |rule| rule.as_str().into()),
         };
-        let (first, second) = (matched(&base.pair[0]), matched(&base.pair[1]));
+        let [first, second] = pair(base)?;
+        let (first, second) = (matched(&first.name), matched(&second.name));
         let settings = choose(runs);
         let rows = Rows { preset, settings: &settings };
         let mut scorecard = rows.about(&preset.reasoning, &first, &second, "reasoning");

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
+//!                   |    or import, of a checkpoint from elsewhere
 //!                   |        |   |
 //!                   |        |   +-> turn (the same function in another basis) --> measure, finetune
 //!                   |        +-----> finetune on a task, continue with another optimizer
@@ -14,6 +15,7 @@ mod continued;
 mod end_point;
 mod estimate;
 mod finetune;
+mod import;
 mod inside;
 mod landscape;
 mod matrices;
@@ -34,6 +36,7 @@ pub use continued::Continuation;
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use import::{Import, Imported, weights_hash};
 pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
 pub use measure::{Losses, Measurement, Start};
@@ -42,7 +45,7 @@ pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use probe::{Inside, Probe};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};
 pub use tokens::{CodeTokens, TextSource, TokenData, encode};
-pub use training::{Trained, Training, loss_bound};
+pub use training::{Judge, Trained, Training};
 pub use transplant::{Finetuned, Reached, Structure, Surgery, Transplant, Transplanted};
 pub use turned::{SameFunction, Turned};
 pub use weights::{WeightScale, Weights};

@@ -168,13 +168,26 @@ impl TokenData {
         source: &TextSource,
         with_code: bool,
     ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
+        let tokenizer = source.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
+        Self::prepare_in(grid, source, tokenizer, with_code)
+    }
+
+    /// [`prepare`](Self::prepare) in the tokens of a tokenizer that is not the source's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare_in(
+        grid: &mut Grid,
+        source: &TextSource,
+        tokenizer: Option<Tokenizer>,
+        with_code: bool,
+    ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
         let TextSource { prose_bytes, code_bytes, .. } = *source;
         let pinned = Arc::new(Pinned { prose_bytes, code_bytes, tell: grid.teller(), corpus: OnceLock::new() });
         let known = match source.file.is_none() || with_code {
             true => Some(grid.now(&PinnedText(pinned.clone()))?.0),
             false => None,
         };
-        let tokenizer = source.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
         let (text, fingerprint, description) = match (&source.file, &known) {
             (None, Some(known)) => (Text::Pinned(pinned.clone()), known.prose.clone(), known.description.clone()),
             (Some(path), _) => user_text(path, tokenizer.as_ref())?,

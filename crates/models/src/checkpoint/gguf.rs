@@ -280,6 +280,12 @@ impl Gguf {
         SpecialTokens { end: id("eos_token_id").into_iter().collect(), begin: id("bos_token_id") }
     }
 
+    /// How a conversation becomes text.
+    pub(super) fn chat_template(&self) -> Option<String> {
+        let template = self.content.metadata.get("tokenizer.chat_template")?;
+        template.to_string().ok().cloned()
+    }
+
     /// What the file says of its tokenizer, by the key behind `tokenizer.ggml.`.
     pub(super) fn of_tokenizer(&self, key: &str) -> Option<&Value> {
         self.content.metadata.get(&format!("tokenizer.ggml.{key}"))

@@ -27,7 +27,7 @@ use candle_core::Device;
 
 pub use export::files as files_beside;
 pub use layout::hugging_face_tensors;
-pub use source::{Source, TOKENIZER};
+pub use source::{CHAT_TEMPLATE, Source, TOKENIZER};
 pub use special::SpecialTokens;
 
 use crate::config::ModelConfig;

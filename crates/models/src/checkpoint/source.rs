@@ -20,6 +20,9 @@ use crate::{Error, Result};
 /// The file of a tokenizer in a checkpoint's directory.
 pub const TOKENIZER: &str = "tokenizer.json";
 
+/// The file that says how a conversation becomes text, in a checkpoint's directory.
+pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
 /// A checkpoint on disk, of which the shape is known and the weights are not read yet.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -117,6 +120,14 @@ impl Source {
         Ok(model)
     }
 
+    /// How a conversation becomes text, where the checkpoint says it.
+    pub fn chat_template(&self) -> Option<String> {
+        match self.kind {
+            Kind::Folder => template_of_folder(&self.path),
+            Kind::Gguf => Gguf::open(&self.path).ok()?.chat_template(),
+        }
+    }
+
     /// The text of the checkpoint's `tokenizer.json`: the file in its folder, or beside the GGUF file, or made of what
     /// the GGUF file says. `None` for a folder without one.
     ///
@@ -135,6 +146,16 @@ impl Source {
             Err(_) => gguf_tokenizer::tokenizer_json(&Gguf::open(&self.path)?, &self.path).map(Some),
         }
     }
+}
+
+/// The template of a folder: a file of its own, or a field of `tokenizer_config.json`.
+fn template_of_folder(folder: &Path) -> Option<String> {
+    if let Ok(text) = std::fs::read_to_string(folder.join(CHAT_TEMPLATE)) {
+        return Some(text);
+    }
+    let text = std::fs::read_to_string(folder.join("tokenizer_config.json")).ok()?;
+    let value: Value = serde_json::from_str(&text).ok()?;
+    value.get("chat_template")?.as_str().map(str::to_owned)
 }
 
 type Place = (crate::ParameterId, String, Vec<usize>);

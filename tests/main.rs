@@ -20,6 +20,7 @@ mod memorization;
 mod on_checkpoints;
 mod one_folder;
 mod optimizer_pairs;
+mod own_checkpoints;
 mod own_data;
 mod probes;
 mod programs;

@@ -38,6 +38,7 @@ impl Changes<'_> {
         preset.device = self.device;
         preset.precision = self.precision.unwrap_or(preset.precision);
         preset.corpus.take(self.corpus);
+        preset.checkpoints.iter().try_for_each(|checkpoint| checkpoint.recipe().map(drop))?;
         Ok(preset)
     }
 }
@@ -50,7 +51,10 @@ pub fn pair(preset: &TradeoffPreset) -> Result<[&CheckpointPreset; 2]> {
     let of = |name: &String| {
         preset.checkpoint(name).ok_or_else(|| ExperimentError::value("pair", name, "the names of two checkpoints"))
     };
-    Ok([of(&preset.pair[0])?, of(&preset.pair[1])?])
+    match &preset.pair {
+        Some([a, b]) => Ok([of(a)?, of(b)?]),
+        None => Err(ExperimentError::value("pair", "none", "the names of two checkpoints")),
+    }
 }
 
 /// Text, network and tasks, ready for stages.
@@ -80,7 +84,7 @@ impl Ground {
         let with_code = tasks.iter().any(|task| task.name() == CODE);
         let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
         let config = preset.model.config(&text.tokenizer);
-        let network = Network { config, precision: preset.precision, device: preset.device.hardware() };
+        let network = Network { config, precision: preset.precision, device: preset.device.hardware(), sequence: None };
         Ok(Self { preset, text, network, tasks, code, tell: grid.teller() })
     }
 
@@ -99,7 +103,10 @@ impl Ground {
     }
 
     /// The pretraining of a checkpoint: the stage that `tradeoff` has too.
-    pub fn pretraining(&self, checkpoint: &CheckpointPreset, seed: u64) -> Pretraining {
+    ///
+    /// # Errors
+    /// If the checkpoint is made elsewhere.
+    pub fn pretraining(&self, checkpoint: &CheckpointPreset, seed: u64) -> Result<Pretraining> {
         pretraining(&self.preset, &self.network, &self.text, checkpoint, seed)
     }
 
@@ -130,7 +137,7 @@ impl Ground {
     pub fn estimate(&self, grid: &mut Grid) -> Result<(), Failure> {
         if grid.look()?.iter().any(|stage| !stage.done) {
             let pretrain = &self.preset.pretrain;
-            let policy = self.preset.checkpoints[0].policy(pretrain);
+            let policy = self.preset.checkpoints[0].recipe()?.policy(pretrain);
             grid.set_speed(training_speed(&self.network, &policy, &pretrain.training(1))?);
         }
         Ok(())

@@ -14,7 +14,63 @@ pub enum Positions {
     Rotary {
         /// The base of the wavelengths, 10000 in the first Llama.
         theta: f64,
+        /// How the wavelengths were stretched for a longer context.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scaling: Option<RotaryScaling>,
     },
+}
+
+/// A change of the rotation's frequencies, made after a first pretraining with a shorter context.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RotaryScaling {
+    /// All frequencies are divided by `factor`.
+    Linear {
+        /// At least 1.
+        factor: f64,
+    },
+    /// Llama 3.1's: long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+    Llama3 {
+        /// At least 1.
+        factor: f64,
+        /// Wavelengths above `original` / `low` are stretched.
+        low: f64,
+        /// Wavelengths below `original` / `high` are kept.
+        high: f64,
+        /// The context of the first pretraining.
+        original: usize,
+    },
+}
+
+impl RotaryScaling {
+    /// What becomes of a frequency, in radians a token.
+    pub fn frequency(self, frequency: f64) -> f64 {
+        match self {
+            Self::Linear { factor } => frequency / factor,
+            Self::Llama3 { factor, low, high, original } => {
+                let turns = original as f64 * frequency / std::f64::consts::TAU;
+                // The share that is kept: 0 for long wavelengths, 1 for short ones.
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                frequency * (kept + (1.0 - kept) / factor)
+            }
+        }
+    }
+
+    fn validate(self) -> Result<()> {
+        let (Self::Linear { factor } | Self::Llama3 { factor, .. }) = self;
+        if !(factor.is_finite() && factor >= 1.0) {
+            return Err(Error::config("scaling.factor", factor, "a finite number, at least 1"));
+        }
+        if let Self::Llama3 { low, high, original, .. } = self {
+            if !(low > 0.0 && high > low && high.is_finite()) {
+                return Err(Error::config("scaling.high", high, format!("a finite number above low = {low} > 0")));
+            }
+            if original == 0 {
+                return Err(Error::config("scaling.original", original, "at least 1"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The normalisation before attention, before the MLP and before the head.
@@ -25,6 +81,23 @@ pub enum NormKind {
     Layer,
     /// RMSNorm with gain (Llama).
     Rms,
+}
+
+/// Which of attention's maps have biases in a network whose other maps have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttentionBias {
+    /// None of them.
+    #[default]
+    None,
+    /// Those to queries, keys and values (Qwen2).
+    Inputs,
+    /// All four.
+    All,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The MLP's nonlinearity.
@@ -47,7 +120,7 @@ pub struct ModelConfig {
     pub context: usize,
     /// Transformer blocks.
     pub layers: usize,
-    /// Features of the residual stream; a multiple of `heads`.
+    /// Features of the residual stream; a multiple of `heads`, unless `head_features` says how wide a head is.
     pub width: usize,
     /// Query heads.
     pub heads: usize,
@@ -65,6 +138,15 @@ pub struct ModelConfig {
     pub activation: Activation,
     /// Whether linear maps and LayerNorms have biases.
     pub bias: bool,
+    /// Biases of attention's maps alone, if `bias` is off.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attention_bias: AttentionBias,
+    /// Whether every head's queries and keys go through an RMSNorm before they are rotated (Qwen3).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub head_norms: bool,
+    /// Features of one head, where they are not `width` / `heads`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_features: Option<usize>,
     /// Whether the head's weight is the token embedding.
     pub tied: bool,
 }
@@ -85,6 +167,9 @@ impl ModelConfig {
             norm_eps: 1e-5,
             activation: Activation::Gelu,
             bias: true,
+            attention_bias: AttentionBias::None,
+            head_norms: false,
+            head_features: None,
             tied: true,
         }
     }
@@ -107,18 +192,26 @@ impl ModelConfig {
             heads,
             kv_heads,
             mlp_width: (8 * width).div_ceil(24) * 8,
-            positions: Positions::Rotary { theta: 10_000.0 },
+            positions: Positions::Rotary { theta: 10_000.0, scaling: None },
             norm: NormKind::Rms,
             norm_eps: 1e-5,
             activation: Activation::SwiGlu,
             bias: false,
+            attention_bias: AttentionBias::None,
+            head_norms: false,
+            head_features: None,
             tied: false,
         }
     }
 
     /// Features of one head.
     pub fn head_width(&self) -> usize {
-        self.width / self.heads
+        self.head_features.unwrap_or(self.width / self.heads)
+    }
+
+    /// Features of all query heads: what attention's output map reads.
+    pub fn query_width(&self) -> usize {
+        self.head_width() * self.heads
     }
 
     /// Features of all key heads, or of all value heads.
@@ -139,6 +232,7 @@ impl ModelConfig {
             ("heads", self.heads),
             ("kv-heads", self.kv_heads),
             ("mlp-width", self.mlp_width),
+            ("head-features", self.head_features.unwrap_or(1)),
         ];
         for (field, value) in positive {
             if value == 0 {
@@ -148,7 +242,7 @@ impl ModelConfig {
         if self.vocabulary >= u32::MAX as usize {
             return Err(Error::config("vocabulary", self.vocabulary, "less than 2^32 - 1"));
         }
-        if !self.width.is_multiple_of(self.heads) {
+        if self.head_features.is_none() && !self.width.is_multiple_of(self.heads) {
             return Err(Error::config("width", self.width, format!("a multiple of heads = {}", self.heads)));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
@@ -157,16 +251,16 @@ impl ModelConfig {
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(Error::config("norm-eps", self.norm_eps, "a number between 0 and 1"));
         }
-        if let Positions::Rotary { theta } = self.positions {
+        if let Positions::Rotary { theta, scaling } = self.positions {
             if !self.head_width().is_multiple_of(2) {
-                return Err(Error::config(
-                    "width",
-                    self.width,
-                    "an even number of features a head for rotary positions",
-                ));
+                let expected = "an even number of features a head for rotary positions";
+                return Err(Error::config("width", self.width, expected));
             }
             if !(theta.is_finite() && theta > 1.0) {
                 return Err(Error::config("theta", theta, "a finite number above 1"));
+            }
+            if let Some(scaling) = scaling {
+                scaling.validate()?;
             }
         }
         Ok(())
@@ -176,6 +270,25 @@ impl ModelConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_at_its_default_is_in_no_key() {
+        let text = serde_json::to_string(&ModelConfig::llama(64, 16, 2, 24, 3, 1)).unwrap();
+        assert!(text.contains("theta"), "{text}");
+        for field in ["scaling", "attention-bias", "head-norms", "head-features"] {
+            assert!(!text.contains(field), "{text}");
+        }
+    }
+
+    #[test]
+    fn scaled_frequencies_are_kept_or_divided_and_never_rise() {
+        let scaling = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192 };
+        let wave = |length: f64| std::f64::consts::TAU / length;
+        assert_eq!(scaling.frequency(wave(2000.0)), wave(2000.0));
+        assert_eq!(scaling.frequency(wave(9000.0)), wave(9000.0) / 8.0);
+        let between: Vec<f64> = (20..82).map(|i| scaling.frequency(wave(100.0 * f64::from(i)))).collect();
+        assert!(between.windows(2).all(|pair| pair[1] < pair[0]), "{between:?}");
+    }
 
     #[test]
     fn a_config_that_does_not_fit_is_refused_with_the_field() {
@@ -189,7 +302,7 @@ mod tests {
             ("norm-eps", |c| c.norm_eps = f64::NAN),
             ("theta", |c| {
                 c.width = 24;
-                c.positions = Positions::Rotary { theta: f64::INFINITY };
+                c.positions = Positions::Rotary { theta: f64::INFINITY, scaling: None };
             }),
         ];
         for (field, spoil) in cases {

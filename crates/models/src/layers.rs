@@ -2,7 +2,7 @@
 //!
 //! A part holds the places of its parameters, not their values; its forward returns what its backward will read.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::config::{Activation, ModelConfig, NormKind};
 use crate::ops::{self, AttentionShape, NormSaved, RotaryTable};
@@ -153,11 +153,46 @@ pub(crate) struct Block {
     pub(crate) k: Linear,
     pub(crate) v: Linear,
     pub(crate) o: Linear,
+    /// Of each head's queries and keys, where the network has them.
+    pub(crate) q_norm: Option<Norm>,
+    pub(crate) k_norm: Option<Norm>,
     pub(crate) mlp_norm: Norm,
     /// Only in a SwiGLU block.
     pub(crate) gate: Option<Linear>,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
+}
+
+/// What the backward of a head norm reads: its input, a row a head and token, and the norm's own.
+type HeadNormSaved = (Tensor, NormSaved);
+
+/// Normalises every head of `x` `[tokens, heads * head width]` on its own, if there is a norm.
+fn normalise_heads(
+    norm: Option<&Norm>,
+    parameters: &Parameters,
+    x: Tensor,
+    head_width: usize,
+) -> Result<(Tensor, Option<HeadNormSaved>)> {
+    let Some(norm) = norm else { return Ok((x, None)) };
+    let (tokens, features) = x.dims2()?;
+    // Products in bf16 have bf16 results on a GPU; norms read f32.
+    let heads = x.to_dtype(DType::F32)?.reshape((tokens * features / head_width, head_width))?;
+    let (y, saved) = ops::rms_norm(&heads, parameters.value(norm.gain), norm.eps, Precision::F32)?;
+    Ok((y.to_dtype(x.dtype())?.reshape((tokens, features))?, Some((heads, saved))))
+}
+
+/// The gradient of the input of [`normalise_heads`].
+fn normalise_heads_backward(
+    norm: Option<&Norm>,
+    parameters: &Parameters,
+    saved: Option<&HeadNormSaved>,
+    dy: Tensor,
+    gradients: &mut Gradients,
+) -> Result<Tensor> {
+    let (Some(norm), Some((heads, saved))) = (norm, saved) else { return Ok(dy) };
+    let of_heads = dy.to_dtype(DType::F32)?.reshape(heads.shape())?;
+    let dx = norm.backward(parameters, (heads, saved), &of_heads, None, gradients)?;
+    Ok(dx.to_dtype(dy.dtype())?.reshape(dy.shape())?)
 }
 
 /// What a block's backward reads, `[tokens, features]` each.
@@ -166,6 +201,8 @@ pub(crate) struct BlockSaved {
     pub(crate) input: Tensor,
     attention_norm: NormSaved,
     pub(crate) attention_input: Tensor,
+    q_norm: Option<HeadNormSaved>,
+    k_norm: Option<HeadNormSaved>,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -198,14 +235,16 @@ impl Block {
     pub(crate) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Result<(Tensor, BlockSaved)> {
         let Pass { config, parameters, rotary, time } = pass;
         let (attention_input, attention_norm) = self.attention_norm.forward(parameters, &input)?;
-        let turned = |linear: &Linear| -> Result<Tensor> {
+        let turned = |linear: &Linear, norm: Option<&Norm>| -> Result<(Tensor, Option<HeadNormSaved>)> {
             let x = linear.forward(parameters, &attention_input, None)?;
+            let (x, saved) = normalise_heads(norm, parameters, x, config.head_width())?;
             Ok(match rotary {
-                Some(table) => ops::rotate(&x, table, time)?,
-                None => x,
+                Some(table) => (ops::rotate(&x, table, time)?, saved),
+                None => (x, saved),
             })
         };
-        let (q, k) = (turned(&self.q)?, turned(&self.k)?);
+        let ((q, q_norm), (k, k_norm)) =
+            (turned(&self.q, self.q_norm.as_ref())?, turned(&self.k, self.k_norm.as_ref())?);
         let v = self.v.forward(parameters, &attention_input, None)?;
         let shape = pass.attention_shape(input.dim(0)?);
         let (attended, log_sums) = ops::causal_attention(&q, &k, &v, shape, parameters.precision())?;
@@ -223,6 +262,8 @@ impl Block {
             input,
             attention_norm,
             attention_input,
+            q_norm,
+            k_norm,
             q,
             k,
             v,
@@ -304,6 +345,12 @@ impl Block {
             if let Some(table) = rotary {
                 attention.q = ops::rotate_backward(&attention.q, table, time)?;
                 attention.k = ops::rotate_backward(&attention.k, table, time)?;
+            }
+            for (norm, saved, gradient) in
+                [(&self.q_norm, &saved.q_norm, &mut attention.q), (&self.k_norm, &saved.k_norm, &mut attention.k)]
+            {
+                let dy = gradient.clone();
+                *gradient = normalise_heads_backward(norm.as_ref(), parameters, saved.as_ref(), dy, gradients)?;
             }
             let mut paths = Vec::new();
             seen("q_proj", &attention.q)?;

@@ -77,7 +77,7 @@ mod transformer;
 pub mod watch;
 
 pub use batch::Batch;
-pub use config::{Activation, ModelConfig, NormKind, Positions};
+pub use config::{Activation, AttentionBias, ModelConfig, NormKind, Positions, RotaryScaling};
 pub use device::{GpuMemory, Hardware, gpu_memory};
 pub use direction::Direction;
 pub use error::{Error, Result};

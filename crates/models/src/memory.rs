@@ -9,13 +9,13 @@ const LOGITS: u128 = 512 << 20;
 impl ModelConfig {
     /// How many numbers the parameters are, but for gains and biases.
     fn weights(&self) -> u128 {
-        let [vocabulary, context, layers, width, kv_width, mlp_width] =
-            [self.vocabulary, self.context, self.layers, self.width, self.kv_width(), self.mlp_width]
-                .map(|size| size as u128);
+        let [vocabulary, context, layers, width, mlp_width] =
+            [self.vocabulary, self.context, self.layers, self.width, self.mlp_width].map(|size| size as u128);
+        let [query_width, kv_width] = [self.query_width(), self.kv_width()].map(|size| size as u128);
         let tables = if self.tied { vocabulary } else { 2 * vocabulary };
         let positions = if self.positions == Positions::Learned { context } else { 0 };
         let mlp = if self.activation == Activation::SwiGlu { 3 } else { 2 };
-        (tables + positions) * width + layers * width * (2 * width + 2 * kv_width + mlp * mlp_width)
+        (tables + positions) * width + layers * width * (2 * query_width + 2 * kv_width + mlp * mlp_width)
     }
 
     /// About how many bytes a training step with AdamW takes on a GPU, with `tokens` going through the network at a
@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn weights_are_those_of_the_network_but_for_its_vectors() {
-        for config in [ModelConfig::gpt2(101, 16, 3, 32, 4), ModelConfig::llama(101, 16, 3, 32, 4, 2)] {
+        let wide = ModelConfig { head_features: Some(16), ..ModelConfig::llama(101, 16, 3, 32, 4, 2) };
+        for config in [ModelConfig::gpt2(101, 16, 3, 32, 4), ModelConfig::llama(101, 16, 3, 32, 4, 2), wide] {
             let model = Transformer::new(&config, 0).unwrap();
             let matrices = model.parameters().iter().filter(|(_, p)| p.value.rank() == 2);
             assert_eq!(config.weights(), matrices.map(|(_, p)| p.value.elem_count() as u128).sum::<u128>());

@@ -88,7 +88,9 @@ pub fn turn(model: &Transformer, q: &[f64]) -> Result<Transformer> {
         return Err(Error::config("rotation", format!("a matrix {worst:.1e} off"), "an orthogonal one"));
     }
     let mut turned = model.clone();
-    let uneven = model.parameters().iter().filter(|(_, parameter)| parameter.role == Role::Gain);
+    // The norms of queries and keys do not lie in the stream.
+    let in_stream = |name: &str| !name.contains(".self_attn.");
+    let uneven = model.parameters().iter().filter(|(_, of)| of.role == Role::Gain && in_stream(&of.name));
     for (_, parameter) in uneven {
         if vector(&parameter.value)?.iter().any(|&gain| gain != 1.0) {
             return Err(Error::config("gain", &parameter.name, "ones: fold the gains first"));

@@ -192,6 +192,20 @@ impl Tokenizer {
         }
     }
 
+    /// The token that ends a text, as it is written.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the library has no such token.
+    pub fn end_text(&self) -> Result<String> {
+        match self {
+            Self::Bytes => Ok(END_OF_TEXT.to_owned()),
+            Self::Library(library) => library
+                .tokenizer
+                .id_to_token(library.end)
+                .ok_or_else(|| Error::Tokenizer(format!("found no token {}, expected the end of text", library.end))),
+        }
+    }
+
     /// The token that ends a text.
     pub fn end_of_text(&self) -> u32 {
         match self {

@@ -1,9 +1,9 @@
 //! The decoder-only transformer: construction, loss, gradients, logits.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::batch::Batch;
-use crate::config::{Activation, ModelConfig, NormKind, Positions};
+use crate::config::{Activation, AttentionBias, ModelConfig, NormKind, Positions};
 use crate::init::{self, DEVIATION, Initializer};
 use crate::layers::{Block, BlockSaved, Linear, Norm, Pass};
 use crate::ops::{self, HeadBackward, RotaryTable, Sum, side_by_side};
@@ -62,31 +62,60 @@ impl LossSum {
 struct Builder<'a> {
     config: &'a ModelConfig,
     parameters: Parameters,
-    initializer: Initializer,
+    /// None for a model whose values come from elsewhere.
+    initializer: Option<Initializer>,
+}
+
+/// A tensor of this shape that takes the memory of one number, until its values are set.
+fn unfilled(shape: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::zeros((), DType::F32, &Device::Cpu)?.broadcast_as(shape)?)
 }
 
 impl Builder<'_> {
+    /// The RMSNorm of one head's queries or keys, if there is one.
+    fn head_norm(&mut self, name: &str) -> Result<Option<Norm>> {
+        if !self.config.head_norms {
+            return Ok(None);
+        }
+        let value = self.constant(&[self.config.head_width()], 1.0)?;
+        let gain = self.parameters.push(format!("{name}.weight"), Role::Gain, value);
+        Ok(Some(Norm { gain, bias: None, kind: NormKind::Rms, eps: self.config.norm_eps }))
+    }
+
     fn norm(&mut self, name: &str) -> Result<Norm> {
         let shape = [self.config.width];
-        let gain = self.parameters.push(format!("{name}.weight"), Role::Gain, init::constant(&shape, 1.0)?);
+        let (ones, zeros) = (self.constant(&shape, 1.0)?, self.constant(&shape, 0.0)?);
+        let gain = self.parameters.push(format!("{name}.weight"), Role::Gain, ones);
         let with_bias = self.config.bias && self.config.norm == NormKind::Layer;
         let bias = match with_bias {
-            true => Some(self.parameters.push(format!("{name}.bias"), Role::Bias, init::constant(&shape, 0.0)?)),
+            true => Some(self.parameters.push(format!("{name}.bias"), Role::Bias, zeros)),
             false => None,
         };
         Ok(Norm { gain, bias, kind: self.config.norm, eps: self.config.norm_eps })
     }
 
     fn matrix(&mut self, name: &str, role: Role, shape: [usize; 2], deviation: f64) -> Result<ParameterId> {
-        let value = self.initializer.normal(&shape, deviation)?;
+        let value = match &mut self.initializer {
+            Some(initializer) => initializer.normal(&shape, deviation)?,
+            None => unfilled(&shape)?,
+        };
         Ok(self.parameters.push(name, role, value))
+    }
+
+    fn constant(&self, shape: &[usize], value: f32) -> Result<Tensor> {
+        if self.initializer.is_some() { init::constant(shape, value) } else { unfilled(shape) }
     }
 
     fn linear(&mut self, part: Part, name: &str, shape: [usize; 2], deviation: f64) -> Result<Linear> {
         let weight = self.matrix(&format!("{name}.weight"), Role::HiddenMatrix(part), shape, deviation)?;
-        let bias = match self.config.bias {
+        let of_attention = match self.config.attention_bias {
+            AttentionBias::None => false,
+            AttentionBias::Inputs => part == Part::Attention && !name.ends_with("o_proj"),
+            AttentionBias::All => part == Part::Attention,
+        };
+        let bias = match self.config.bias || of_attention {
             true => {
-                let zeros = init::constant(&shape[..1], 0.0)?;
+                let zeros = self.constant(&shape[..1], 0.0)?;
                 Some(self.parameters.push(format!("{name}.bias"), Role::Bias, zeros))
             }
             false => None,
@@ -95,15 +124,18 @@ impl Builder<'_> {
     }
 
     fn block(&mut self, index: usize) -> Result<Block> {
-        let (width, kv_width, mlp_width) = (self.config.width, self.config.kv_width(), self.config.mlp_width);
+        let (width, mlp_width) = (self.config.width, self.config.mlp_width);
+        let (query_width, kv_width) = (self.config.query_width(), self.config.kv_width());
         let residual = DEVIATION / (2.0 * self.config.layers as f64).sqrt();
         let name = |part: &str| format!("model.layers.{index}.{part}");
         Ok(Block {
             attention_norm: self.norm(&name("input_layernorm"))?,
-            q: self.linear(Part::Attention, &name("self_attn.q_proj"), [width, width], DEVIATION)?,
+            q: self.linear(Part::Attention, &name("self_attn.q_proj"), [query_width, width], DEVIATION)?,
             k: self.linear(Part::Attention, &name("self_attn.k_proj"), [kv_width, width], DEVIATION)?,
             v: self.linear(Part::Attention, &name("self_attn.v_proj"), [kv_width, width], DEVIATION)?,
-            o: self.linear(Part::Attention, &name("self_attn.o_proj"), [width, width], residual)?,
+            o: self.linear(Part::Attention, &name("self_attn.o_proj"), [width, query_width], residual)?,
+            q_norm: self.head_norm(&name("self_attn.q_norm"))?,
+            k_norm: self.head_norm(&name("self_attn.k_norm"))?,
             mlp_norm: self.norm(&name("post_attention_layernorm"))?,
             gate: match self.config.activation {
                 Activation::SwiGlu => {
@@ -123,8 +155,21 @@ impl Transformer {
     /// # Errors
     /// [`Error::Config`] if the configuration does not fit together.
     pub fn new(config: &ModelConfig, seed: u64) -> Result<Self> {
+        Self::build(config, Some(Initializer::new(seed)))
+    }
+
+    /// A model whose parameters have shapes and no values yet: it takes next to no memory, whatever its size. To be
+    /// described, or filled parameter by parameter.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn unfilled(config: &ModelConfig) -> Result<Self> {
+        Self::build(config, None)
+    }
+
+    fn build(config: &ModelConfig, initializer: Option<Initializer>) -> Result<Self> {
         config.validate()?;
-        let mut builder = Builder { config, parameters: Parameters::default(), initializer: Initializer::new(seed) };
+        let mut builder = Builder { config, parameters: Parameters::default(), initializer };
         let table = [config.vocabulary, config.width];
         let tokens = builder.matrix("model.embed_tokens.weight", Role::TokenEmbedding, table, DEVIATION)?;
         let positions = match config.positions {
@@ -141,7 +186,9 @@ impl Transformer {
             false => builder.matrix("lm_head.weight", Role::Head, table, DEVIATION)?,
         };
         let rotary = match config.positions {
-            Positions::Rotary { theta } => Some(RotaryTable::new(config.context, config.head_width(), theta)?),
+            Positions::Rotary { theta, scaling } => {
+                Some(RotaryTable::new(config.context, config.head_width(), theta, scaling)?)
+            }
             Positions::Learned => None,
         };
         let parameters = builder.parameters;

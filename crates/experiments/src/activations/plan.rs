@@ -68,9 +68,10 @@ pub(super) fn plan(preset: &ActivationsPreset, grid: &mut Grid) -> Result<Planne
         config: preset.model.config(&text.tokenizer),
         precision: preset.precision,
         device: preset.device.hardware(),
+        sequence: None,
     };
     let training = preset.pretrain.training(1);
-    if let Some(line) = memory_line(&network, &[training])? {
+    if let Some(line) = memory_line(&network, &[training], false)? {
         grid.say(&line);
     }
     let mut provenance = vec![("arithmetic".into(), network.arithmetic()), ("text".into(), text.description.clone())];

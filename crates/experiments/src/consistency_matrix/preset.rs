@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExperimentError, Result};
 use crate::ground::Changes;
-use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
+use crate::parts::{CheckpointPreset, Machine, Origin, OwnText, Recipe, is_default};
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
 
 /// An optimizer that pretrains a checkpoint and finetunes every checkpoint.
@@ -118,15 +118,17 @@ impl MatrixPreset {
         let Self { device, precision, ref corpus, .. } = *self;
         let mut base = Changes { seeds: Some(self.seeds), device, precision, corpus }.of(&self.base)?;
         let mut pairs = self.pairs().into_iter();
-        base.pair = pairs.next().ok_or_else(|| ExperimentError::value("optimizers", "one", "two or more"))?;
+        base.pair = pairs.next();
         base.controls = pairs.collect();
         base.control_methods.clear();
         let checkpoint = |of: &OptimizerPreset| CheckpointPreset {
             name: of.optimizer.as_str().into(),
-            optimizer: of.optimizer,
-            hidden_rate: of.hidden_rate,
-            embedding_rate: of.embedding_rate,
-            steps: self.steps,
+            origin: Origin::Pretrained(Recipe {
+                optimizer: of.optimizer,
+                hidden_rate: of.hidden_rate,
+                embedding_rate: of.embedding_rate,
+                steps: self.steps,
+            }),
             seeds: None,
         };
         base.checkpoints = self.optimizers.iter().map(checkpoint).collect();

@@ -54,7 +54,7 @@ pub(super) fn plan(preset: &LandscapePreset, grid: &mut Grid) -> Result<Planned,
             if !ground.preset.seeds().has(checkpoint.seeds, seed) {
                 continue;
             }
-            let pretraining = ground.pretraining(checkpoint, seed);
+            let pretraining = ground.pretraining(checkpoint, seed)?;
             let id = stage::id_of(&pretraining)?;
             let pretrained = grid.stage(pretraining, &[])?;
             for task in &tasks {

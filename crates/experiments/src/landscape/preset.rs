@@ -136,7 +136,7 @@ impl LandscapePreset {
     pub(super) fn pairs(&self, base: &TradeoffPreset) -> Result<Vec<Pair>> {
         let looked_at = self.checkpoints(base)?;
         let with_direction = |name: &String| {
-            let optimizer = base.checkpoint(name).map(|checkpoint| checkpoint.optimizer);
+            let optimizer = base.checkpoint(name).and_then(CheckpointPreset::optimizer);
             let direction = optimizer.and_then(own_direction).map(|direction| (name.clone(), direction));
             let expected = "checkpoints of optimizers whose step is a function of one gradient";
             direction.ok_or_else(|| ExperimentError::value("pair", name, expected))
@@ -148,7 +148,8 @@ impl LandscapePreset {
                 false => Ok(Pair { a, b, control }),
             }
         };
-        let mut found = vec![pair(&base.pair, false)?];
+        let compared = base.pair.as_ref().ok_or_else(|| ExperimentError::value("pair", "none", "two checkpoints"))?;
+        let mut found = vec![pair(compared, false)?];
         for control in &base.controls {
             if control.iter().all(|name| looked_at.iter().any(|checkpoint| checkpoint.name == *name)) {
                 found.push(pair(control, true)?);

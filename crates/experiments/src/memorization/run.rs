@@ -92,6 +92,7 @@ impl Run {
             config: preset.model(vocabulary),
             precision: models::Precision::F32,
             device: preset.device.hardware(),
+            sequence: None,
         };
         Ok(Self {
             cell,
@@ -148,7 +149,7 @@ impl Stage for Run {
         let optimizer = Optimizer::new(network.parameters_mut(), &self.policy)?;
         let (parameters, policy) = (network.parameters().count(false), optimizer.describe(network.parameters()));
         let mut trained: Trained<Point> = Trained::new(network, optimizer);
-        trained.resume(work, training)?;
+        trained.resume(work, training, self.network.context())?;
         let mut source = LanguageRows {
             language: &language,
             context: self.network.config.context,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
 use crate::parts::checks::{drawn, positive, sequences, steps};
-use crate::parts::{CheckpointPreset, Machine, OwnText, is_default};
+use crate::parts::{CheckpointPreset, Machine, Origin, OwnText, Recipe, is_default};
 use crate::stages::CODE;
 use crate::tradeoff::{MethodPreset, TradeoffPreset};
 
@@ -130,10 +130,10 @@ impl PairsPreset {
             return Err(ExperimentError::value("decoded", 0, "at least 1"));
         }
         let (base, _) = self.base()?;
-        for checkpoint in pair(&base)? {
-            if !self.rates.contains_key(&checkpoint.optimizer) {
+        for optimizer in pair(&base)?.map(|checkpoint| checkpoint.optimizer()).into_iter().flatten() {
+            if !self.rates.contains_key(&optimizer) {
                 let given = self.rates.keys().map(|optimizer| optimizer.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(ExperimentError::value("rates", given, format!("{} among them", checkpoint.optimizer)));
+                return Err(ExperimentError::value("rates", given, format!("{optimizer} among them")));
             }
         }
         for (_, preset) in self.experiments()? {
@@ -158,13 +158,12 @@ impl PairsPreset {
     /// short.
     ///
     /// # Errors
-    /// If the base cannot be read.
+    /// If the base cannot be read, or has no compared pair that is pretrained.
     pub fn base(&self) -> Result<(TradeoffPreset, Option<String>)> {
         let Self { seeds, device, precision, ref corpus, .. } = *self;
         let mut base = Changes { seeds, device, precision, corpus }.of(&self.base)?;
-        let [_, second] = pair(&base)?.map(Clone::clone);
-        let pair = base.pair.clone();
-        base.checkpoints.retain(|checkpoint| pair.contains(&checkpoint.name));
+        let [first, second] = pair(&base)?.map(Clone::clone);
+        base.checkpoints.retain(|checkpoint| [&first.name, &second.name].contains(&&checkpoint.name));
         base.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.seeds = None);
         base.rescaled.clear();
         base.controls.clear();
@@ -173,11 +172,15 @@ impl PairsPreset {
         let mut whole = None;
         if let Some(short_steps) = self.short_steps {
             steps("short-steps", short_steps)?;
-            let name = format!("{}-short", second.name);
-            let short = CheckpointPreset { name, steps: short_steps, seeds: None, ..second.clone() };
-            base.pair[1].clone_from(&short.name);
+            let recipe = Recipe { steps: short_steps, ..second.recipe()?.clone() };
+            base.control_methods = vec![recipe.optimizer.as_str().into()];
+            let short = CheckpointPreset {
+                name: format!("{}-short", second.name),
+                origin: Origin::Pretrained(recipe),
+                seeds: None,
+            };
+            base.pair = Some([first.name, short.name.clone()]);
             base.checkpoints.push(short);
-            base.control_methods = vec![second.optimizer.as_str().into()];
             whole = Some(second.name);
         }
         base.finetune.sequences = self.sequences;
@@ -232,11 +235,11 @@ mod tests {
         let preset = PairsPreset::find("standard", &[]).unwrap();
         let (_, largest) = preset.experiments().unwrap().pop().unwrap();
         let methods = |checkpoint: &str| largest.methods_from(checkpoint).map(|m| m.name.clone()).collect::<Vec<_>>();
-        assert_eq!(largest.pair, ["adamw", "muon-short"]);
+        assert_eq!(largest.pair, Some(["adamw".into(), "muon-short".into()]));
         assert_eq!(methods("muon-short"), ["adamw", "muon"]);
         assert_eq!(methods("muon"), ["muon"]);
         let short = largest.checkpoint("muon-short").unwrap();
-        assert_eq!(short.steps, preset.short_steps.unwrap());
+        assert_eq!(short.recipe().unwrap().steps, preset.short_steps.unwrap());
         // The same pretraining as the base's control.
         let base = TradeoffPreset::find("standard", &[]).unwrap();
         assert_eq!(short, base.checkpoint("muon-short").unwrap());

@@ -32,7 +32,8 @@ struct Trained {
 impl Trained {
     /// A checkpoint with the method of its own optimizer.
     fn matched(checkpoint: &CheckpointPreset) -> Self {
-        Self { checkpoint: checkpoint.name.clone(), method: checkpoint.optimizer.as_str().into() }
+        let method = checkpoint.optimizer().map_or(String::new(), |rule| rule.as_str().into());
+        Self { checkpoint: checkpoint.name.clone(), method }
     }
 
     fn label(&self) -> String {
@@ -72,7 +73,7 @@ impl Statistics {
         let mut scorecard = rows.about(reasoning, largest, &first, &second, "reasoning");
         correct_for_many(&mut scorecard.iter_mut().collect::<Vec<_>>());
         let mut controls = Vec::new();
-        if let Some(checkpoint) = whole {
+        if let Some(checkpoint) = whole.clone() {
             let whole = Trained { checkpoint, method: second.method.clone() };
             controls.extend(rows.about(reasoning, largest, &first, &whole, "reasoning"));
         }
@@ -90,19 +91,12 @@ impl Statistics {
         for row in &mut controls {
             row.claim = "C4 (control)".into();
         }
-        let names = [base.pair[0].as_str(), base.pair[1].as_str()];
-        controls.push(lower_pretraining_loss(runs, names, "C4 (matched in loss)"));
-        let whole_pair = &preset_pair(preset)?;
-        scorecard.insert(0, lower_pretraining_loss(runs, [&whole_pair[0], &whole_pair[1]], "C4 (pretraining)"));
+        let [a, b] = [first.checkpoint.as_str(), second.checkpoint.as_str()];
+        controls.push(lower_pretraining_loss(runs, [a, b], "C4 (matched in loss)"));
+        let b = whole.as_deref().unwrap_or(b);
+        scorecard.insert(0, lower_pretraining_loss(runs, [a, b], "C4 (pretraining)"));
         Ok(Self { settings, scorecard, controls })
     }
-}
-
-/// The pair of the base before its second checkpoint was cut short.
-fn preset_pair(preset: &PairsPreset) -> Result<[String; 2]> {
-    let (base, whole) = preset.base()?;
-    let [first, second] = base.pair;
-    Ok([first, whole.unwrap_or(second)])
 }
 
 /// The row about pretraining, before any finetuning.
@@ -205,7 +199,7 @@ mod tests {
     /// Five seeds in which the second optimizer in both stages is .5 worse everywhere, and the mixed pair .125.
     fn runs(preset: &PairsPreset) -> Vec<Run> {
         let (base, _) = preset.base().unwrap();
-        let [a, b] = base.pair;
+        let [a, b] = base.pair.unwrap();
         let mut runs = Vec::new();
         for seed in 0..5 {
             for (checkpoint, method, loss, share) in

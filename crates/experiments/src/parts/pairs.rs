@@ -10,6 +10,15 @@ pub fn pair<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[String; 2], D
     two(Vec::deserialize(deserializer)?)
 }
 
+/// A list of two names, or an empty one.
+///
+/// # Errors
+/// As [`pair`].
+pub fn pair_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[String; 2]>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    if names.is_empty() { Ok(None) } else { two(names).map(Some) }
+}
+
 /// A list of lists of two names each.
 ///
 /// # Errors

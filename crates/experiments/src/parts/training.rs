@@ -1,10 +1,10 @@
 //! How networks are pretrained.
 
-use models::optim::{Hyperparameters, Policy, RuleName, Scope};
+use models::optim::Hyperparameters;
 use models::schedule::Decay;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{MOST_DRAWN, at_least, cooldown, not_negative, positive, sequences, share, steps, within};
+use super::checks::{MOST_DRAWN, cooldown, not_negative, positive, sequences, share, within};
 use super::is_default;
 use crate::error::{ExperimentError, Result};
 use crate::stages::Training;
@@ -73,50 +73,5 @@ pub fn hyperparameters(table: &str, optimizers: &Hyperparameters) -> Result<()> 
             Err(ExperimentError::value(format!("{table}.optimizers.{field}"), found, expected))
         }
         Err((_, other)) => Err(other.into()),
-    }
-}
-
-/// A checkpoint: how one pretraining differs from the others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct CheckpointPreset {
-    /// Its name in results; the compared pair is named in `pair`.
-    pub name: String,
-    /// Optimizer of the hidden matrices; the matched method bears its name.
-    pub optimizer: RuleName,
-    /// Learning rate of the hidden matrices.
-    pub hidden_rate: f64,
-    /// Learning rate of embeddings, gains and biases.
-    pub embedding_rate: f64,
-    /// Steps.
-    pub steps: u64,
-    /// How many of the preset's seeds it is trained with, from the first on. All if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seeds: Option<u64>,
-}
-
-impl CheckpointPreset {
-    /// Which weights pretraining trains with which rule.
-    pub fn policy(&self, pretrain: &PretrainPreset) -> Policy {
-        let (rules, decay) = (&pretrain.optimizers, pretrain.weight_decay);
-        Policy::hidden_and_rest(
-            Scope::All,
-            rules.rule(self.optimizer, decay),
-            self.hidden_rate,
-            rules.rest(self.optimizer, decay),
-            self.embedding_rate,
-            self.embedding_rate,
-        )
-    }
-
-    /// Checks every field.
-    ///
-    /// # Errors
-    /// The first field that is out of range.
-    pub fn validate(&self) -> Result<()> {
-        positive("checkpoints.hidden-rate", self.hidden_rate)?;
-        positive("checkpoints.embedding-rate", self.embedding_rate)?;
-        steps("checkpoints.steps", self.steps)?;
-        at_least("checkpoints.seeds", self.seeds.unwrap_or(1), 1)
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn plan(preset: &RotationPreset, grid: &mut Grid) -> Result<Planned, 
         grid.set_round(seed);
         let tasks = ground.tasks(seed)?;
         for checkpoint in pair(&ground.preset)? {
-            let pretraining = ground.pretraining(checkpoint, seed);
+            let pretraining = ground.pretraining(checkpoint, seed)?;
             let id = stage::id_of(&pretraining)?;
             let pretrained = grid.stage(pretraining, &[])?;
             let turns = (1..=preset.rotations)

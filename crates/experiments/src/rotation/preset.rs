@@ -75,7 +75,8 @@ impl RotationPreset {
         within("rotations", self.rotations, 1..=10_000)?;
         let base = self.base()?;
         base.check()?;
-        let [first, second] = pair(&base)?.map(|checkpoint| checkpoint.optimizer);
+        let [first, second] = pair(&base)?;
+        let [first, second] = [first.recipe()?.optimizer, second.recipe()?.optimizer];
         let expected: Vec<&str> = [first, second].iter().map(|optimizer| optimizer.as_str()).collect();
         let given: Vec<&str> = self.rates.keys().map(|optimizer| optimizer.as_str()).collect();
         if first == second || given.len() != 2 || ![first, second].iter().all(|one| self.rates.contains_key(one)) {

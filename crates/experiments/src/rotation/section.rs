@@ -14,6 +14,7 @@ use super::statistics::{Cell, Comparison, Effect, LEVELS, PRIMARY_LEVEL, Scale, 
 use crate::error::Result;
 use crate::ground::pair;
 use crate::names::{display, style};
+use crate::parts::CheckpointPreset;
 use crate::stages::{EndPoint, Results, SameFunction};
 
 /// A row for each finetuning, in the report's folder.
@@ -37,7 +38,8 @@ struct EffectRow<'a> {
 /// Writes tables and figures to `report`; returns the section.
 pub(super) fn section(preset: &RotationPreset, done: Finished, report: &ReportFolder) -> Result<Section, Failure> {
     let base = preset.base()?;
-    let matched = pair(&base)?.map(|checkpoint| (checkpoint.name.clone(), checkpoint.optimizer.as_str().into()));
+    let optimizer = |of: &CheckpointPreset| of.optimizer().map_or(String::new(), |rule| rule.as_str().into());
+    let matched = pair(&base)?.map(|checkpoint| (checkpoint.name.clone(), optimizer(checkpoint)));
     let comparison = Comparison { pair: matched, turned: (1..=preset.rotations).map(turned).collect() };
     let results = Results::from_rows(done.ends)?;
     let statistics = Statistics::compute(&results, &preset.tasks, &comparison);

@@ -73,7 +73,7 @@ impl Stage for Continuation {
     }
 
     fn cost(&self) -> u64 {
-        self.training.tokens(self.network.config.context)
+        self.training.tokens(self.network.context())
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<PretrainResult, Failure> {

@@ -151,7 +151,7 @@ impl Stage for Finetuning {
         let Self { start, training, along, .. } = self;
         let (network, optimizer) = self.prepare(work)?;
         let mut trained: Trained<Along> = Trained::new(network, optimizer);
-        trained.resume(work, training)?;
+        trained.resume(work, training, start.context())?;
         let held_out = start.held_out()?;
         let mut source = start.task.source(start.context(), start.seed, start.order)?;
         let interval = (training.steps / (along + 1)).max(1);
@@ -171,7 +171,8 @@ impl Stage for Finetuning {
         let result = FinetuneResult { end, along: trained.points, steps: trained.steps };
         if self.keep_weights {
             trained.model.merge_lora()?;
-            keep(&trained.model, work.files())?;
+            let from = work.input(&start.checkpoint)?;
+            keep(&trained.model, Some(&start.text.tokenizer), Some(&from), work.files())?;
         }
         Ok(result)
     }

@@ -85,7 +85,7 @@ impl Start {
 
     /// Longest sequence in tokens.
     pub fn context(&self) -> usize {
-        self.network.config.context
+        self.network.context()
     }
 
     /// The held-out text.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
+//!                   |    or import, of a checkpoint from elsewhere
 //!                   |        |   |
 //!                   |        |   +-> turn, rescale (the same function in another basis, of another scale) --> measure, finetune
 //!                   |        +-----> finetune on a task, continue with another optimizer
@@ -14,6 +15,7 @@ mod continued;
 mod end_point;
 mod estimate;
 mod finetune;
+mod import;
 mod inside;
 mod landscape;
 mod matrices;
@@ -39,6 +41,7 @@ pub use continued::Continuation;
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use import::{Import, Imported, weights_hash};
 pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
 pub use measure::{Losses, Measurement, Start};
@@ -51,7 +54,7 @@ pub use shown::shown;
 pub use task_source::{CODE, FileSource, Task, TaskSource, known};
 pub use tasks::{TaskData, TaskSizes};
 pub use tokens::{CodeTokens, TextSource, TokenData, encode, on_disk};
-pub use training::{Trained, Training, loss_bound};
+pub use training::{Judge, Trained, Training};
 pub use transplant::{Finetuned, Reached, Structure, Surgery, Transplant, Transplanted};
 pub use turned::Turned;
 pub use weights::{WeightScale, Weights};

@@ -1,7 +1,8 @@
 //! A network's shape, its numbers and its device.
 
-use lab::store::{DoneStage, FilesWriter, StoreError};
-use models::{Hardware, ModelConfig, Precision, Transformer, checkpoint};
+use lab::store::{DoneStage, FilesWriter};
+use models::checkpoint::SpecialTokens;
+use models::{Hardware, ModelConfig, Precision, Tokenizer, Transformer, checkpoint};
 use serde::Serialize;
 
 use crate::error::Result;
@@ -15,6 +16,8 @@ pub struct Network {
     pub precision: Precision,
     /// Where.
     pub device: Hardware,
+    /// Tokens of a sequence in training and measurement, where they are fewer than the shape's context.
+    pub sequence: Option<usize>,
 }
 
 /// What of a [`Network`] decides a result. Of the device it is the kind, not the number.
@@ -29,6 +32,11 @@ impl Network {
     /// The part of a stage's key that is about the network.
     pub fn key(&self) -> NetworkKey {
         NetworkKey { model: self.config.clone(), precision: self.precision.as_str(), device: self.device.kind() }
+    }
+
+    /// Tokens of a sequence in training and measurement. What is measured has them in its key, and no checkpoint has.
+    pub fn context(&self) -> usize {
+        self.sequence.unwrap_or(self.config.context)
     }
 
     /// In which numbers and where, in words.
@@ -52,17 +60,38 @@ impl Network {
     /// # Errors
     /// If the stage has no weights, or they are damaged or of another shape.
     pub fn load(&self, stage: &DoneStage) -> Result<Transformer> {
-        let mut network = self.build(0)?;
+        let mut network = Transformer::unfilled(&self.config)?;
         checkpoint::load_weights(&mut network, &stage.files().path(checkpoint::WEIGHTS)?)?;
+        network.parameters_mut().set_precision(self.precision);
+        network.move_to(&self.device.open()?)?;
         Ok(network)
     }
 }
 
-/// Keeps a network's weights and shape in a stage's folder, in Hugging Face's layout.
-///
-/// # Errors
-/// If a file cannot be written.
-pub(super) fn keep(network: &Transformer, files: &mut FilesWriter) -> Result<(), StoreError> {
+/// Files of a checkpoint that say how text becomes tokens and how text is made.
+const OF_TEXT: [&str; 4] =
+    [checkpoint::TOKENIZER, "tokenizer_config.json", "generation_config.json", checkpoint::CHAT_TEMPLATE];
+
+/// Keeps a network in a stage's folder as Transformers reads it: weights, shape, and, with a tokenizer, what
+/// `AutoTokenizer` and generation need. `from` is the checkpoint that it was made of, whose tokens that end a text end
+/// it too, and whose tokenizer it has if none is given.
+pub(super) fn keep(
+    network: &Transformer,
+    tokenizer: Option<&Tokenizer>,
+    from: Option<&DoneStage>,
+    files: &mut FilesWriter,
+) -> Result<()> {
     files.write_with(checkpoint::WEIGHTS, |path| checkpoint::save_weights(network, path))?;
-    files.write(checkpoint::CONFIG, checkpoint::config_text(network.config()).as_bytes())
+    let tokens = from.map(|stage| SpecialTokens::of_folder(stage.folder()));
+    let beside = checkpoint::files_beside(network.config(), tokenizer, tokens.as_ref())?;
+    for (name, text) in &beside {
+        files.write(name, text.as_bytes())?;
+    }
+    let Some(from) = from else { return Ok(()) };
+    for name in OF_TEXT.iter().filter(|name| !beside.iter().any(|(written, _)| written == *name)) {
+        if from.files().contains(name) {
+            files.write(name, &from.files().read(name)?)?;
+        }
+    }
+    Ok(())
 }

@@ -87,7 +87,7 @@ impl Stage for Pretraining {
     }
 
     fn cost(&self) -> u64 {
-        self.training.tokens(self.network.config.context)
+        self.training.tokens(self.network.context())
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<PretrainResult, Failure> {
@@ -140,7 +140,7 @@ impl OnText<'_> {
         let context = network.config().context;
         let optimizer = Optimizer::new(network.parameters_mut(), self.policy)?;
         let mut trained: Trained<(f64, f64)> = Trained::new(network, optimizer);
-        trained.resume(work, training)?;
+        trained.resume(work, training, context)?;
         let mut source = PackedText::new(data.prose_train.clone(), context, self.order)?;
         let held_out = held_out(data, context, self.held_out_windows)?;
         let interval = (training.steps / self.curve_points.max(1)).max(1);
@@ -159,11 +159,8 @@ impl OnText<'_> {
             false => Some(mean_loss(&trained.model, &held_out)?).filter(|loss| loss.is_finite()),
         };
         let files = work.files();
-        keep(&trained.model, files)?;
+        keep(&trained.model, Some(&data.tokenizer), None, files)?;
         files.write_with(OPTIMIZER, |path| trained.optimizer.save(trained.model.parameters(), path))?;
-        if let Some(json) = data.tokenizer.to_json()? {
-            files.write("tokenizer.json", json.as_bytes())?;
-        }
         Ok(PretrainResult { loss, curve: trained.points, step_tokens })
     }
 }

@@ -78,7 +78,7 @@ impl Stage for Probe {
             Some(checkpoint) => self.network.load(&work.input(checkpoint)?)?,
             None => initial.clone(),
         };
-        let context = self.network.config.context;
+        let context = self.network.context();
         let text = windows(&PackedText::new(self.text.prose_held_out.clone(), context, 0)?, context, self.tokens)?;
         Ok(Inside {
             vectors: vector_rows(&network, &text, seeds::stream(self.seed, "drawn labels"))?,

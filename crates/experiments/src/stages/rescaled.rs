@@ -51,10 +51,11 @@ impl Stage for Rescaled {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<SameFunction, Failure> {
-        let original = self.network.load(&work.input(&self.checkpoint)?)?;
+        let from = work.input(&self.checkpoint)?;
+        let original = self.network.load(&from)?;
         let like = self.network.load(&work.input(&self.like)?)?;
         let rescaled = rescale(&original, &like)?;
-        keep(&rescaled, work.files())?;
+        keep(&rescaled, None, Some(&from), work.files())?;
         Ok(compare(&original, &rescaled)?)
     }
 

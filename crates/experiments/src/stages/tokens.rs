@@ -204,14 +204,27 @@ impl TokenData {
         source: &TextSource,
         with_code: bool,
     ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
+        let end = source.end_of_text.as_deref();
+        let tokenizer = source.tokenizer.as_deref().map(|path| Tokenizer::load_ended(path, end)).transpose()?;
+        Self::prepare_in(grid, source, tokenizer, with_code)
+    }
+
+    /// [`prepare`](Self::prepare) in the tokens of a tokenizer that is not the source's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare_in(
+        grid: &mut Grid,
+        source: &TextSource,
+        tokenizer: Option<Tokenizer>,
+        with_code: bool,
+    ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
         let TextSource { prose_bytes, code_bytes, .. } = *source;
         let pinned = Arc::new(Pinned { prose_bytes, code_bytes, tell: grid.teller(), corpus: OnceLock::new() });
         let known = match source.files.is_empty() || with_code {
             true => Some(grid.now(&PinnedText(pinned.clone()))?.0),
             false => None,
         };
-        let end = source.end_of_text.as_deref();
-        let tokenizer = source.tokenizer.as_deref().map(|path| Tokenizer::load_ended(path, end)).transpose()?;
         let (text, fingerprint, description) = match &known {
             _ if !source.files.is_empty() => user_text(source, tokenizer.as_ref(), |line| grid.say(line))?,
             Some(known) => (Text::Pinned(pinned.clone()), known.prose.clone(), known.description.clone()),

@@ -70,14 +70,15 @@ impl Stage for Turned {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<SameFunction, Failure> {
-        let original = self.network.load(&work.input(&self.checkpoint)?)?;
+        let from = work.input(&self.checkpoint)?;
+        let original = self.network.load(&from)?;
         let mut turned = rotation::fold_gains(&original)?;
         if let Some(seed) = self.rotation {
             let mut rng = ChaCha8Rng::seed_from_u64(seeds::stream(seed, "rotation of the residual stream"));
             let q = random_orthogonal(self.network.config.width, &mut rng)?;
             turned = rotation::turn(&turned, &q.iter().copied().collect::<Vec<f64>>())?;
         }
-        keep(&turned, work.files())?;
+        keep(&turned, None, Some(&from), work.files())?;
         Ok(compare(&original, &turned)?)
     }
 

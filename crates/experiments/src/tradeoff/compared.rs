@@ -4,6 +4,7 @@ use models::optim::RuleName;
 
 use super::preset::{MethodPreset, TradeoffPreset};
 use super::statistics::{Comparison, Pair};
+use crate::parts::CheckpointPreset;
 
 /// The comparison that a preset's verdicts are about, with the control pairs.
 pub fn comparison(preset: &TradeoffPreset) -> Comparison {
@@ -20,9 +21,10 @@ pub fn variants(preset: &TradeoffPreset) -> Vec<(String, Comparison)> {
             preset.methods.iter().filter(|method| method.variant.as_ref() == Some(name)).collect();
         let of_rule =
             |rule| methods.iter().find(|m| m.optimizer == rule && m.lora_rank.is_none()).map(|m| m.name.clone());
-        let complete = preset.pair.iter().all(|checkpoint| {
-            preset.checkpoint(checkpoint).is_some_and(|checkpoint| of_rule(checkpoint.optimizer).is_some())
+        let complete = preset.pair.iter().flatten().all(|checkpoint| {
+            preset.checkpoint(checkpoint).and_then(CheckpointPreset::optimizer).and_then(of_rule).is_some()
         });
+        let complete = complete && preset.pair.is_some();
         complete.then(|| (name.clone(), compare(preset, &methods, &[], |rule| of_rule(rule).unwrap_or_default())))
     };
     names.into_iter().filter_map(of).collect()
@@ -39,18 +41,32 @@ fn compare(
     controls: &[[String; 2]],
     matched: impl Fn(RuleName) -> String,
 ) -> Comparison {
-    let of = |checkpoint: &str| preset.checkpoint(checkpoint).map_or(String::new(), |c| matched(c.optimizer));
+    let of = |checkpoint: &str| {
+        preset.checkpoint(checkpoint).and_then(CheckpointPreset::optimizer).map_or(String::new(), &matched)
+    };
     let pair = |[a, b]: &[String; 2]| Pair::new((a, &of(a)), (b, &of(b)));
     let named = |wanted: fn(&MethodPreset) -> bool| {
         methods.iter().filter(|method| wanted(method)).map(|method| method.name.clone()).collect()
     };
     Comparison {
         methods: methods.iter().map(|method| method.name.clone()).collect(),
-        pair: pair(&preset.pair),
+        pair: preset.pair.as_ref().map(pair),
+        alone: alone(preset),
         controls: controls.iter().map(pair).collect(),
         lora: named(|method| method.lora_rank.is_some()),
         sgd: named(|method| method.optimizer == RuleName::Sgd),
     }
+}
+
+/// Imported checkpoints that are in no pair, each with the method that the others are compared with.
+fn alone(preset: &TradeoffPreset) -> Vec<(String, String)> {
+    let in_pair = |name: &String| preset.pair.iter().flatten().any(|one| one == name);
+    let of = |checkpoint: &CheckpointPreset| {
+        let reference = preset.reference_method(checkpoint)?;
+        Some((checkpoint.name.clone(), reference.name.clone()))
+    };
+    let all = preset.checkpoints.iter().filter(|checkpoint| preset.imports() && !in_pair(&checkpoint.name));
+    all.filter_map(of).collect()
 }
 
 #[cfg(test)]
@@ -80,6 +96,6 @@ mod tests {
         let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["verdicts", "large batch"]);
         assert!(!all[0].1.methods.iter().any(|name| name.contains("batch") || name == "alone"));
-        assert_eq!(all[1].1.pair, Pair::new(("adamw", "adamw-batch"), ("muon", "muon-batch")));
+        assert_eq!(all[1].1.pair, Some(Pair::new(("adamw", "adamw-batch"), ("muon", "muon-batch"))));
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Pretraining optimizer x finetuning method x learning rate x seed; forgetting is compared at matched learning.
 
+mod advice;
+mod brought;
 pub mod compared;
 pub mod figures;
 mod plan;

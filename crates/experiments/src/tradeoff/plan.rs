@@ -8,23 +8,26 @@ use lab::grid::{AnyJob, Grid, Job, Outcomes};
 use lab::stage;
 use lab::store::StageId;
 use models::Transformer;
-use models::optim::{Optimizer, Policy};
+use models::optim::Policy;
 
+use super::advice;
+use super::brought::Brought;
 use super::compared;
-use super::preset::{InitialState, MethodPreset, TradeoffPreset};
+use super::preset::{InitialState, MethodPreset, RefinePreset, TradeoffPreset};
 use super::statistics::contrast::Compared;
 use super::statistics::refine::{Rule, rates};
 use crate::error::Result;
-use crate::parts::CheckpointPreset;
+use crate::parts::{CheckpointPreset, Origin};
 use crate::stages::{
-    Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Losses, Measurement, Network, PretrainResult,
-    Pretraining, Rescaled, Results, Start, Task, TaskData, TokenData, WeightScale, Weights, memory_line, shown,
-    training_speed,
+    Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Import, Imported, Losses, Measurement, Network,
+    PretrainResult, Pretraining, Rescaled, Results, SameFunction, Start, Task, TaskData, TaskSizes, TokenData,
+    WeightScale, Weights, memory_line, shown, training_speed,
 };
 
 /// The jobs of a preset.
 pub struct Planned {
-    baselines: Job<Vec<(String, f64)>>,
+    /// None beside checkpoints from elsewhere, which saw other text.
+    baselines: Option<Job<Vec<(String, f64)>>>,
     pretrained: Vec<Pretrained>,
     /// Every checkpoint with a task, from which finetunings start.
     starts: Vec<Started>,
@@ -35,14 +38,33 @@ pub struct Planned {
     arithmetic: String,
     /// What the text is.
     text: String,
+    /// Whether it was said what to use.
+    advised: bool,
+}
+
+/// The stage that a checkpoint comes from.
+#[derive(Clone, Copy)]
+enum Made {
+    Pretrained(Job<PretrainResult>),
+    Imported(Job<Imported>),
+    Rescaled(Job<SameFunction>),
+}
+
+impl Made {
+    fn any(self) -> AnyJob {
+        match self {
+            Self::Pretrained(job) => job.any(),
+            Self::Imported(job) => job.any(),
+            Self::Rescaled(job) => job.any(),
+        }
+    }
 }
 
 /// The jobs of one checkpoint of one seed.
 struct Pretrained {
     checkpoint: String,
     seed: u64,
-    /// Its own training; none for one that was made from another.
-    training: Option<Job<PretrainResult>>,
+    made: Made,
     weights: Job<WeightScale>,
 }
 
@@ -52,8 +74,9 @@ struct Kept<'a> {
     seed: u64,
     /// The stage that keeps it.
     id: StageId,
-    made: AnyJob,
-    /// The pretraining behind it.
+    made: Made,
+    network: &'a Network,
+    /// The checkpoint of the preset that it is, or was made from.
     trained: &'a CheckpointPreset,
 }
 
@@ -61,7 +84,7 @@ struct Kept<'a> {
 struct Started {
     /// In the seed's first order.
     start: Start,
-    made: AnyJob,
+    made: Made,
     before: Job<Losses>,
 }
 
@@ -70,7 +93,7 @@ struct Started {
 pub struct Finished {
     /// Names and losses of n-gram models, nats per token.
     pub baselines: Vec<(String, f64)>,
-    /// Every pretraining: checkpoint, seed, result.
+    /// Every pretraining: checkpoint, seed, result. Of a checkpoint from elsewhere the result is its loss alone.
     pub pretrained: Vec<(String, u64, PretrainResult)>,
     /// The scale of the weights of every checkpoint that did not diverge: checkpoint, seed, probe.
     pub weights: Vec<(String, u64, WeightScale)>,
@@ -84,8 +107,18 @@ impl Planned {
     /// What the jobs left.
     pub fn read(&self, done: &Outcomes) -> Finished {
         let pretrained = self.pretrained.iter().filter_map(|of| {
-            let result = done.get(of.training?)?;
-            Some((of.checkpoint.clone(), of.seed, result.clone()))
+            let result = match of.made {
+                Made::Pretrained(job) => done.get(job)?.clone(),
+                Made::Imported(_) => {
+                    let own = |started: &&Started| {
+                        (&started.start.checkpoint_name, started.start.seed) == (&of.checkpoint, of.seed)
+                    };
+                    let before = done.get(self.starts.iter().find(own)?.before)?;
+                    PretrainResult { loss: Some(before.pretrain), curve: Vec::new(), step_tokens: 0 }
+                }
+                Made::Rescaled(_) => return None,
+            };
+            Some((of.checkpoint.clone(), of.seed, result))
         });
         let weights = self.pretrained.iter().filter_map(|of| {
             let scale = done.get(of.weights)?;
@@ -98,7 +131,7 @@ impl Planned {
         let mut provenance = vec![("arithmetic".into(), self.arithmetic.clone()), ("text".into(), self.text.clone())];
         provenance.extend(self.policies.iter().map(|(label, lines)| (label.clone(), lines.join("; "))));
         Finished {
-            baselines: done.get(self.baselines).cloned().unwrap_or_default(),
+            baselines: self.baselines.and_then(|job| done.get(job)).cloned().unwrap_or_default(),
             pretrained: pretrained.collect(),
             weights: weights.collect(),
             finetuned: finetuned.collect(),
@@ -130,49 +163,91 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
     let descriptions: BTreeSet<String> = tasks.iter().flatten().filter_map(Task::description).collect();
     descriptions.iter().for_each(|line| grid.say(line));
     let with_code = tasks.iter().flatten().any(|task| task.name() == CODE);
-    let (text, code) = TokenData::prepare(grid, &first.text(), with_code)?;
-    let network = Network {
-        config: first.model.config(&text.tokenizer),
-        precision: first.precision,
-        device: first.device.hardware(),
+    let brought = Brought::open(first)?;
+    let (text, code) = match &brought {
+        None => TokenData::prepare(grid, &first.text(), with_code)?,
+        Some(brought) => {
+            let text = first.text();
+            TokenData::prepare_in(grid, &text, Some(brought.tokenizer.clone()), with_code)?
+        }
     };
-    let loops = [first.pretrain.training(1), first.finetune.training()];
-    if let Some(line) = memory_line(&network, &loops)? {
-        grid.say(&line);
+    let networks = match &brought {
+        Some(brought) => brought.networks(first),
+        None => {
+            let network = Network {
+                config: first.model.config(&text.tokenizer),
+                precision: first.precision,
+                device: first.device.hardware(),
+                sequence: None,
+            };
+            vec![network]
+        }
+    };
+    let imports = match &brought {
+        Some(brought) => brought.imports(&networks, &text, grid)?,
+        None => Vec::new(),
+    };
+    let finetune = first.finetune.training();
+    let loops = if imports.is_empty() { vec![first.pretrain.training(1), finetune] } else { vec![finetune] };
+    for network in &networks {
+        if let Some(line) = memory_line(network, &loops, !imports.is_empty())? {
+            grid.say(&line);
+        }
     }
+    let shared = Shared { networks: &networks, imports: &imports, text: &text, code: code.as_ref() };
     let mut planned = Vec::new();
     for (preset, tasks) in presets.iter().zip(&tasks) {
-        planned.push(plan_one(preset, tasks, &network, &text, code.as_ref(), grid)?);
+        planned.push(plan_one(preset, tasks, shared, grid)?);
     }
     if grid.look()?.iter().any(|stage| !stage.done) {
-        let policy = first.checkpoints[0].policy(&first.pretrain);
-        grid.set_speed(training_speed(&network, &policy, &loops[0])?);
+        let policy = match &first.checkpoints[0].origin {
+            Origin::Pretrained(recipe) => recipe.policy(&first.pretrain),
+            Origin::Imported { .. } => first.methods[0].policy(first.methods[0].rates[0], &first.finetune),
+        };
+        grid.set_speed(training_speed(&networks[0], &policy, &loops[0])?);
     }
     Ok(planned)
 }
 
-fn plan_one(
-    preset: &TradeoffPreset,
-    all: &[Task],
-    network: &Network,
-    text: &Arc<TokenData>,
-    code: Option<&CodeTokens>,
-    grid: &mut Grid,
-) -> Result<Planned, Failure> {
-    let sizes = preset.task_sizes();
-    let policies = describe_policies(preset, network, grid)?;
-    let planner = Planner { preset, network, text };
+/// What all presets that are planned together share.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    /// One for all checkpoints that are pretrained here, or that of each from elsewhere.
+    networks: &'a [Network],
+    /// The checkpoints from elsewhere, by place.
+    imports: &'a [Import],
+    text: &'a Arc<TokenData>,
+    code: Option<&'a CodeTokens>,
+}
+
+impl Shared<'_> {
+    /// The network of the checkpoint at a place of the preset.
+    fn network(&self, place: usize) -> &Network {
+        &self.networks[if self.imports.is_empty() { 0 } else { place }]
+    }
+}
+
+fn plan_one(preset: &TradeoffPreset, all: &[Task], shared: Shared<'_>, grid: &mut Grid) -> Result<Planned, Failure> {
+    let Shared { text, code, .. } = shared;
+    let context = shared.network(0).context();
+    let sizes = TaskSizes { context, ..preset.task_sizes() };
+    let policies = describe_policies(preset, shared, grid)?;
+    let planner = Planner { preset, shared };
     let windows = preset.evaluation.pretrain_windows;
     grid.set_round(0);
-    let baselines = Baselines { data: text.clone(), context: preset.model.context, windows };
+    let baselines = match shared.imports.is_empty() {
+        true => Some(grid.stage(Baselines { data: text.clone(), context, windows }, &[])?),
+        false => None,
+    };
     let mut planned = Planned {
-        baselines: grid.stage(baselines, &[])?,
+        baselines,
         pretrained: Vec::new(),
         starts: Vec::new(),
         finetuned: Vec::new(),
         policies,
-        arithmetic: network.arithmetic(),
+        arithmetic: shared.network(0).arithmetic(),
         text: text.description.clone(),
+        advised: false,
     };
     for seed in preset.seeds().all() {
         // A run that is stopped then has whole seeds to show.
@@ -184,10 +259,12 @@ fn plan_one(
             tasks.push(Arc::new(task));
         }
         let mut trained: Vec<Kept<'_>> = Vec::new();
-        for checkpoint in preset.checkpoints.iter().filter(|of| preset.seeds().has(of.seeds, seed)) {
-            let kept = planner.pretrain(checkpoint, seed, grid, &mut planned)?;
-            planner.finetune(&kept, &tasks, grid, &mut planned)?;
-            trained.push(kept);
+        for (place, checkpoint) in preset.checkpoints.iter().enumerate() {
+            if preset.seeds().has(checkpoint.seeds, seed) {
+                let kept = planner.take(place, seed, grid, &mut planned)?;
+                planner.finetune(&kept, &tasks, grid, &mut planned)?;
+                trained.push(kept);
+            }
         }
         for made in &preset.rescaled {
             let find = |name: &String| trained.iter().find(|kept| kept.name == *name);
@@ -224,9 +301,26 @@ pub fn show_example(preset: &TradeoffPreset, number: usize, grid: &mut Grid) -> 
 /// # Errors
 /// If finished results contradict each other, or a key cannot be serialised.
 pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -> Result<bool, Failure> {
-    let Some(refine) = &preset.refine else { return Ok(false) };
     let finished = planned.read(grid.outcomes());
     let results = Results::from_rows(finished.finetuned.into_iter().map(|(row, _)| row).collect())?;
+    let any = match &preset.refine {
+        Some(refine) => add_rates(preset, refine, planned, &results, grid)?,
+        None => false,
+    };
+    // The last thing that a person sees who brought a checkpoint.
+    if !any && preset.imports() && !std::mem::replace(&mut planned.advised, true) {
+        advice::lines(&results).iter().for_each(|line| grid.say(line));
+    }
+    Ok(any)
+}
+
+fn add_rates(
+    preset: &TradeoffPreset,
+    refine: &RefinePreset,
+    planned: &mut Planned,
+    results: &Results,
+    grid: &mut Grid,
+) -> Result<bool, Failure> {
     let rule = Rule { levels: &refine.levels, gap: refine.gap };
     let comparisons = compared::all(preset);
     let mut added = Vec::new();
@@ -236,7 +330,7 @@ pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -
         for (matched, other) in contrasts {
             for order in results.orders(*seed) {
                 let of = Compared { task: task.name(), checkpoint: checkpoint_name, methods: [matched, other] };
-                let rates = rates(&results, of, (*seed, order), &rule);
+                let rates = rates(results, of, (*seed, order), &rule);
                 for (name, rates) in of.methods.into_iter().zip(rates) {
                     let Some(method) = preset.methods.iter().find(|method| method.name == name) else { continue };
                     let ran = |row: &&EndPoint| row.method == name && (row.seed, row.order) == (*seed, order);
@@ -255,7 +349,7 @@ pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -
         let Some(trained) = preset.checkpoint(&start.checkpoint_name) else { continue };
         grid.set_round(start.seed);
         let run = finetuning(preset, &start, trained, method, rate);
-        let job = grid.stage(run.clone(), &[started.made, started.before.any()])?;
+        let job = grid.stage(run.clone(), &[started.made.any(), started.before.any()])?;
         // Two comparisons may ask for the same run.
         if !runs.iter().any(|(_, _, other)| *other == job) {
             runs.push((run, started.before, job));
@@ -269,65 +363,65 @@ pub fn refine(preset: &TradeoffPreset, planned: &mut Planned, grid: &mut Grid) -
 /// What all stages of a preset share.
 struct Planner<'a> {
     preset: &'a TradeoffPreset,
-    network: &'a Network,
-    text: &'a Arc<TokenData>,
+    shared: Shared<'a>,
 }
 
 impl Planner<'_> {
-    /// A pretraining.
-    fn pretrain<'a>(
-        &self,
-        checkpoint: &'a CheckpointPreset,
-        seed: u64,
-        grid: &mut Grid,
-        planned: &mut Planned,
-    ) -> Result<Kept<'a>, Failure> {
-        let pretraining = pretraining(self.preset, self.network, self.text, checkpoint, seed);
+    /// The stage that a checkpoint comes from, and its id.
+    fn made(&self, place: usize, seed: u64, grid: &mut Grid) -> Result<(StageId, Made), Failure> {
+        if let Some(import) = self.shared.imports.get(place) {
+            let id = stage::id_of(import)?;
+            return Ok((id, Made::Imported(grid.stage(import.clone(), &[])?)));
+        }
+        let checkpoint = &self.preset.checkpoints[place];
+        let pretraining = pretraining(self.preset, self.shared.network(place), self.shared.text, checkpoint, seed)?;
         let id = stage::id_of(&pretraining)?;
-        let training = grid.stage(pretraining, &[])?;
-        let kept = Kept { name: &checkpoint.name, seed, id, made: training.any(), trained: checkpoint };
-        self.keep(&kept, Some(training), grid, planned)?;
+        Ok((id, Made::Pretrained(grid.stage(pretraining, &[])?)))
+    }
+
+    /// A checkpoint of the preset, pretrained or brought.
+    fn take(&self, place: usize, seed: u64, grid: &mut Grid, planned: &mut Planned) -> Result<Kept<'_>, Failure> {
+        let checkpoint = &self.preset.checkpoints[place];
+        let (id, made) = self.made(place, seed, grid)?;
+        let network = self.shared.network(place);
+        let kept = Kept { name: &checkpoint.name, seed, id, made, network, trained: checkpoint };
+        self.keep(&kept, grid, planned)?;
         Ok(kept)
     }
 
-    /// A checkpoint made from two that are pretrained.
+    /// A checkpoint made from two of the preset.
     fn rescale<'a>(
-        &self,
+        &'a self,
         name: &'a str,
         from: &Kept<'a>,
         like: &Kept<'_>,
         grid: &mut Grid,
         planned: &mut Planned,
     ) -> Result<Kept<'a>, Failure> {
-        let seed = from.seed;
+        let &Kept { seed, network, trained, .. } = from;
         let rescaled = Rescaled {
             name: format!("{} seed {seed} to the scale of {}", from.name, like.name),
             checkpoint: from.id.clone(),
             like: like.id.clone(),
-            network: self.network.clone(),
+            network: network.clone(),
         };
         let id = stage::id_of(&rescaled)?;
-        let made = grid.stage(rescaled, &[from.made, like.made])?.any();
-        let kept = Kept { name, seed, id, made, trained: from.trained };
-        self.keep(&kept, None, grid, planned)?;
+        let made = Made::Rescaled(grid.stage(rescaled, &[from.made.any(), like.made.any()])?);
+        let kept = Kept { name, seed, id, made, network, trained };
+        self.keep(&kept, grid, planned)?;
         Ok(kept)
     }
 
     /// The probe of a checkpoint's weights, and the checkpoint among the planned ones.
-    fn keep(
-        &self,
-        kept: &Kept<'_>,
-        training: Option<Job<PretrainResult>>,
-        grid: &mut Grid,
-        planned: &mut Planned,
-    ) -> Result<(), Failure> {
+    fn keep(&self, kept: &Kept<'_>, grid: &mut Grid, planned: &mut Planned) -> Result<(), Failure> {
         let probe = Weights {
             name: format!("{} seed {}", kept.name, kept.seed),
             checkpoint: kept.id.clone(),
-            network: self.network.clone(),
+            network: kept.network.clone(),
         };
-        let weights = grid.stage(probe, &[kept.made])?;
-        planned.pretrained.push(Pretrained { checkpoint: kept.name.into(), seed: kept.seed, training, weights });
+        let weights = grid.stage(probe, &[kept.made.any()])?;
+        let (checkpoint, seed, made) = (kept.name.into(), kept.seed, kept.made);
+        planned.pretrained.push(Pretrained { checkpoint, seed, made, weights });
         Ok(())
     }
 
@@ -344,14 +438,14 @@ impl Planner<'_> {
             let start = Start {
                 checkpoint_name: kept.name.into(),
                 checkpoint: kept.id.clone(),
-                network: self.network.clone(),
-                text: self.text.clone(),
+                network: kept.network.clone(),
+                text: self.shared.text.clone(),
                 text_windows: preset.evaluation.pretrain_windows,
                 task: task.clone(),
                 seed,
                 order: 0,
             };
-            let before = grid.stage(Measurement(start.clone()), &[kept.made])?;
+            let before = grid.stage(Measurement(start.clone()), &[kept.made.any()])?;
             for method in preset.methods_from(kept.name) {
                 if !preset.seeds().has(method.seeds, seed) {
                     continue;
@@ -360,7 +454,7 @@ impl Planner<'_> {
                     for &rate in &method.rates {
                         let start = Start { order, ..start.clone() };
                         let run = finetuning(preset, &start, kept.trained, method, rate);
-                        let job = grid.stage(run.clone(), &[kept.made, before.any()])?;
+                        let job = grid.stage(run.clone(), &[kept.made.any(), before.any()])?;
                         planned.finetuned.push((run, before, job));
                     }
                 }
@@ -372,23 +466,27 @@ impl Planner<'_> {
 }
 
 /// The pretraining of a checkpoint of a preset: the same stage in every experiment that has it.
+///
+/// # Errors
+/// If the checkpoint is made elsewhere.
 pub fn pretraining(
     preset: &TradeoffPreset,
     network: &Network,
     text: &Arc<TokenData>,
     checkpoint: &CheckpointPreset,
     seed: u64,
-) -> Pretraining {
-    Pretraining {
+) -> Result<Pretraining> {
+    let recipe = checkpoint.recipe()?;
+    Ok(Pretraining {
         name: checkpoint.name.clone(),
         network: network.clone(),
-        policy: checkpoint.policy(&preset.pretrain),
-        training: preset.pretrain.training(checkpoint.steps),
+        policy: recipe.policy(&preset.pretrain),
+        training: preset.pretrain.training(recipe.steps),
         curve_points: preset.pretrain.curve_points,
         held_out_windows: preset.evaluation.pretrain_windows,
         seed,
         data: text.clone(),
-    }
+    })
 }
 
 /// A finetuning as a preset has it, from a checkpoint that `checkpoint` describes.
@@ -400,9 +498,10 @@ pub fn finetuning(
     rate: f64,
 ) -> Finetuning {
     let finetune = &preset.finetune;
-    // A checkpoint that was made from a pretraining has no state of its optimizer.
-    let trained = start.checkpoint_name == checkpoint.name;
-    let same = trained && method.lora_rank.is_none() && method.optimizer == checkpoint.optimizer;
+    // A checkpoint from elsewhere, or made from another, comes without its optimizer's state.
+    let pretrained = start.checkpoint_name == checkpoint.name;
+    let own = checkpoint.recipe().is_ok_and(|recipe| recipe.optimizer == method.optimizer);
+    let same = pretrained && own && method.lora_rank.is_none();
     Finetuning {
         start: start.clone(),
         method: method.name.clone(),
@@ -417,21 +516,22 @@ pub fn finetuning(
 }
 
 /// Says, for every checkpoint and method, which parameters go to which optimizer; returns the same by what it is about.
-fn describe_policies(preset: &TradeoffPreset, network: &Network, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
+fn describe_policies(preset: &TradeoffPreset, shared: Shared<'_>, grid: &Grid) -> Result<Vec<(String, Vec<String>)>> {
     let mut policies = Vec::new();
-    let network = network.build(0)?;
+    let network = Transformer::unfilled(&shared.network(0).config)?;
     let (count, tensors) = (network.parameters().count(false), network.parameters().len());
     grid.say(&format!("network: {count} parameters in {tensors} tensors"));
-    let mut show = |title: String, mut network: Transformer, policy: Policy| -> Result<()> {
-        let optimizer = Optimizer::new(network.parameters_mut(), &policy)?;
-        let lines = optimizer.describe(network.parameters());
+    let mut show = |title: String, network: Transformer, policy: Policy| -> Result<()> {
+        let lines = policy.describe(network.parameters())?;
         grid.say(&title);
         lines.iter().for_each(|line| grid.say(&format!("  {line}")));
         policies.push((title, lines));
         Ok(())
     };
     for checkpoint in &preset.checkpoints {
-        show(format!("pretraining {}", checkpoint.name), network.clone(), checkpoint.policy(&preset.pretrain))?;
+        if let Origin::Pretrained(recipe) = &checkpoint.origin {
+            show(format!("pretraining {}", checkpoint.name), network.clone(), recipe.policy(&preset.pretrain))?;
+        }
     }
     for method in &preset.methods {
         let mut network = network.clone();

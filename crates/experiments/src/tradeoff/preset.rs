@@ -18,7 +18,7 @@ use crate::parts::checks::{
     MOST_DRAWN, at_least, cooldown, drawn, not_negative, positive, rates, sequences, share, steps, within,
 };
 use crate::parts::{
-    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TaskFilePreset, TextFlags,
+    CheckpointPreset, CorpusPreset, Machine, ModelPreset, Origin, PretrainPreset, Seeds, TaskFilePreset, TextFlags,
     hyperparameters, is_default, safe_name, step_memory,
 };
 use crate::stages::{Task, TaskSizes, TaskSource, TextSource, Training};
@@ -326,9 +326,10 @@ pub struct TradeoffPreset {
     /// Tasks: `code`, a generated task with optional parameters (`math:max_steps=3`), or one of `task-files` by its
     /// name.
     pub tasks: Vec<String>,
-    /// The two checkpoints that the verdicts compare.
-    #[serde(deserialize_with = "crate::parts::pair")]
-    pub pair: [String; 2],
+    /// The two checkpoints that the verdicts compare; none where checkpoints are imported and not two of them have
+    /// optimizers that are known and differ.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::parts::pair_or_none")]
+    pub pair: Option<[String; 2]>,
     /// Pairs of checkpoints that tell the optimizer from loss and weight scale.
     #[serde(default, deserialize_with = "crate::parts::pairs")]
     pub controls: Vec<[String; 2]>,
@@ -355,7 +356,8 @@ pub struct TradeoffPreset {
     pub refine: Option<RefinePreset>,
     /// Measurements.
     pub evaluation: EvaluationPreset,
-    /// The pretrainings.
+    /// The pretrainings, or checkpoints that were made elsewhere. Of the table `model`, these leave only `context`:
+    /// no sequence is longer; the rest is their own, and `pretrain` is not used.
     pub checkpoints: Vec<CheckpointPreset>,
     /// Checkpoints made from these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -409,13 +411,26 @@ impl TradeoffPreset {
 
     /// The methods that are run from a checkpoint.
     pub fn methods_from<'a>(&'a self, checkpoint: &str) -> impl Iterator<Item = &'a MethodPreset> {
-        let all = self.pair.iter().any(|name| name == checkpoint);
+        let all = self.pair.as_ref().is_none_or(|pair| pair.iter().any(|name| name == checkpoint));
         self.methods.iter().filter(move |method| all || self.runs_everywhere(method))
     }
 
     /// Whether a method is run from every checkpoint, and not from those of the pair alone.
     pub fn runs_everywhere(&self, method: &MethodPreset) -> bool {
         method.variant.is_none() && (self.control_methods.is_empty() || self.control_methods.contains(&method.name))
+    }
+
+    /// Whether the checkpoints were made elsewhere.
+    pub fn imports(&self) -> bool {
+        self.checkpoints.iter().any(|checkpoint| matches!(checkpoint.origin, Origin::Imported { .. }))
+    }
+
+    /// The method that the others are compared with from a checkpoint that is in no pair: the one that matches its
+    /// optimizer, or the first that is a full finetuning.
+    pub fn reference_method(&self, checkpoint: &CheckpointPreset) -> Option<&MethodPreset> {
+        let mut full = self.methods.iter().filter(|method| method.variant.is_none() && method.lora_rank.is_none());
+        let matched = checkpoint.optimizer().and_then(|rule| full.clone().find(|m| m.name == rule.as_str()));
+        matched.or_else(|| full.next()).or_else(|| self.methods.first())
     }
 
     /// The pretraining seeds.
@@ -501,8 +516,12 @@ impl TradeoffPreset {
         self.seeds().check()?;
         self.device.check()?;
         self.corpus.validate()?;
-        self.model.validate()?;
-        self.pretrain.validate("pretrain")?;
+        if self.imports() {
+            at_least("model.context", self.model.context as u64, 1)?;
+        } else {
+            self.model.validate()?;
+            self.pretrain.validate("pretrain")?;
+        }
         self.finetune.validate()?;
         self.evaluation.validate()?;
         if let Some(refine) = &self.refine {
@@ -510,7 +529,9 @@ impl TradeoffPreset {
         }
         self.check_names()?;
         self.checkpoints.iter().try_for_each(CheckpointPreset::validate)?;
-        self.methods.iter().try_for_each(|method| method.validate(self.model.width))?;
+        // How wide an imported network is, its files say.
+        let width = if self.imports() { usize::MAX } else { self.model.width };
+        self.methods.iter().try_for_each(|method| method.validate(width))?;
         self.task_files.iter().try_for_each(TaskFilePreset::validate)?;
         for (place, file) in self.task_files.iter().enumerate() {
             let same =
@@ -540,13 +561,20 @@ impl TradeoffPreset {
         }
         for made in &self.rescaled {
             for (field, name) in [("rescaled.checkpoint", &made.checkpoint), ("rescaled.like", &made.like)] {
-                if !self.checkpoints.iter().any(|checkpoint| checkpoint.name == *name) {
+                if !self.checkpoints.iter().any(|checkpoint| checkpoint.name == *name && checkpoint.recipe().is_ok()) {
                     return Err(ExperimentError::value(field, name, "a checkpoint that is pretrained"));
                 }
             }
         }
         let known: Vec<&str> = self.checkpoint_names().into_iter().map(String::as_str).collect();
-        for name in self.pair.iter().chain(self.controls.iter().flatten()) {
+        if let Some(own) = self.checkpoints.iter().find(|c| self.imports() && c.recipe().is_ok()) {
+            let expected = "`from` in every checkpoint, or in none";
+            return Err(ExperimentError::value("checkpoints", format!("{} without `from`", own.name), expected));
+        }
+        if self.pair.is_none() && (!self.imports() || !self.controls.is_empty()) {
+            return Err(ExperimentError::value("pair", "none", "the names of two checkpoints"));
+        }
+        for name in self.pair.iter().flatten().chain(self.controls.iter().flatten()) {
             if !known.contains(&name.as_str()) {
                 let expected = format!("a checkpoint: {}", known.join(", "));
                 return Err(ExperimentError::value("pair or controls", name, expected));
@@ -557,20 +585,26 @@ impl TradeoffPreset {
         {
             return Err(ExperimentError::value("control-methods", unknown, "a method of this preset"));
         }
-        if self.pair[0] == self.pair[1] {
-            return Err(ExperimentError::value("pair", &self.pair[0], "two different checkpoints"));
-        }
-        for (field, [a, b]) in
-            std::iter::once(("pair", &self.pair)).chain(self.controls.iter().map(|c| ("controls", c)))
+        if let Some([first, second]) = &self.pair
+            && first == second
         {
-            let optimizer = |name: &str| self.checkpoint(name).map(|checkpoint| checkpoint.optimizer);
+            return Err(ExperimentError::value("pair", first, "two different checkpoints"));
+        }
+        let all =
+            self.pair.iter().map(|pair| ("pair", pair)).chain(self.controls.iter().map(|pair| ("controls", pair)));
+        for (field, [a, b]) in all {
+            let optimizer = |name: &str| self.checkpoint(name).and_then(CheckpointPreset::optimizer);
             if optimizer(a) == optimizer(b) {
                 let expected = "checkpoints of two optimizers: each is finetuned with its own and with the other's";
                 return Err(ExperimentError::value(field, format!("{a}, {b}"), expected));
             }
         }
-        for name in self.pair.iter().chain(self.controls.iter().flatten()) {
-            let matched = self.checkpoint(name).map_or("", |c| c.optimizer.as_str());
+        for name in self.pair.iter().flatten().chain(self.controls.iter().flatten()) {
+            let Some(matched) = self.checkpoint(name).and_then(CheckpointPreset::optimizer) else {
+                let expected = "one whose `optimizer` is named, to be compared by it";
+                return Err(ExperimentError::value("pair or controls", name, expected));
+            };
+            let matched = matched.as_str();
             if !self.methods.iter().any(|m| m.name == matched && m.optimizer.as_str() == matched && m.variant.is_none())
             {
                 let expected = format!("a method `{matched}`, which matches checkpoint `{name}`");
@@ -608,6 +642,13 @@ enum StateFlag {
 pub struct TradeoffFlags {
     #[command(flatten)]
     text: TextFlags,
+    /// A checkpoint of your own in place of pretraining: a folder in Hugging Face's layout (GPT-2, Llama, Mistral,
+    /// Qwen2, Qwen3), or a .gguf file; may be repeated
+    ///
+    /// With the optimizer that made it, if that is known: adamw=FOLDER. Two with different optimizers give the
+    /// consistency index. Its tokenizer is used for text and tasks. Seeds then draw data and orders alone
+    #[arg(long, value_name = "[OPTIMIZER=]PATH")]
+    checkpoint: Vec<String>,
     /// Tasks to finetune on, comma-separated: code, math, strings; parameters as in `math:max_steps=3`; files as in
     /// --task
     #[arg(long, value_name = "TASKS")]
@@ -639,6 +680,7 @@ pub struct TradeoffFlags {
 impl Flags for TradeoffFlags {
     fn changes(&self) -> Vec<Change> {
         let mut changes = self.text.changes();
+        changes.extend(brought(&self.checkpoint));
         let list = |items: Vec<String>| toml::Value::Array(items.into_iter().map(toml::Value::String).collect());
         let (mut names, mut files) = (Vec::new(), self.task.clone());
         for task in self.tasks.as_deref().map(split_tasks).unwrap_or_default() {
@@ -674,6 +716,54 @@ impl TradeoffFlags {
     pub fn show_example(&self) -> Option<usize> {
         self.show_example
     }
+}
+
+/// The changes that make checkpoints of one's own the preset's.
+fn brought(given: &[String]) -> Vec<Change> {
+    if given.is_empty() {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = Vec::new();
+    let (mut tables, mut known) = (Vec::new(), Vec::new());
+    for text in given {
+        let optimizer = text.split_once('=').filter(|(name, _)| name.parse::<RuleName>().is_ok());
+        let (optimizer, path) = optimizer.map_or((None, text.as_str()), |(name, path)| (Some(name), path));
+        let stem = optimizer.map_or_else(|| plain_name(path), str::to_owned);
+        let taken = |name: &String| names.contains(name);
+        let others = (2..).map(|number| format!("{stem}-{number}"));
+        let name = std::iter::once(stem.clone()).chain(others).find(|name| !taken(name)).unwrap_or_default();
+        let mut table = toml::Table::new();
+        table.insert("name".into(), name.clone().into());
+        table.insert("from".into(), path.into());
+        if let Some(optimizer) = optimizer {
+            table.insert("optimizer".into(), optimizer.into());
+            known.push((optimizer, name.clone()));
+        }
+        names.push(name);
+        tables.push(toml::Value::Table(table));
+    }
+    let pair = match known.as_slice() {
+        [(a, first), (b, second)] if a != b => vec![first.clone(), second.clone()],
+        _ => Vec::new(),
+    };
+    let none = || toml::Value::Array(Vec::new());
+    vec![
+        Change::new("checkpoints", toml::Value::Array(tables)),
+        Change::new("pair", toml::Value::Array(pair.into_iter().map(toml::Value::String).collect())),
+        Change::new("controls", none()),
+        Change::new("control-methods", none()),
+    ]
+}
+
+/// The last part of a path, without what a name in results cannot have.
+fn plain_name(path: &str) -> String {
+    let stem = std::path::Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name: String = stem
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
+    if name.is_empty() { "checkpoint".into() } else { name }
 }
 
 /// Splits `code,math:max_steps=3,largest=50` at the commas that begin a task: those not followed by a parameter
@@ -724,7 +814,7 @@ mod tests {
             "",
         );
         let decay = changed.pretrain.weight_decay;
-        let pretraining = changed.checkpoint("muon").unwrap().policy(&changed.pretrain);
+        let pretraining = changed.checkpoint("muon").unwrap().recipe().unwrap().policy(&changed.pretrain);
         let scaled = Muon { scale: MuonScale::Original, weight_decay: decay, ..Muon::default() };
         assert_eq!(pretraining.groups[0].rule, RuleConfig::Muon(scaled));
         assert_eq!(
@@ -767,6 +857,52 @@ mod tests {
         assert_eq!((rate(&own, "muon"), rate(&own, "adamw")), (0.05, 0.1));
         own.methods.iter_mut().find(|method| method.name == "adamw").unwrap().rest_share = Some(0.5);
         assert!(own.check().unwrap_err().to_string().starts_with("methods.rest-share: found 0.5"));
+    }
+
+    #[test]
+    fn checkpoints_of_ones_own_take_the_place_of_the_presets() {
+        let of = |given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
+            let preset = TradeoffPreset::find("smoke", &brought(&given)).unwrap();
+            assert_eq!(parse::<TradeoffPreset>(&preset.to_toml(), "printed").unwrap(), preset);
+            preset
+        };
+        let one = of(&["models/smol lm.v2"]);
+        assert!(one.imports() && one.pair.is_none());
+        assert_eq!(one.checkpoints[0].name, "smol-lm");
+        assert_eq!(one.reference_method(&one.checkpoints[0]).unwrap().name, "adamw");
+        let two = of(&["muon=a/x", "adamw=b/x"]);
+        assert_eq!(two.pair, Some(["muon".into(), "adamw".into()]));
+        assert_eq!(two.reference_method(&two.checkpoints[0]).unwrap().name, "muon");
+        let same = of(&["adamw=a/x", "adamw=b/x", "c=d"]);
+        let names: Vec<&str> = same.checkpoints.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!((names, same.pair.clone()), (vec!["adamw", "adamw-2", "c=d".replace('=', "-").as_str()], None));
+    }
+
+    #[test]
+    fn the_documented_preset_for_a_checkpoint_of_ones_own_is_valid() {
+        let text = include_str!("../../../../docs/examples/own-checkpoint.toml");
+        let preset: TradeoffPreset = parse(text, "own-checkpoint.toml").unwrap();
+        preset.validate().unwrap();
+        assert!(preset.imports() && preset.pair.is_none());
+    }
+
+    #[test]
+    fn a_checkpoint_is_pretrained_here_or_made_elsewhere_and_nothing_between() {
+        let text = TradeoffPreset::find("smoke", &[]).unwrap().to_toml();
+        let refusal = |from: &str, to: &str| match parse::<TradeoffPreset>(&text.replacen(from, to, 1), "changed") {
+            Ok(preset) => preset.check().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        let rate = "hidden-rate = 0.003\n";
+        assert!(text.contains(rate), "{text}");
+        assert!(refusal(rate, "").contains("checkpoint adamw: missing field `hidden-rate`"));
+        assert!(refusal(rate, "hidden-rate = 0.003\nfrom = \"x\"\n").contains("expected none of hidden-rate"));
+        let steps = "embedding-rate = 0.006\nsteps = 60\n";
+        let imported = text.replacen(&format!("{rate}{steps}"), "from = \"x\"\n", 1);
+        let message = parse::<TradeoffPreset>(&imported, "changed").unwrap().check().unwrap_err().to_string();
+        assert!(message.starts_with("checkpoints: found muon without `from`"), "{message}");
+        assert!(refusal("pair = [\n    \"adamw\",\n    \"muon\",\n]", "pair = []").starts_with("pair: found none"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use lab::error::Failure;
 use lab::report::{ReportFolder, Section, Table, TableRow};
 use lab::statistics::{ScorecardRow, describe};
 
+use super::advice;
 use super::compared::{comparison, variants};
 use super::figures::{AlongRun, Consistency, Curve, Curves, Matched, Tradeoff, readings};
 use super::plan::Finished;
@@ -59,8 +60,9 @@ pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportF
     measured.write_tables(report)?;
     let Measured { results, statistics, .. } = &measured;
     let mut section = Section {
-        introduction: introduction(preset),
-        scorecard: statistics.scorecard.clone(),
+        introduction: introduction(preset, results),
+        // Seeds that draw data and orders alone say nothing about other checkpoints.
+        scorecard: if preset.imports() { Vec::new() } else { statistics.scorecard.clone() },
         controls: control_rows(&measured),
         provenance: runs.provenance.clone(),
         ..Section::default()
@@ -80,9 +82,12 @@ pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportF
         PRIMARY.label()
     );
     section.figures.push(report.figure(&Matched::new(statistics), caption, MATCHED)?);
-    let caption = "Consistency index: above zero, each checkpoint is better off with the optimizer that pretrained it.";
-    section.figures.push(report.figure(&Consistency::new(statistics), caption, EFFECTS)?);
-    for task in results.tasks() {
+    if preset.pair.is_some() {
+        let caption =
+            "Consistency index: above zero, each checkpoint is better off with the optimizer that pretrained it.";
+        section.figures.push(report.figure(&Consistency::new(statistics), caption, EFFECTS)?);
+    }
+    for task in results.tasks().into_iter().filter(|_| preset.pair.is_some()) {
         let caption = format!(
             "The consistency index on {} and its two parts by every reading: a verdict that hangs on a choice shows here. \
              The primary reading decides, the next seven say whether it is robust, and straight lines between rates are shown for comparison.",
@@ -90,16 +95,21 @@ pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportF
         );
         section.figures.push(report.figure(&readings(statistics, &task), caption, EFFECTS)?);
     }
-    let curves = Curves::new("pretraining", "Pretraining: held-out loss", curves(runs), runs.baselines.clone());
-    let caption = "Held-out loss during pretraining, a line for each seed, with n-gram baselines of the same tokens.";
-    section.figures.push(report.figure(&curves, caption, FINISHED)?);
+    if !preset.imports() {
+        let curves = Curves::new("pretraining", "Pretraining: held-out loss", curves(runs), runs.baselines.clone());
+        let caption =
+            "Held-out loss during pretraining, a line for each seed, with n-gram baselines of the same tokens.";
+        section.figures.push(report.figure(&curves, caption, FINISHED)?);
+    }
     section.tables = tables::matched(statistics);
     section.tables.extend(measured.variants.iter().flat_map(|(name, of)| {
         let mut tables = tables::matched(of);
         tables.iter_mut().for_each(|table| table.title = format!("{} ({name})", table.title));
         tables
     }));
-    section.tables.push(tables::consistency(statistics));
+    if preset.pair.is_some() {
+        section.tables.push(tables::consistency(statistics));
+    }
     section.tables.push(tables::effects(statistics));
     section.tables.push(tables::pretraining(&by_checkpoint(&runs.pretrained, |run| run.loss), &runs.baselines));
     section.tables.push(weight_scale(runs));
@@ -109,7 +119,11 @@ pub(super) fn section(preset: &TradeoffPreset, runs: &Finished, report: &ReportF
 
 /// The controls, the variants, and what the checkpoints are beside the baselines and one another.
 fn control_rows(measured: &Measured<'_>) -> Vec<ScorecardRow> {
-    let mut rows = measured.statistics.controls.clone();
+    let mut rows = Vec::new();
+    if measured.preset.imports() {
+        rows.extend(measured.statistics.scorecard.iter().cloned());
+    }
+    rows.extend(measured.statistics.controls.iter().cloned());
     for (name, variant) in &measured.variants {
         rows.extend(variant.scorecard.iter().cloned().map(|row| ScorecardRow {
             statement: format!("Variant {name}: {}", row.statement),
@@ -122,9 +136,9 @@ fn control_rows(measured: &Measured<'_>) -> Vec<ScorecardRow> {
     rows
 }
 
-fn introduction(preset: &TradeoffPreset) -> Vec<String> {
+fn introduction(preset: &TradeoffPreset, results: &Results) -> Vec<String> {
     let names = |list: Vec<&str>| list.join(", ");
-    vec![
+    let mut paragraphs = vec![
         format!(
             "TradeoffPreset {}: checkpoints {}; finetuned on {} with {}; {} seeds. Forgetting is the rise of the loss on held-out pretraining \
              text, learning the fall of the loss on held-out task text, both in nats per token. Every run has its own schedule \
@@ -136,7 +150,21 @@ fn introduction(preset: &TradeoffPreset) -> Vec<String> {
             preset.seeds
         ),
         "The claim is the abstract's of arXiv 2605.06654; levels, statistics and controls are this project's.".into(),
-    ]
+    ];
+    if preset.imports() {
+        let consistency = match &preset.pair {
+            None => "No verdict on consistency follows from one checkpoint",
+            Some(_) => {
+                "The consistency index is that of these two checkpoints, and no verdict on others follows from it"
+            }
+        };
+        paragraphs.push(format!(
+            "The checkpoints were made elsewhere and are the same for every seed: a seed draws the task's data and \
+             their order, and intervals are over these draws and orders alone. {consistency}."
+        ));
+        paragraphs.extend(advice::lines(results));
+    }
+    paragraphs
 }
 
 fn along_runs(runs: &Finished) -> Vec<AlongRun> {
@@ -186,7 +214,7 @@ fn losses(runs: &Finished, checkpoint: &str) -> BTreeMap<u64, f64> {
 /// Whether the compared checkpoints have learned more than counting.
 fn against_baselines(preset: &TradeoffPreset, runs: &Finished) -> Vec<ScorecardRow> {
     let mut rows = Vec::new();
-    for checkpoint in &preset.pair {
+    for checkpoint in preset.pair.iter().flatten() {
         for (baseline, loss) in &runs.baselines {
             let samples: Vec<f64> = losses(runs, checkpoint).values().map(|own| loss - own).collect();
             let statement = format!("The {} checkpoint has a lower loss than a {baseline} model", display(checkpoint));
@@ -207,7 +235,7 @@ fn loss_differences(preset: &TradeoffPreset, runs: &Finished) -> Vec<ScorecardRo
         let note = "zero where a pair is matched in loss";
         ScorecardRow::from_samples(claim, statement, task, unit, &samples, note)
     };
-    std::iter::once(&preset.pair).chain(&preset.controls).map(row).collect()
+    preset.pair.iter().chain(&preset.controls).map(row).collect()
 }
 
 fn weight_scale(runs: &Finished) -> Table {

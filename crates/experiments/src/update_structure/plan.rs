@@ -86,7 +86,7 @@ fn finetunings(
 ) -> Result<Vec<Runs>, Failure> {
     let (mut runs, tasks) = (Vec::new(), ground.tasks(seed)?);
     for checkpoint in pair(&ground.preset)? {
-        let pretraining = ground.pretraining(checkpoint, seed);
+        let pretraining = ground.pretraining(checkpoint, seed)?;
         let id = stage::id_of(&pretraining)?;
         let pretrained = grid.stage(pretraining, &[])?;
         for task in &tasks {

@@ -128,15 +128,16 @@ impl UpdateStructurePreset {
     /// If there is no such method, or both have the same.
     pub fn matched<'a>(&'a self, base: &'a TradeoffPreset) -> Result<[(&'a str, &'a UpdateMethod); 2]> {
         let [a, b] = pair(base)?;
+        let [of_a, of_b] = [a.recipe()?.optimizer, b.recipe()?.optimizer];
         let of = |optimizer: RuleName| {
             let found = self.methods.iter().find(|m| m.name == optimizer.as_str() && m.optimizer == optimizer);
-            let expected = format!("the matched methods, {} and {}", a.optimizer, b.optimizer);
+            let expected = format!("the matched methods, {of_a} and {of_b}");
             let names: Vec<&str> = self.methods.iter().map(|method| method.name.as_str()).collect();
             found
-                .filter(|method| a.optimizer != b.optimizer && method.lora_rank.is_none())
+                .filter(|method| of_a != of_b && method.lora_rank.is_none())
                 .ok_or_else(|| ExperimentError::value("methods", names.join(", "), expected))
         };
-        Ok([(&a.name, of(a.optimizer)?), (&b.name, of(b.optimizer)?)])
+        Ok([(&a.name, of(of_a)?), (&b.name, of(of_b)?)])
     }
 }
 

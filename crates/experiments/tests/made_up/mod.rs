@@ -8,7 +8,8 @@ use experiments::tradeoff::statistics::{Comparison, Pair};
 pub(crate) fn comparison() -> Comparison {
     Comparison {
         methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"].map(String::from).to_vec(),
-        pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+        pair: Some(Pair::new(("adamw", "adamw"), ("muon", "muon"))),
+        alone: Vec::new(),
         controls: vec![
             Pair::new(("adamw-long", "adamw"), ("muon", "muon")),
             Pair::new(("adamw", "adamw"), ("muon-low-rate", "muon")),

@@ -4,8 +4,9 @@ use candle_core::{Device, Error, Result, Tensor};
 
 use super::simd::vectorized;
 use super::view::{not_empty, tensor, values};
+use crate::config::RotaryScaling;
 
-/// cos and sin of t / theta^(2j / width) for every time t and pair j.
+/// cos and sin of t f(theta^(-2j / width)) for every time t and pair j, f being the scaling's change of a frequency.
 #[derive(Debug, Clone)]
 pub struct RotaryTable {
     /// `[context, width / 2]` both.
@@ -18,10 +19,14 @@ impl RotaryTable {
     ///
     /// # Errors
     /// If the tensor library refuses the shape.
-    pub fn new(context: usize, width: usize, theta: f64) -> Result<Self> {
+    pub fn new(context: usize, width: usize, theta: f64, scaling: Option<RotaryScaling>) -> Result<Self> {
         let half = width / 2;
-        let angles = (0..context)
-            .flat_map(|t| (0..half).map(move |j| (t as f64 * theta.powf(-2.0 * j as f64 / width as f64)) as f32));
+        let frequency = |j: usize| {
+            let plain = theta.powf(-2.0 * j as f64 / width as f64);
+            scaling.map_or(plain, |scaling| scaling.frequency(plain))
+        };
+        let frequencies: Vec<f64> = (0..half).map(frequency).collect();
+        let angles = (0..context).flat_map(|t| frequencies.iter().map(move |frequency| (t as f64 * frequency) as f32));
         let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
         Ok(Self { cos: tensor(cos, (context, half))?, sin: tensor(sin, (context, half))? })
     }

@@ -120,14 +120,11 @@ impl Optimizer {
 
     /// One line a group: which parameters it takes, with which rule and learning rate.
     pub fn describe(&self, parameters: &Parameters) -> Vec<String> {
-        let line = |group: &Group| {
+        let of = |group: &Group| {
             let count: usize = group.members.iter().map(|member| parameters.value(member.id).elem_count()).sum();
-            let (name, rule, rate) = (&group.name, &group.rule, group.learning_rate);
-            let tensors = group.members.len();
-            let plural = if tensors == 1 { "" } else { "s" };
-            format!("{name}: {tensors} tensor{plural}, {count} numbers, learning rate {rate}, {rule:?}")
+            line(&group.name, &*group.rule, group.learning_rate, group.members.len(), count)
         };
-        self.groups.iter().map(line).collect()
+        self.groups.iter().map(of).collect()
     }
 
     /// Writes state and step count to a safetensors file; the state's tensors are called `<parameter>.<state>`.
@@ -172,6 +169,12 @@ impl Optimizer {
         }
         Ok(file)
     }
+}
+
+/// A group in words.
+pub(super) fn line(name: &str, rule: &dyn UpdateRule, rate: f64, tensors: usize, numbers: usize) -> String {
+    let plural = if tensors == 1 { "" } else { "s" };
+    format!("{name}: {tensors} tensor{plural}, {numbers} numbers, learning rate {rate}, {rule:?}")
 }
 
 /// The name of a tensor of a parameter's state in a file.

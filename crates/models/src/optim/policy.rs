@@ -171,6 +171,33 @@ impl Policy {
         Ok(())
     }
 
+    /// One line for each group that finds something in a model: which parameters it takes, with which rule and learning
+    /// rate. No state is made, so that nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Optimizer::new`](super::Optimizer::new).
+    pub fn describe(&self, parameters: &Parameters) -> Result<Vec<String>> {
+        self.validate()?;
+        let mut lines = Vec::new();
+        for GroupPolicy { name, takes, rule, learning_rate } in &self.groups {
+            let members = || parameters.iter().filter(|(_, parameter)| takes.contains(&parameter.role));
+            let numbers = members().map(|(_, parameter)| parameter.value.elem_count()).sum();
+            if members().next().is_some() {
+                lines.push(super::optimizer::line(name, &*rule.rule()?, *learning_rate, members().count(), numbers));
+            }
+        }
+        match lines.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok(lines),
+        }
+    }
+
+    /// The error of a policy that finds nothing in a model.
+    fn nothing(&self) -> Error {
+        let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
+        Error::config("scope", names.join(", "), "one that trains something in this model")
+    }
+
     /// The groups that find something in a model, with fresh state.
     pub(super) fn groups(&self, parameters: &Parameters) -> Result<Vec<Group>> {
         self.validate()?;
@@ -185,11 +212,10 @@ impl Policy {
                 groups.push(Group { name: name.clone(), rule, learning_rate: *learning_rate, members });
             }
         }
-        if groups.is_empty() {
-            let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
-            return Err(Error::config("scope", names.join(", "), "one that trains something in this model"));
+        match groups.is_empty() {
+            true => Err(self.nothing()),
+            false => Ok(groups),
         }
-        Ok(groups)
     }
 }
 
@@ -258,6 +284,8 @@ mod tests {
             format!("gains and biases: 12 tensors, 120 numbers, learning rate 0.0005, {adamw}0.0 }}"),
         ];
         assert_eq!(optimizer.describe(model.parameters()), expected);
+        let unfilled = Transformer::unfilled(model.config()).unwrap();
+        assert_eq!(policy.describe(unfilled.parameters()).unwrap(), expected);
     }
 
     #[test]

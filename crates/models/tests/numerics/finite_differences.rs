@@ -157,7 +157,7 @@ fn check_rotation(batch: usize, time: usize, heads: usize, half: usize, seed: u6
     let mut random = Random::new(seed);
     let (x, dy) = (random.tensor(&[batch * time, features]), random.tensor(&[batch * time, features]));
     let [x64, dy64] = [&x, &dy].map(|t| wide(&floats(t)));
-    let table = RotaryTable::new(time + 3, width, theta).unwrap();
+    let table = RotaryTable::new(time + 3, width, theta, None).unwrap();
     let y = ops::rotate(&x, &table, time).unwrap();
     check_forward("rotation", &y, &reference::rotate(&x64, features, width, time, theta));
     let dx = ops::rotate_backward(&dy, &table, time).unwrap();

@@ -1,6 +1,7 @@
 //! Numerical tests of the crate: against what PyTorch computed (`../vectors`), against finite differences of a plain
 //! f64 implementation, and for equal bits. One binary, so that the tensor library is linked once.
 
+mod checkpoints;
 mod curvature;
 mod determinism;
 mod finite_differences;

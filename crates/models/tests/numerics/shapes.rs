@@ -99,7 +99,7 @@ fn embeddings_and_rotations() {
         let _ = ops::position_gradient(&zeros(&[n, features]), time, context);
     });
     with_all("rotations", |[context, pairs, tokens, features, time]| {
-        if let Ok(table) = ops::RotaryTable::new(context, 2 * pairs, 10_000.0) {
+        if let Ok(table) = ops::RotaryTable::new(context, 2 * pairs, 10_000.0, None) {
             let _ = ops::rotate(&zeros(&[tokens, features]), &table, time);
             let _ = ops::rotate_backward(&zeros(&[tokens, 2 * pairs]), &table, time);
         }

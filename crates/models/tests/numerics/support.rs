@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
 use models::ops::IGNORE;
-use models::{Activation, Batch, ModelConfig, NormKind, Positions, Role, Transformer};
+use models::{Activation, AttentionBias, Batch, ModelConfig, NormKind, Positions, Role, RotaryScaling, Transformer};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -124,7 +124,7 @@ pub(crate) fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + S
 pub(crate) fn architectures(context: usize) -> Vec<(&'static str, ModelConfig)> {
     let gpt2 = ModelConfig::gpt2(37, context, 2, 24, 3);
     let llama = ModelConfig::llama(37, context, 2, 24, 4, 2);
-    let rotary = Positions::Rotary { theta: 100.0 };
+    let rotary = Positions::Rotary { theta: 100.0, scaling: None };
     vec![
         ("gpt2", gpt2.clone()),
         ("gpt2 untied without biases", ModelConfig { tied: false, bias: false, ..gpt2.clone() }),
@@ -136,7 +136,21 @@ pub(crate) fn architectures(context: usize) -> Vec<(&'static str, ModelConfig)> 
         ("llama", llama.clone()),
         (
             "llama tied with LayerNorm and biases",
-            ModelConfig { tied: true, bias: true, norm: NormKind::Layer, ..llama },
+            ModelConfig { tied: true, bias: true, norm: NormKind::Layer, ..llama.clone() },
+        ),
+        (
+            "llama with wide heads, norms of queries and keys, attention biases and scaled rotation",
+            ModelConfig {
+                positions: Positions::Rotary { theta: 100.0, scaling: Some(RotaryScaling::Linear { factor: 2.0 }) },
+                head_features: Some(10),
+                head_norms: true,
+                attention_bias: AttentionBias::All,
+                ..llama.clone()
+            },
+        ),
+        (
+            "llama with biases of queries, keys and values",
+            ModelConfig { attention_bias: AttentionBias::Inputs, ..llama },
         ),
     ]
 }

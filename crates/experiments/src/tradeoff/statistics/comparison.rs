@@ -67,8 +67,11 @@ const CHANGE: &str = "b, change";
 pub struct Comparison {
     /// The compared methods, in the order of tables and legends. They define the levels.
     pub methods: Vec<String>,
-    /// The pair that the verdicts are about.
-    pub pair: Pair,
+    /// The pair that the verdicts are about, if there is one.
+    pub pair: Option<Pair>,
+    /// Checkpoints in no pair, each with the method that the others are compared with: nothing about consistency
+    /// follows from them.
+    pub alone: Vec<(String, String)>,
     /// Pairs that tell the optimizer from other differences between the checkpoints.
     pub controls: Vec<Pair>,
     /// The LoRA methods among `methods`, for part c.
@@ -82,14 +85,18 @@ impl Comparison {
     /// no pair.
     pub fn contrasts<'a>(&'a self, checkpoint: &str) -> Vec<(&'a str, &'a str)> {
         let mut found: Vec<(&str, &str)> = Vec::new();
-        for pair in std::iter::once(&self.pair).chain(&self.controls) {
+        for pair in self.pair.iter().chain(&self.controls) {
             for (of, other) in [(&pair.a, &pair.b), (&pair.b, &pair.a)] {
                 if of.0 == checkpoint {
                     found.push((&of.1, &other.1));
                 }
             }
         }
-        let matched = [&self.pair.a, &self.pair.b].into_iter().find(|of| of.0 == checkpoint);
+        let matched = self.pair.iter().flat_map(|pair| [&pair.a, &pair.b]).find(|of| of.0 == checkpoint);
+        if let Some((_, reference)) = self.alone.iter().find(|of| of.0 == checkpoint) {
+            let others = self.methods.iter().filter(|method| *method != reference);
+            found.extend(others.map(|other| (reference.as_str(), other.as_str())));
+        }
         if let Some((_, matched)) = matched {
             found.extend(self.lora.iter().chain(&self.sgd).map(|other| (matched.as_str(), other.as_str())));
         }
@@ -130,7 +137,12 @@ impl TradeoffStatistics {
             controls: Vec::new(),
         };
         for task in results.tasks() {
-            statistics.add_pair(results, &task, &comparison.pair, false);
+            if let Some(pair) = &comparison.pair {
+                statistics.add_pair(results, &task, pair, false);
+            }
+            for (checkpoint, reference) in &comparison.alone {
+                statistics.add_alone(results, &task, checkpoint, reference);
+            }
             for pair in &comparison.controls {
                 statistics.add_pair(results, &task, pair, true);
             }
@@ -146,10 +158,13 @@ impl TradeoffStatistics {
 
     /// The checkpoints that are compared on `task`: those of the compared pair first, then by name.
     pub fn checkpoints(&self, task: &str) -> Vec<String> {
-        let pair = &self.comparison.pair;
+        let in_pair = |name: &String| {
+            let pair = self.comparison.pair.as_ref();
+            (pair.is_none_or(|pair| *name != pair.a.0), pair.is_none_or(|pair| *name != pair.b.0))
+        };
         let of_task = self.cells.iter().filter(|cell| cell.task == task);
         let mut names: Vec<String> = of_task.map(|cell| cell.checkpoint.clone()).collect();
-        names.sort_by_key(|name| (*name != pair.a.0, *name != pair.b.0, name.clone()));
+        names.sort_by_key(|name| (in_pair(name), name.clone()));
         names.dedup();
         names
     }
@@ -173,8 +188,9 @@ impl TradeoffStatistics {
         }
         self.conclude(results, &group, "b", None, &[pair.index()]);
         if control {
-            let change = Sum::change(self.comparison.pair.index(), pair.index());
-            self.conclude(results, &group, CHANGE, None, &[change]);
+            let compared = self.comparison.pair.as_ref().map(Pair::index);
+            let changes: Vec<Sum> = compared.map(|index| Sum::change(index, pair.index())).into_iter().collect();
+            self.conclude(results, &group, CHANGE, None, &changes);
             return;
         }
         let lora = "The matched optimizer forgets less than LoRA at every rank";
@@ -188,6 +204,14 @@ impl TradeoffStatistics {
             };
             let sums: Vec<Sum> = others.iter().flat_map(from).collect();
             self.conclude(results, &group, part, Some(statement), &sums);
+        }
+    }
+
+    /// The other methods against the reference one, from a checkpoint that is in no pair.
+    fn add_alone(&mut self, results: &Results, task: &str, checkpoint: &str, reference: &str) {
+        let group = Group { task, pair: display(checkpoint), control: true };
+        for other in self.comparison.methods.clone().iter().filter(|method| *method != reference) {
+            self.conclude(results, &group, "a", None, &[Sum::difference(checkpoint, reference, other)]);
         }
     }
 
@@ -218,8 +242,18 @@ impl TradeoffStatistics {
             return;
         }
         self.cells.extend(cells(results, group.task, term));
-        let Pair { a, b } = &self.comparison.pair;
-        if [(a, b), (b, a)].iter().any(|(of, other)| (&of.0, &other.1) == (&term.checkpoint, &term.other)) {
+        let known = |of: &(String, String)| (&of.0, &of.1) == (&term.checkpoint, &term.matched);
+        let read = match &self.comparison.pair {
+            Some(Pair { a, b }) => {
+                [(a, b), (b, a)].iter().any(|(of, other)| (&of.0, &other.1) == (&term.checkpoint, &term.other))
+            }
+            // One line for each seed: the first of the others.
+            None => {
+                let first = self.comparison.methods.iter().find(|method| **method != term.matched);
+                self.comparison.alone.iter().any(known) && first == Some(&term.other)
+            }
+        };
+        if read {
             for seed in results.seeds() {
                 let found = Contrast::of(results, term.compared(group.task), (seed, 0), Interpolation::Monotone);
                 self.verdict_learning.extend(found.ok().map(|contrast| {
@@ -336,7 +370,8 @@ mod tests {
     fn comparison() -> Comparison {
         Comparison {
             methods: ["adamw", "muon", "sgd", "lora-4", "lora-16"].map(String::from).to_vec(),
-            pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+            pair: Some(Pair::new(("adamw", "adamw"), ("muon", "muon"))),
+            alone: Vec::new(),
             controls: vec![Pair::new(("adamw-long", "adamw"), ("muon", "muon"))],
             lora: vec!["lora-4".into(), "lora-16".into()],
             sgd: vec!["sgd".into()],

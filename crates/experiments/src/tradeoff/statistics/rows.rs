@@ -178,7 +178,8 @@ mod tests {
         rows.extend(grid("adamw", "adamw", 8, 4.0, &[(1e-3, 2.0, 0.5)]));
         let comparison = Comparison {
             methods: vec!["adamw".into(), "muon".into()],
-            pair: Pair::new(("adamw", "adamw"), ("muon", "muon")),
+            pair: Some(Pair::new(("adamw", "adamw"), ("muon", "muon"))),
+            alone: Vec::new(),
             controls: Vec::new(),
             lora: Vec::new(),
             sgd: Vec::new(),

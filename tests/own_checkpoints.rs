@@ -1,0 +1,181 @@
+//! Checkpoints that a user brings: finetuned like those that are pretrained here, known by their content, refused in one
+//! line, and written so that others can open what became of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use models::checkpoint::{self, SpecialTokens};
+use models::{ModelConfig, Tokenizer, Transformer};
+
+use super::common::{Finished, Folder, PRESET, copy, corpus, tradeoff};
+
+/// A small network that reads bytes, with random weights of a seed.
+fn network(seed: u64, vocabulary: usize) -> Transformer {
+    let config = ModelConfig { tied: true, ..ModelConfig::llama(vocabulary, 512, 1, 16, 2, 1) };
+    Transformer::new(&config, seed).unwrap()
+}
+
+/// Writes a checkpoint as Transformers would have it, with a second token that ends a text.
+fn write(folder: &Path, network: &Transformer) {
+    fs::create_dir_all(folder).unwrap();
+    checkpoint::save(network, folder).unwrap();
+    let tokens = SpecialTokens { end: vec![256, 3], begin: Some(2) };
+    for (name, text) in checkpoint::files_beside(network.config(), Some(&Tokenizer::Bytes), Some(&tokens)).unwrap() {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    fs::write(folder.join("chat_template.jinja"), "{{ messages }}").unwrap();
+}
+
+/// A folder with two checkpoints, and the arguments of a run on word problems without any checkpoint.
+fn prepared() -> (Folder, Vec<String>) {
+    let folder = Folder::new();
+    write(&folder.root().join("first"), &network(1, 257));
+    write(&folder.root().join("second"), &network(2, 257));
+    let preset = PRESET.replace("context = 32", "context = 256");
+    let (preset, corpus) = (folder.file("preset.toml", preset), folder.file("corpus.txt", corpus()));
+    let out = folder.path("out");
+    let arguments = ["--preset", &preset, "--corpus", &corpus, "--out", &out, "--tasks", "math", "--device", "cpu"];
+    let arguments = arguments.map(String::from).to_vec();
+    (folder, arguments)
+}
+
+fn with(arguments: &[String], more: &[&str]) -> Vec<String> {
+    arguments.iter().cloned().chain(more.iter().map(|text| (*text).to_owned())).collect()
+}
+
+fn stages(folder: &Folder, kind: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder.out().join("runs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> =
+        entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(kind)).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_checkpoint_is_finetuned_and_the_end_says_what_to_use() {
+    let (folder, arguments) = prepared();
+    let first = folder.path("first");
+    let run = Finished::of(&mut tradeoff(with(&arguments, &["--checkpoint", &first])));
+    assert!(run.stderr.contains("What to use from first on math: "), "{}", run.stderr);
+    assert!(run.stderr.contains("memory: about "), "{}", run.stderr);
+    let report = run.success();
+    let page = fs::read_to_string(report.trim()).unwrap();
+    for said in ["What to use from first on math", "a seed draws the task", "No verdict on consistency follows"] {
+        assert!(page.contains(said), "{said}");
+    }
+    let results = folder.results();
+    // Six methods and rates, two seeds.
+    assert_eq!(results.lines().count(), 1 + 6 * 2, "{results}");
+    assert!(results.lines().skip(1).all(|line| line.starts_with("math,first,")), "{results}");
+    assert!(stages(&folder, "pretrain-").is_empty());
+    assert_eq!(stages(&folder, "import-").len(), 1);
+
+    // What became of it opens, with its tokenizer, what ends a text, and how conversations are written.
+    for stage in stages(&folder, "finetune-") {
+        let finetuned = checkpoint::load(&stage).unwrap();
+        assert_eq!(finetuned.config(), network(1, 257).config());
+        let tokens = SpecialTokens::of_folder(&stage);
+        assert_eq!((tokens.end, tokens.begin), (vec![256, 3], Some(2)));
+        let tokenizer = Tokenizer::load(&stage.join("tokenizer.json")).unwrap();
+        assert_eq!(tokenizer.encode("a b").unwrap(), [97, 32, 98]);
+        assert_eq!(fs::read_to_string(stage.join("chat_template.jinja")).unwrap(), "{{ messages }}");
+        assert!(stage.join("tokenizer_config.json").exists());
+    }
+
+    // Under another path it is the same checkpoint: nothing is computed anew.
+    let before = folder.store();
+    let moved = folder.root().join("elsewhere/moved");
+    copy(&folder.root().join("first"), &moved);
+    fs::remove_dir_all(folder.root().join("first")).unwrap();
+    let moved = moved.to_str().unwrap();
+    Finished::of(&mut tradeoff(with(&arguments, &["--checkpoint", moved]))).success();
+    assert_eq!(folder.store().keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    assert_eq!(folder.results(), results.replace("math,first,", "math,moved,"));
+
+    // Other weights are another one.
+    let plan = |path: &str| Finished::of(&mut tradeoff(with(&arguments, &["--plan", "--checkpoint", path]))).success();
+    assert!(plan(moved).lines().all(|line| line.starts_with("done")), "{}", plan(moved));
+    let other = plan(&folder.path("second"));
+    assert!(other.lines().all(|line| line.starts_with("to do")), "{other}");
+    assert!(other.lines().any(|line| line.contains("import second")), "{other}");
+}
+
+#[test]
+fn two_checkpoints_with_their_optimizers_give_the_index() {
+    let (folder, arguments) = prepared();
+    let (first, second) = (format!("muon={}", folder.path("first")), format!("adamw={}", folder.path("second")));
+    let brought = ["--checkpoint", &first, "--checkpoint", &second, "--methods", "adamw,muon", "--quiet"];
+    let report = Finished::of(&mut tradeoff(with(&arguments, &brought))).success();
+    let effects = fs::read_to_string(folder.out().join("report/effects.csv")).unwrap();
+    assert!(effects.lines().any(|line| line.contains(",b,") && line.contains("Muon / AdamW")), "{effects}");
+    let page = fs::read_to_string(report.trim()).unwrap();
+    assert!(page.contains("index is that of these two checkpoints"));
+    assert_eq!(stages(&folder, "import-").len(), 2);
+}
+
+#[test]
+fn the_preset_of_a_checkpoint_prints_and_reads_back() {
+    let (folder, arguments) = prepared();
+    let brought = ["--checkpoint", &folder.path("first"), "--print-config"];
+    let printed = Finished::of(&mut tradeoff(with(&arguments, &brought))).success();
+    assert!(printed.contains("from = \"") && !printed.contains("pair ="), "{printed}");
+    let again = folder.file("printed.toml", &printed);
+    let printed_again = Finished::of(&mut tradeoff(["--preset", &again, "--print-config"])).success();
+    assert_eq!(printed_again, printed);
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused_before_anything_is_computed() {
+    let (folder, arguments) = prepared();
+    let refused = |brought: &[&str], named: &[&str]| {
+        let line = Finished::of(&mut tradeoff(with(&arguments, &[&["--quiet"], brought].concat()))).refusal();
+        for part in named {
+            assert!(line.contains(part), "no `{part}` in `{line}`");
+        }
+        assert!(!folder.out().join("runs").exists() || stages(&folder, "").is_empty(), "{line}");
+    };
+    let at = |name: &str| folder.path(name);
+    let change = |name: &str, change: fn(&Path)| {
+        copy(&folder.root().join("first"), &folder.root().join(name));
+        change(&folder.root().join(name));
+        folder.path(name)
+    };
+    refused(&["--checkpoint", &at("nowhere")], &["nowhere", "No such file"]);
+    refused(&["--checkpoint", &at("corpus.txt")], &["corpus.txt", "a folder with config.json"]);
+    let empty = change("empty", |path| fs::remove_file(path.join("config.json")).unwrap());
+    refused(&["--checkpoint", &empty], &["empty", "found no config.json"]);
+    let dumb = change("dumb", |path| fs::remove_file(path.join("tokenizer.json")).unwrap());
+    refused(&["--checkpoint", &dumb], &["dumb", "without a tokenizer", "--tokenizer FILE"]);
+    let small = change("small", |path| checkpoint::save(&network(3, 200), path).unwrap());
+    refused(&["--checkpoint", &small], &["small", "200 rows of embeddings", "at least 257"]);
+    let cut = change("cut", |path| {
+        let file = path.join("model.safetensors");
+        let bytes = fs::read(&file).unwrap();
+        fs::write(file, &bytes[..bytes.len() - 9]).unwrap();
+    });
+    refused(&["--checkpoint", &cut], &["model.safetensors", "expected a whole safetensors file"]);
+    let wide = change("wide", |path| {
+        let file = path.join("config.json");
+        let text = fs::read_to_string(&file).unwrap().replace("\"model_type\": \"llama\"", "\"model_type\": \"bert\"");
+        fs::write(file, text).unwrap();
+    });
+    refused(&["--checkpoint", &wide], &["config.json", "`model_type`: found `bert`"]);
+    let first = at("first");
+    refused(&["--checkpoint", &first, "--set", "checkpoints.first.steps=3"], &["checkpoint first", "steps"]);
+    let rank = ["--quiet", "--checkpoint", &first, "--set", "methods.lora-2.lora-rank=99"];
+    let line = Finished::of(&mut tradeoff(with(&arguments, &rank))).refusal();
+    assert!(line.contains("rank: found 99, expected 1 to the width, 16"), "{line}");
+}
+
+/// Other experiments pretrain what they look at.
+#[test]
+fn an_experiment_on_pretrained_checkpoints_says_that_it_takes_no_others() {
+    let (folder, arguments) = prepared();
+    let brought = ["--checkpoint", &folder.path("first"), "--print-config"];
+    let printed = Finished::of(&mut tradeoff(with(&arguments, &brought))).success();
+    let base = folder.file("base.toml", printed);
+    let set = format!("base={base}");
+    let arguments = ["--preset", "smoke", "--set", &set, "--quiet", "--out", &folder.path("out")];
+    let line = Finished::of(&mut super::common::program("landscape", arguments)).refusal();
+    assert!(line.contains("first from") && line.contains("pretrained here"), "{line}");
+}

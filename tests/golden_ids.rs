@@ -114,7 +114,7 @@ fn stages_of_optimizer_pairs_keep_their_ids() {
 #[test]
 fn stages_of_experiments_on_checkpoints_keep_their_ids() {
     let folder = Folder::new();
-    for name in ["rotation", "landscape", "update-structure"] {
+    for name in ["rotation", "landscape", "update-structure", "prediction"] {
         let stages = plan(name, &folder, &["--preset", "smoke", "--seeds", "1"], &own_text(&folder));
         assert_golden(&format!("{name}-smoke"), &stages);
     }

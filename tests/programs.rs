@@ -10,7 +10,7 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     Finished::of(&mut program(name, arguments))
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "tradeoff",
     "optimizer-pairs",
     "memorization",
@@ -18,6 +18,8 @@ const NAMES: [&str; 8] = [
     "rotation",
     "landscape",
     "update-structure",
+    "prediction",
+    "fingerprint",
     "theory",
 ];
 

@@ -2,8 +2,8 @@
 //! can be read off its key.
 //!
 //! ```text
-//! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
-//!                   |        |   |
+//! text --> tokens --+--> pretrain --> measure, weights, probe, curvature (of the checkpoint)
+//!                   |        |   |                                 +-----> predict (a finetuning), foresee (a task)
 //!                   |        |   +-> turn (the same function in another basis) --> measure, finetune
 //!                   |        +-----> finetune on a task, continue with another optimizer
 //!                   +--> baselines
@@ -11,15 +11,18 @@
 
 mod baselines;
 mod continued;
+mod curvature;
 mod end_point;
 mod estimate;
 mod finetune;
+mod foresight;
 mod inside;
 mod landscape;
 mod matrices;
 mod measure;
 mod network;
 mod ngram;
+mod prediction;
 mod pretrain;
 mod probe;
 mod tasks;
@@ -31,13 +34,16 @@ mod weights;
 
 pub use baselines::Baselines;
 pub use continued::Continuation;
+pub use curvature::{Curvature, CurvatureRow};
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use foresight::{Cost, Foreseen, Foresight, Moment};
 pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
 pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
+pub use prediction::{Part, Predicted, Prediction};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use probe::{Inside, Probe};
 pub use tasks::{CODE, TaskData, TaskSizes, check_name, known};

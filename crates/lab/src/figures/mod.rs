@@ -12,6 +12,7 @@ mod canvas;
 mod font;
 mod output;
 mod panel;
+mod scatter_panels;
 pub mod theme;
 
 mod cell_map;
@@ -25,3 +26,4 @@ pub use interval_rows::{IntervalMark, IntervalRow, IntervalRows};
 pub use line_panels::{LinePanel, LinePanels, Point, Series};
 pub use output::{Figure, FigureError, Saved, save};
 pub use panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
+pub use scatter_panels::{Cloud, ScatterPanel, ScatterPanels};

@@ -260,6 +260,27 @@ fn what_runs_forget_stands_beside_what_predicts_it() {
 }
 
 #[test]
+fn an_optimizer_is_read_off_checkpoints_of_settings_that_were_held_out() {
+    let folder = Folder::with_text();
+    let preset = Finished::of(&mut program("fingerprint", ["--preset", "smoke", "--print-config"])).success();
+    let preset = preset.replace("vocabulary = 768", "vocabulary = 320").replace("context = 144", "context = 32");
+    run("fingerprint", &folder, &preset, &["--jobs", "2"]).success();
+    let accuracy = rows(&folder, "fingerprint-accuracy.csv");
+    // Rates, decays and seeds, one width; four kinds of knowledge, two seeds.
+    assert_eq!(accuracy.len(), 3 * 4 * 2);
+    assert!(accuracy.iter().all(|row| (0.0..=1.0).contains(&number(row, "balanced_accuracy"))));
+    // The weights of networks that have moved by Muon's steps are unlike those that have moved by AdamW's.
+    let weights = |row: &&BTreeMap<String, String>| row["held_out"] == "decay" && row["known"] == "weights";
+    assert!(accuracy.iter().filter(weights).all(|row| number(row, "balanced_accuracy") > 0.7), "{accuracy:?}");
+    let features = rows(&folder, "fingerprint.csv");
+    assert!(features.iter().all(|row| number(row, "value").is_finite()));
+    let page = fs::read_to_string(folder.out().join("report/index.html")).unwrap();
+    for shown in ["What gives each away", "What was taken for what", "better than by chance"] {
+        assert!(page.contains(shown), "nothing about `{shown}` in the page");
+    }
+}
+
+#[test]
 fn mistakes_in_their_presets_are_one_line_each() {
     let refusal = |name: &str, preset: &str, from: &str, to: &str| {
         assert!(preset.contains(from));

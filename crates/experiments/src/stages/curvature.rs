@@ -377,18 +377,23 @@ mod tests {
         network.moved(&Direction::new([(weight, part)]).unwrap(), 1.0).unwrap()
     }
 
+    /// The root mean square of the entries of the longer of two steps.
+    const SIZE: f64 = 0.02;
+
     /// The mean divergence of the network's predictions from its own is, to second order, half the curvature of the
-    /// loss under the network's own labels. The mean of both sides has no third-order term.
+    /// loss under the network's own labels. Steps to both sides leave no third order, two lengths no fourth.
     fn curvature_of_divergence(
         network: &Transformer,
         weight: ParameterId,
         direction: &Array2<f64>,
         text: &[Batch],
     ) -> f64 {
-        const SIZE: f64 = 0.02;
-        let beside = |size| mean_divergence(network, &moved(network, weight, direction, size), text).unwrap();
         let square: f64 = direction.iter().map(|x| x * x).sum();
-        (beside(SIZE) + beside(-SIZE)) * square / (SIZE * SIZE * direction.len() as f64)
+        let found = |size: f64| {
+            let beside = |size| mean_divergence(network, &moved(network, weight, direction, size), text).unwrap();
+            (beside(size) + beside(-size)) * square / (size * size * direction.len() as f64)
+        };
+        (4.0 * found(0.5 * SIZE) - found(SIZE)) / 3.0
     }
 
     /// With one and the same token everywhere inputs do not vary, so that they are independent of the gradients, and
@@ -422,16 +427,16 @@ mod tests {
         let network = network();
         let ids = [3, 0, 6, 3];
         let (text, one) = (copies(&ids, 20_000), copies(&ids, 1));
-        let (mut worst, mut products): (f64, f64) = (0.0, 0.0);
+        let (mut worst, mut products, mut counted): (f64, f64, usize) = (0.0, 0.0, 0);
         for of in bent(&network, &text, 5).unwrap() {
-            let largest = of.corrected.iter().copied().fold(0.0, f64::max);
             let (rows, columns) = of.corrected.dim();
             for (i, j) in [(rows - 1, columns - 1), (rows - 1, columns - 2), (rows - 2, columns - 1)] {
                 let eigenvalue = of.corrected[[i, j]];
-                // Small ones are lost in the rounding of f32.
-                if eigenvalue < 0.05 * largest || largest < 1e-4 {
+                // Of smaller divergences too much is rounding.
+                if eigenvalue * (0.5 * SIZE).powi(2) * ((rows * columns) as f64) < 2e-5 {
                     continue;
                 }
+                counted += 1;
                 let Kronecker { outputs, inputs } = &of.kronecker;
                 let (u, v) = (outputs.vectors.column(i), inputs.vectors.column(j));
                 let direction = Array2::from_shape_fn((rows, columns), |(a, b)| u[a] * v[b]);
@@ -440,7 +445,7 @@ mod tests {
                 products = products.max((of.kronecker.eigenvalues()[[i, j]] / expected - 1.0).abs());
             }
         }
-        assert!(worst < 0.05 && products > 0.2, "{worst} {products}");
+        assert!(worst < 0.08 && products > 0.2 && counted > 5, "{worst} {products} {counted}");
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn stages_of_the_consistency_matrix_keep_their_ids() {
 #[test]
 fn stages_of_experiments_on_checkpoints_keep_their_ids() {
     let folder = Folder::new();
-    for name in ["rotation", "landscape", "update-structure"] {
+    for name in ["rotation", "landscape", "update-structure", "prediction"] {
         let stages = plan(name, &folder, &["--preset", "smoke", "--seeds", "1"], &own_text(&folder));
         assert_golden(&format!("{name}-smoke"), &stages);
     }
@@ -136,9 +136,12 @@ fn stages_of_memorization_keep_their_ids() {
 }
 
 #[test]
-fn stages_of_activations_keep_their_ids() {
+fn stages_of_experiments_on_pretrainings_keep_their_ids() {
     let folder = Folder::new();
-    assert_golden("activations-smoke", &plan("activations", &folder, &["--preset", "smoke"], &own_text(&folder)));
+    for name in ["activations", "fingerprint"] {
+        let stages = plan(name, &folder, &["--preset", "smoke"], &own_text(&folder));
+        assert_golden(&format!("{name}-smoke"), &stages);
+    }
 }
 
 /// The checkpoints that both have are pretrained once.

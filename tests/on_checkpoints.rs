@@ -1,5 +1,5 @@
-//! `rotation`, `landscape` and `update-structure` from the outside: whose checkpoints they take, their rows, their
-//! sections, their refusals.
+//! `rotation`, `landscape`, `update-structure` and `prediction` from the outside: whose checkpoints they take, their
+//! rows, their sections, their refusals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,6 +53,14 @@ lora-rank = 2
 rate = 1e-2
 "#;
 
+const PREDICTION: &str = r#"name = "tiny"
+base = "BASE"
+tasks = ["code"]
+divergence-windows = 4
+leading = 0.125
+gradient-batches = 2
+"#;
+
 /// Runs a program on the tiny base, whose parts of the network are more than one.
 fn run(name: &str, folder: &Folder, preset: &str, more: &[&str]) -> Finished {
     let base = folder.file("base.toml", preset_with("width = 16", "width = 32"));
@@ -96,7 +104,9 @@ fn checkpoints_are_those_of_tradeoff() {
     let own = plan("tradeoff", &tradeoff);
     let own = pretrainings(&own);
     assert_eq!(own.len(), 4);
-    for (name, preset) in [("rotation", ROTATION), ("landscape", LANDSCAPE), ("update-structure", UPDATES)] {
+    let all =
+        [("rotation", ROTATION), ("landscape", LANDSCAPE), ("update-structure", UPDATES), ("prediction", PREDICTION)];
+    for (name, preset) in all {
         let planned = plan(name, preset);
         assert_eq!(pretrainings(&planned), own, "{name}");
     }
@@ -212,6 +222,65 @@ fn updates_and_what_was_made_of_them_meet_at_one_task_loss() {
 }
 
 #[test]
+fn what_runs_forget_stands_beside_what_predicts_it() {
+    let folder = Folder::with_text();
+    run("prediction", &folder, PREDICTION, &["--jobs", "2"]).success();
+    let found = rows(&folder, "prediction.csv");
+    // Two seeds and checkpoints, six runs.
+    assert_eq!(found.len(), 2 * 2 * 6);
+    for row in &found {
+        let (first, alone) = (number(row, "first_order"), number(row, "ekfac_alone"));
+        assert!((first + alone - number(row, "ekfac")).abs() < 1e-9 && alone > 0.0 && number(row, "kfac") > first);
+        for column in ["square", "output_change", "divergence_on_task", "divergence_on_text"] {
+            assert!(number(row, column) > 0.0, "{column} of {row:?}");
+        }
+    }
+    // A short update is where its exact expansion says.
+    let short = found.iter().filter(|row| row["method"] == "adamw" && number(row, "learning_rate") < 2e-3);
+    for row in short {
+        let (forgetting, expanded) = (number(row, "forgetting"), number(row, "exact_second_order"));
+        assert!((forgetting - expanded).abs() < 0.1 * forgetting.abs() + 1e-3, "{row:?}");
+    }
+    let matrices = rows(&folder, "prediction-matrices.csv");
+    assert_eq!(matrices.len(), found.len() * 6);
+    assert!(matrices.iter().all(|row| (0.0..=1.0 + 1e-9).contains(&number(row, "leading"))));
+    assert_eq!(rows(&folder, "prediction-foresight.csv").len(), 2 * 2 * 5);
+    let page = fs::read_to_string(folder.out().join("report/index.html")).unwrap();
+    for shown in ["orders what all runs forget", "Which layers the expansion blames", "prediction-foresight"] {
+        assert!(page.contains(shown), "nothing about `{shown}` in the page");
+    }
+    // No weights are kept but those of checkpoints.
+    let weights = fs::read_dir(folder.out().join("runs"))
+        .unwrap()
+        .filter(|stage| stage.as_ref().unwrap().path().join("model.safetensors").exists());
+    assert_eq!(weights.count(), 4);
+    let before = fs::read_to_string(folder.out().join("report/prediction-ranks.csv")).unwrap();
+    run("prediction", &folder, PREDICTION, &["--jobs", "1"]).success();
+    assert_eq!(fs::read_to_string(folder.out().join("report/prediction-ranks.csv")).unwrap(), before);
+}
+
+#[test]
+fn an_optimizer_is_read_off_checkpoints_of_settings_that_were_held_out() {
+    let folder = Folder::with_text();
+    let preset = Finished::of(&mut program("fingerprint", ["--preset", "smoke", "--print-config"])).success();
+    let preset = preset.replace("vocabulary = 768", "vocabulary = 320").replace("context = 144", "context = 32");
+    run("fingerprint", &folder, &preset, &["--jobs", "2"]).success();
+    let accuracy = rows(&folder, "fingerprint-accuracy.csv");
+    // Rates, decays and seeds, one width; four kinds of knowledge, two seeds.
+    assert_eq!(accuracy.len(), 3 * 4 * 2);
+    assert!(accuracy.iter().all(|row| (0.0..=1.0).contains(&number(row, "balanced_accuracy"))));
+    // The weights of networks that have moved by Muon's steps are unlike those that have moved by AdamW's.
+    let weights = |row: &&BTreeMap<String, String>| row["held_out"] == "decay" && row["known"] == "weights";
+    assert!(accuracy.iter().filter(weights).all(|row| number(row, "balanced_accuracy") > 0.7), "{accuracy:?}");
+    let features = rows(&folder, "fingerprint.csv");
+    assert!(features.iter().all(|row| number(row, "value").is_finite()));
+    let page = fs::read_to_string(folder.out().join("report/index.html")).unwrap();
+    for shown in ["What gives each away", "What was taken for what", "better than by chance"] {
+        assert!(page.contains(shown), "nothing about `{shown}` in the page");
+    }
+}
+
+#[test]
 fn mistakes_in_their_presets_are_one_line_each() {
     let refusal = |name: &str, preset: &str, from: &str, to: &str| {
         assert!(preset.contains(from));
@@ -224,4 +293,8 @@ fn mistakes_in_their_presets_are_one_line_each() {
     assert!(refusal("landscape", LANDSCAPE, "BASE", "no-such").contains("no-such"));
     assert!(refusal("update-structure", UPDATES, "level = 0.5", "level = 1.5").contains("level: found 1.5"));
     assert!(refusal("update-structure", UPDATES, "rate = 3e-2", "rate = 0").contains("methods.muon.rate: found 0"));
+    let leading = refusal("prediction", PREDICTION, "leading = 0.125", "leading = 2");
+    assert!(leading.contains("leading: found 2, expected a share"), "{leading}");
+    let tasks = refusal("prediction", PREDICTION, "tasks = [\"code\"]", "tasks = [\"coed\"]");
+    assert!(tasks.contains("tasks: found coed"), "{tasks}");
 }

@@ -10,7 +10,7 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     Finished::of(&mut program(name, arguments))
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "tradeoff",
     "consistency-matrix",
     "optimizer-pairs",
@@ -19,6 +19,8 @@ const NAMES: [&str; 9] = [
     "rotation",
     "landscape",
     "update-structure",
+    "prediction",
+    "fingerprint",
     "theory",
 ];
 

@@ -5,9 +5,11 @@ use lab::report::Front;
 
 use crate::activations::Activations;
 use crate::consistency_matrix::ConsistencyMatrix;
+use crate::fingerprint::Fingerprint;
 use crate::landscape::Landscapes;
 use crate::memorization::Memorization;
 use crate::optimizer_pairs::OptimizerPairs;
+use crate::prediction::Predictions;
 use crate::rotation::Rotation;
 use crate::theory::Theory;
 use crate::tradeoff::Tradeoff;
@@ -31,6 +33,8 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Rotation>::new(),
         &Entry::<Landscapes>::new(),
         &Entry::<UpdateStructure>::new(),
+        &Entry::<Predictions>::new(),
+        &Entry::<Fingerprint>::new(),
         &Entry::<Theory>::new(),
     ],
 };

@@ -69,7 +69,7 @@ impl lab::preset::Preset for MatrixPreset {
     }
 
     fn memory(&self) -> (u64, &'static str) {
-        self.tradeoff().map_or((0, ""), |preset| preset.memory())
+        self.tradeoff().map_or((0, ""), |preset| lab::preset::Preset::memory(&preset))
     }
 
     fn default_jobs(&self) -> NonZeroUsize {

@@ -90,7 +90,7 @@ impl lab::preset::Preset for PairsPreset {
 
     fn memory(&self) -> (u64, &'static str) {
         let experiments = self.experiments().unwrap_or_default();
-        experiments.iter().map(|(_, preset)| preset.memory()).max().unwrap_or((0, ""))
+        experiments.iter().map(|(_, preset)| lab::preset::Preset::memory(preset)).max().unwrap_or((0, ""))
     }
 
     fn default_jobs(&self) -> NonZeroUsize {

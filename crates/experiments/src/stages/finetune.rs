@@ -6,7 +6,7 @@ use lab::stage::{Curve, Stage, Work};
 use lab::store::StageId;
 use models::lora::LoraConfig;
 use models::optim::{Optimizer, Policy};
-use models::{Transformer, mean_loss};
+use models::{Batch, Transformer, mean_loss};
 use serde::{Deserialize, Serialize};
 
 use super::OPTIMIZER;
@@ -91,6 +91,25 @@ impl Finetuning {
         Ok((network, optimizer))
     }
 
+    /// Trains to the end of the schedule or to divergence; `held_out` is what L_pre is measured on along the way.
+    pub(super) fn train(&self, work: &mut Work<'_>, held_out: &[Batch]) -> Result<Trained<Along>> {
+        let Self { start, training, along, .. } = self;
+        let (network, optimizer) = self.prepare(work)?;
+        let mut trained: Trained<Along> = Trained::new(network, optimizer);
+        trained.resume(work, training, start.context())?;
+        let mut source = start.task.source(start.context(), start.seed, start.order)?;
+        let interval = (training.steps / (along + 1)).max(1);
+        let observe = |step: u64, network: &Transformer| -> Result<Option<Along>> {
+            if !(*along > 0 && step > 0 && step.is_multiple_of(interval) && step < training.steps) {
+                return Ok(None);
+            }
+            let (pretrain, task) = (mean_loss(network, held_out)?, start.task.loss(network)?);
+            Ok((pretrain + task).is_finite().then_some(Along { step, pretrain, task }))
+        };
+        trained.train(work, source.as_mut(), training, observe)?;
+        Ok(trained)
+    }
+
     /// The row of the results.
     pub fn end_point(&self, before: &Losses, result: &FinetuneResult) -> EndPoint {
         EndPoint {
@@ -148,31 +167,18 @@ impl Stage for Finetuning {
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<FinetuneResult, Failure> {
-        let Self { start, training, along, .. } = self;
-        let (network, optimizer) = self.prepare(work)?;
-        let mut trained: Trained<Along> = Trained::new(network, optimizer);
-        trained.resume(work, training, start.context())?;
-        let held_out = start.held_out()?;
-        let mut source = start.task.source(start.context(), start.seed, start.order)?;
-        let interval = (training.steps / (along + 1)).max(1);
-        let observe = |step: u64, network: &Transformer| -> Result<Option<Along>> {
-            if !(*along > 0 && step > 0 && step.is_multiple_of(interval) && step < training.steps) {
-                return Ok(None);
-            }
-            let (pretrain, task) = (mean_loss(network, &held_out)?, start.task.loss(network)?);
-            Ok((pretrain + task).is_finite().then_some(Along { step, pretrain, task }))
-        };
-        trained.train(work, source.as_mut(), training, observe)?;
+        let held_out = self.start.held_out()?;
+        let mut trained = self.train(work, &held_out)?;
         let end = match trained.diverged {
             true => None,
             // The last step may have been the one that made a loss infinite.
-            false => Some(start.measure(&trained.model, &held_out)?).filter(Losses::are_finite),
+            false => Some(self.start.measure(&trained.model, &held_out)?).filter(Losses::are_finite),
         };
         let result = FinetuneResult { end, along: trained.points, steps: trained.steps };
         if self.keep_weights {
             trained.model.merge_lora()?;
-            let from = work.input(&start.checkpoint)?;
-            keep(&trained.model, Some(&start.text.tokenizer), Some(&from), work.files())?;
+            let from = work.input(&self.start.checkpoint)?;
+            keep(&trained.model, Some(&self.start.text.tokenizer), Some(&from), work.files())?;
         }
         Ok(result)
     }

@@ -2,9 +2,9 @@
 //! can be read off its key.
 //!
 //! ```text
-//! text --> tokens --+--> pretrain --> measure, weights, probe (of the checkpoint)
+//! text --> tokens --+--> pretrain --> measure, weights, probe, curvature (of the checkpoint)
 //!                   |    or import, of a checkpoint from elsewhere
-//!                   |        |   |
+//!                   |        |   |                                 +-----> predict (a finetuning), foresee (a task)
 //!                   |        |   +-> turn, rescale (the same function in another basis, of another scale) --> measure, finetune
 //!                   |        +-----> finetune on a task, continue with another optimizer
 //!                   +--> baselines
@@ -12,9 +12,11 @@
 
 mod baselines;
 mod continued;
+mod curvature;
 mod end_point;
 mod estimate;
 mod finetune;
+mod foresight;
 mod import;
 mod inside;
 mod landscape;
@@ -23,6 +25,7 @@ mod measure;
 mod network;
 mod ngram;
 pub mod plausible;
+mod prediction;
 mod pretrain;
 mod probe;
 mod rescaled;
@@ -38,14 +41,17 @@ mod weights;
 
 pub use baselines::Baselines;
 pub use continued::Continuation;
+pub use curvature::{Curvature, CurvatureRow};
 pub use end_point::{EndPoint, Results, ResultsError};
 pub use estimate::{memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
+pub use foresight::{Cost, Foreseen, Foresight, Moment};
 pub use import::{Import, Imported, weights_hash};
 pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
 pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
+pub use prediction::{Part, Predicted, Prediction};
 pub use pretrain::{PretrainResult, Pretraining, held_out};
 pub use probe::{Inside, Probe};
 pub use rescaled::Rescaled;

@@ -199,6 +199,11 @@ impl TaskData {
         Ok(models::mean_loss(model, &self.test)?)
     }
 
+    /// The test, in batches of [`EVALUATION_ROWS`].
+    pub(super) fn test(&self) -> &[Batch] {
+        &self.test
+    }
+
     /// The same on the examples set aside for choices: which rates are run, and which is reported.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod canvas;
 mod font;
 mod output;
 mod panel;
+mod scatter_panels;
 mod text;
 pub mod theme;
 
@@ -26,5 +27,6 @@ pub use interval_rows::{IntervalMark, IntervalRow, IntervalRows};
 pub use line_panels::{LinePanel, LinePanels, Point, Series};
 pub use output::{Figure, FigureError, Saved, save};
 pub use panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
+pub use scatter_panels::{Cloud, ScatterPanel, ScatterPanels};
 pub use text::file_stem;
 pub(crate) use text::visible;

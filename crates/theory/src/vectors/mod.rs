@@ -2,17 +2,22 @@
 //! and its weights.
 //!
 //! [`VectorStream`] takes vectors as they come and keeps sums in f64, never the vectors; [`MomentStatistics`] are read
-//! off a second moment S = E\[x xᵀ\]; [`MatrixStatistics`] off a weight. `docs/probes.md` has all formulas in one
+//! off a second moment S = E\[x xᵀ\] ([`SecondMoment`]); [`MatrixStatistics`] off a weight. [`Kronecker`] is the
+//! curvature of a matrix that follows from the moments on both of its sides. `docs/probes.md` has all formulas in one
 //! table.
 
 mod alignment;
+mod kronecker;
 mod matrix;
 mod moment;
+mod second_moment;
 mod stream;
 
 pub use alignment::haar_mean_of_roots;
+pub use kronecker::{Kronecker, ProjectedSquares, weighted};
 pub use matrix::MatrixStatistics;
 pub use moment::MomentStatistics;
+pub use second_moment::SecondMoment;
 pub use stream::{StreamStatistics, VectorStream};
 
 /// Exponential of the entropy of weights that are not negative, divided by their sum: how many of them count. 0 if all

@@ -1,13 +1,11 @@
 //! Vectors as they come, in sums.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
-/// Vectors that are taken into the second moment at a time.
+use super::SecondMoment;
+
+/// Vectors that are taken in at a time.
 const ROWS: usize = 512;
-/// Columns of the second moment that are computed at a time: of a symmetric matrix only blocks on and above the
-/// diagonal.
-const COLUMNS: usize = 64;
 
 /// Sums of the first four powers of a number, about the first one seen, so that a large mean costs no digits.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,8 +48,7 @@ pub struct VectorStream {
     /// Sums of |x|_1 and of |x|_2.
     lengths: [f64; 2],
     largest: Vec<f64>,
-    /// Sum of x x^T, on and above the diagonal by blocks.
-    moment: Array2<f64>,
+    moment: SecondMoment,
 }
 
 /// What a stream of vectors with n features was like.
@@ -85,7 +82,7 @@ impl VectorStream {
             norms: Powers::default(),
             lengths: [0.0; 2],
             largest: vec![0.0; features],
-            moment: Array2::zeros((features, features)),
+            moment: SecondMoment::new(features),
         }
     }
 
@@ -102,7 +99,7 @@ impl VectorStream {
             wide.extend(rows.iter().map(|&x| f64::from(x)));
             wide.chunks_exact(n).for_each(|row| self.row(row));
             if let Ok(rows) = ArrayView2::from_shape((wide.len() / n, n), &wide) {
-                self.add_to_moment(rows);
+                self.moment.add(rows);
             }
         }
     }
@@ -128,15 +125,6 @@ impl VectorStream {
         self.count += 1;
     }
 
-    fn add_to_moment(&mut self, rows: ArrayView2<'_, f64>) {
-        let n = self.features.len();
-        for first in (0..n).step_by(COLUMNS) {
-            let block = first..n.min(first + COLUMNS);
-            let mut target = self.moment.slice_mut(s![block.clone(), first..]);
-            general_mat_mul(1.0, &rows.slice(s![.., block]).t(), &rows.slice(s![.., first..]), 1.0, &mut target);
-        }
-    }
-
     /// Vectors so far.
     pub fn count(&self) -> usize {
         self.count
@@ -144,15 +132,14 @@ impl VectorStream {
 
     /// S = E[x x^T], n x n; zero without vectors.
     pub fn second_moment(&self) -> Array2<f64> {
-        let count = self.count.max(1) as f64;
-        Array2::from_shape_fn(self.moment.dim(), |(i, j)| self.moment[[i.min(j), i.max(j)]] / count)
+        self.moment.mean()
     }
 
     /// The statistics; all 0 without vectors.
     pub fn statistics(&self) -> StreamStatistics {
         let n = self.features.len();
         let count = self.count.max(1) as f64;
-        let rms = (self.moment.diag().sum() / (count * n as f64)).sqrt();
+        let rms = (self.moment.square() / (count * n as f64)).sqrt();
         let kurtoses: Vec<f64> = self.features.iter().filter_map(|powers| powers.excess_kurtosis(count)).collect();
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|&a, &b| self.largest[b].total_cmp(&self.largest[a]).then(a.cmp(&b)));

@@ -1,7 +1,7 @@
 //! The experiments, in the order in which they run and stand in the report: one line each.
 
 use lab::program::{Entry, Registry};
-use lab::report::Front;
+use lab::report::{Claim, Front};
 
 use crate::activations::Activations;
 use crate::consistency_matrix::ConsistencyMatrix;
@@ -23,6 +23,25 @@ pub static REGISTRY: Registry = Registry {
                <cite>Optimizer-Model Consistency: Full Finetuning with the Same Optimizer as Pretraining Forgets \
                Less</cite>, whose claims are cited by its abstract. All numbers on this page were measured by the \
                commands named at the end of each section.",
+        claims: &[
+            Claim {
+                id: "C1",
+                question: "Does a checkpoint forget less when it is finetuned with the optimizer that pretrained it?",
+            },
+            Claim {
+                id: "C2",
+                question: "Do optimizers shape activations, and so the landscape around their checkpoints?",
+            },
+            Claim {
+                id: "C3",
+                question: "To forget little, does an update need the structure that the pretraining optimizer gives?",
+            },
+            Claim {
+                id: "C4",
+                question: "With one optimizer in both stages, is Muon worse than AdamW when finetuned on reasoning?",
+            },
+            Claim { id: "C5", question: "Does Muon memorise where AdamW generalises?" },
+        ],
     },
     experiments: &[
         &Entry::<Tradeoff>::new(),

@@ -60,7 +60,10 @@ fn a_page_with_every_part() {
 
     let page = Report::read(&folder).unwrap().write(&folder, &REGISTRY.front).unwrap();
     let text = std::fs::read_to_string(&page).unwrap();
-    assert_eq!(text.matches("<svg").count(), 5);
+    assert_eq!(text.matches("<figure").count(), 5);
+    // The claim that has rows is answered before everything else.
+    let (answer, first) = (text.find("id=\"C1\"").unwrap(), text.find("<figure").unwrap());
+    assert!(answer < first && !text.contains("id=\"C2\""));
     for expected in [
         "badge reproduced",
         "From the AdamW checkpoint, AdamW forgets less than Muon",

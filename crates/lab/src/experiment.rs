@@ -280,7 +280,7 @@ mod tests {
     fn a_rerun_refines_to_the_same_stages() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::quiet(folder.path());
-        let front = Front { title: "Roots", lead: "" };
+        let front = Front { title: "Roots", lead: "", claims: &[] };
         let preset = RootPreset::find("two", &[]).unwrap();
         for _ in 0..2 {
             run::<Root>(&preset, &options, 0, &front).unwrap();

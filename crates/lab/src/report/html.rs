@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::answers::{Claim, answers};
 use super::error::ReportError;
 use super::section::{FIGURES, FigureEntry, Section, Table};
 use crate::figures::{file_stem, visible};
@@ -16,6 +17,8 @@ pub struct Front {
     pub title: &'static str,
     /// A paragraph under it, in HTML.
     pub lead: &'static str,
+    /// The claims that are answered first, in order.
+    pub claims: &'static [Claim],
 }
 
 /// Text with the characters that mean something in HTML replaced, and those that no page may hold; safe in text and in
@@ -74,7 +77,8 @@ pub(super) fn page(
     }
     body.push_str("</header>\n<main>\n");
     let rows: Vec<&ScorecardRow> = sections.iter().flat_map(|section| &section.scorecard).collect();
-    body.push_str("<section id=\"scorecard\">\n<h2>Scorecard</h2>\n");
+    body.push_str("<section id=\"scorecard\">\n<h2>What came out</h2>\n");
+    answers(&mut body, front.claims, &rows);
     let _ = writeln!(
         body,
         "<p>Effects are means over seeds (of pretraining; of simulations in the rows marked theory), oriented so that a positive one supports the claim, with \
@@ -85,7 +89,7 @@ pub(super) fn page(
     if rows.is_empty() {
         body.push_str("<p>No claim has been measured yet.</p>\n");
     } else {
-        scorecard(&mut body, &rows, Kind::Claims);
+        folded(&mut body, "All statements, with notes and p-values", |body| scorecard(body, &rows, Kind::Claims));
     }
     body.push_str("</section>\n");
     for part in sections {
@@ -112,25 +116,39 @@ fn section(
     for entry in &section.figures {
         figure(body, entry, &svg(&entry.name)?);
     }
-    for part in &section.tables {
-        table(body, part);
+    if !section.tables.is_empty() {
+        let titles: Vec<&str> = section.tables.iter().map(|table| table.title.as_str()).collect();
+        folded(body, &format!("Tables: {}", titles.join("; ")), |body| {
+            section.tables.iter().for_each(|part| table(body, part));
+        });
     }
     if !section.controls.is_empty() {
-        body.push_str(
-            "<h3>Controls</h3>\n<p>Baselines, and the same statistics in other settings: other pairs of checkpoints, or cells of which the claim \
+        folded(body, &format!("Controls: {} rows that are no verdicts on a claim", section.controls.len()), |body| {
+            body.push_str(
+                "<p>Baselines, and the same statistics in other settings: other pairs of checkpoints, or cells of which the claim \
              says nothing. They tell what the optimizer does from what else differs; they are no verdicts on a claim.</p>\n",
         );
-        scorecard(body, &section.controls.iter().collect::<Vec<_>>(), Kind::Controls);
+            scorecard(body, &section.controls.iter().collect::<Vec<_>>(), Kind::Controls);
+        });
     }
     if !section.provenance.is_empty() {
-        body.push_str("<h3>How this was made</h3>\n<dl>\n");
-        for (label, value) in &section.provenance {
-            let _ = writeln!(body, "<dt>{}</dt><dd>{}</dd>", escape(label), escape(value));
-        }
-        body.push_str("</dl>\n");
+        folded(body, "How this was made", |body| {
+            body.push_str("<dl>\n");
+            for (label, value) in &section.provenance {
+                let _ = writeln!(body, "<dt>{}</dt><dd>{}</dd>", escape(label), escape(value));
+            }
+            body.push_str("</dl>\n");
+        });
     }
     body.push_str("</section>\n");
     Ok(())
+}
+
+/// What only some readers want: a line that opens.
+fn folded(body: &mut String, title: &str, inside: impl FnOnce(&mut String)) {
+    let _ = writeln!(body, "<details>\n<summary>{}</summary>", escape(title));
+    inside(body);
+    body.push_str("</details>\n");
 }
 
 /// The figure inline, its caption, and links to its files.
@@ -243,7 +261,7 @@ fn p_values(row: &ScorecardRow) -> String {
 }
 
 /// A number with its sign and four significant digits, the minus as a minus.
-fn signed(value: f64) -> String {
+pub(super) fn signed(value: f64) -> String {
     let decimals = if value == 0.0 || !value.is_finite() {
         3
     } else {

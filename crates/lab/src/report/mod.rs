@@ -14,19 +14,21 @@
 //! # fn main() -> Result<(), lab::report::ReportError> {
 //! let folder = std::path::Path::new("report");
 //! Section::new("tradeoff", "The learning-forgetting tradeoff").write(folder)?;
-//! let front = Front { title: "What came out", lead: "All numbers were measured." };
+//! let front = Front { title: "What came out", lead: "All numbers were measured.", claims: &[] };
 //! let page = Report::read(folder)?.write(folder, &front)?;
 //! println!("{}", page.display());
 //! # Ok(())
 //! # }
 //! ```
 
+mod answers;
 mod error;
 mod folder;
 mod html;
 mod page;
 mod section;
 
+pub use answers::Claim;
 pub use error::ReportError;
 pub use folder::ReportFolder;
 pub use html::Front;

@@ -40,7 +40,7 @@ fn a_task_from_a_file_runs_beside_a_generated_one() {
     let folder = Folder::new();
     let file = folder.file("My sums, 1.jsonl", sums(100));
     let long = of_bytes().replace("context = 160", "context = 700");
-    let said = told(small(&folder, &long, &["--tasks", "math:max_steps=1", "--task", &file]));
+    let said = told(small(&folder, &long, &["--tasks", "math:max_steps=2", "--task", &file]));
     let line = said.lines().find(|line| line.starts_with("task my-sums--1: ")).expect("a line about the file");
     assert!(
         line.contains("100 examples in My sums, 1.jsonl (gsm8k): ") && line.contains("can be told in 100"),
@@ -53,7 +53,7 @@ fn a_task_from_a_file_runs_beside_a_generated_one() {
     let mut found = [0, 0];
     for line in lines {
         let cells: Vec<&str> = line.split(',').collect();
-        let task = ["math:max_steps=1", "my-sums--1"].iter().position(|name| *name == cells[0]).expect(line);
+        let task = ["math:max_steps=2", "my-sums--1"].iter().position(|name| *name == cells[0]).expect(line);
         found[task] += 1;
         assert!(!cells[exact].is_empty(), "{line}");
     }
@@ -236,7 +236,7 @@ fn a_tokenizer_that_cannot_write_the_task_is_told_with_an_example() {
 fn an_end_of_text_in_the_text_is_told_and_is_no_text() {
     let folder = Folder::new();
     let arguments =
-        small(&folder, &of_bytes(), &["--tasks", "math:max_steps=1", "--set", "model.context=700", "--plan"]);
+        small(&folder, &of_bytes(), &["--tasks", "math:max_steps=2", "--set", "model.context=700", "--plan"]);
     folder.file("corpus.txt", corpus().replace("\n\n", "\n<|endoftext|>\n"));
     let said = told(arguments);
     assert!(said.contains("times <|endoftext|> in the text ends a document"), "{said}");
@@ -247,7 +247,7 @@ fn an_end_of_text_in_the_text_is_told_and_is_no_text() {
 fn what_a_tokenizer_would_do_to_batches_changes_no_result() {
     let folder = Folder::new();
     let first = folder.with_preset(&preset_with("context = 32", "context = 300"));
-    let tasks = ["--tasks", "math:max_steps=1", "--plan"].map(String::from);
+    let tasks = ["--tasks", "math:max_steps=2", "--plan"].map(String::from);
     Finished::of(&mut tradeoff(first.iter().chain(&tasks))).success();
     let paths = super::common::paths(&folder.out().join("runs"));
     let plain = paths.iter().find(|path| path.ends_with("tokenizer.json")).expect("a run keeps its tokenizer");
@@ -284,7 +284,7 @@ fn corpora_of_every_kind_are_read_as_what_they_are() {
         "--out",
         &folder.path("out"),
         "--tasks",
-        "math:max_steps=1",
+        "math:max_steps=2",
         "--set",
         "model.context=700",
         "--plan",

@@ -54,7 +54,6 @@ mod tests {
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
 
-    use super::*;
     use crate::{Form, TaskFile};
 
     /// A file with a text that may be missing, another text, and a number.

@@ -247,7 +247,10 @@ impl Skipped {
 mod tests {
     use super::*;
 
-    fn rows(name: &str, content: &[u8]) -> Result<Vec<(Place, Result<String, String>)>, String> {
+    /// Where a row stands, and the text of its field `a`.
+    type Found = (Place, Result<String, String>);
+
+    fn rows(name: &str, content: &[u8]) -> Result<Vec<Found>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();

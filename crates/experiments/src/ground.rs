@@ -79,7 +79,7 @@ impl Ground {
     /// # Errors
     /// If the text cannot be had, or does not fit the network.
     pub fn prepare(preset: TradeoffPreset, tasks: &[String], grid: &mut Grid) -> Result<Self, Failure> {
-        let tasks = preset.open_tasks(tasks)?;
+        let tasks = preset.open_tasks(tasks, &[])?;
         tasks.iter().filter_map(Task::description).for_each(|line| grid.say(&line));
         let with_code = tasks.iter().any(|task| task.name() == CODE);
         let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;

@@ -1,6 +1,7 @@
 //! Where a task comes from: the packages' code, a generator, or a user's file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use corpora::{Form, Part, TaskExample, TaskFile};
 use lab::seeds;
@@ -74,25 +75,27 @@ impl TaskSource {
         }
     }
 
-    /// Reads the task's file, if it has one.
+    /// Reads the task's file, if it has one and it is none of those that are `opened`.
     ///
     /// # Errors
     /// One line with the file and what is wrong in it.
-    pub fn open(self) -> Result<Task> {
-        Ok(match self {
-            Self::File(source) => Task::File(Box::new(OpenFile::read(source)?)),
-            other => Task::Other(other),
-        })
+    pub fn open(self, opened: &[Task]) -> Result<Task> {
+        let Self::File(source) = self else { return Ok(Task::Other(self)) };
+        let is_same = |task: &&Task| matches!(task, Task::File(file) if file.source == source);
+        match opened.iter().find(is_same) {
+            Some(task) => Ok(task.clone()),
+            None => Ok(Task::File(Arc::new(OpenFile::read(source)?))),
+        }
     }
 }
 
 /// A task whose file is read: all seeds draw from it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Task {
     /// One without a file.
     Other(TaskSource),
     /// One with a file.
-    File(Box<OpenFile>),
+    File(Arc<OpenFile>),
 }
 
 impl Task {

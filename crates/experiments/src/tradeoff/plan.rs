@@ -156,9 +156,9 @@ pub fn plan(preset: &TradeoffPreset, grid: &mut Grid) -> Result<Planned, Failure
 pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Planned>, Failure> {
     let Some(first) = presets.first() else { return Ok(Vec::new()) };
     // Before anything that takes time: a file that cannot be read is named first.
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<Vec<Task>> = Vec::new();
     for preset in presets {
-        tasks.push(preset.open_tasks(&preset.tasks)?);
+        tasks.push(preset.open_tasks(&preset.tasks, &tasks.concat())?);
     }
     let descriptions: BTreeSet<String> = tasks.iter().flatten().filter_map(Task::description).collect();
     descriptions.iter().for_each(|line| grid.say(line));
@@ -283,7 +283,7 @@ fn plan_one(preset: &TradeoffPreset, all: &[Task], shared: Shared<'_>, grid: &mu
 /// # Errors
 /// As [`plan`], or if there is no such example.
 pub fn show_example(preset: &TradeoffPreset, number: usize, grid: &mut Grid) -> Result<String, Failure> {
-    let tasks = preset.open_tasks(&preset.tasks)?;
+    let tasks = preset.open_tasks(&preset.tasks, &[])?;
     let with_code = tasks.iter().any(|task| task.name() == CODE);
     let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
     let mut lines = String::new();

@@ -500,12 +500,12 @@ impl TradeoffPreset {
         Ok(())
     }
 
-    /// The tasks of these names, their files read.
+    /// The tasks of these names, their files read, unless they are among those of `opened`.
     ///
     /// # Errors
     /// If one is unknown, or its file cannot be used.
-    pub fn open_tasks(&self, names: &[String]) -> Result<Vec<Task>> {
-        names.iter().map(|name| self.task_source(name)?.open()).collect()
+    pub fn open_tasks(&self, names: &[String], opened: &[Task]) -> Result<Vec<Task>> {
+        names.iter().map(|name| self.task_source(name)?.open(opened)).collect()
     }
 
     /// Checks every field.
@@ -653,7 +653,7 @@ pub struct TradeoffFlags {
     /// --task
     #[arg(long, value_name = "TASKS")]
     tasks: Option<String>,
-    /// A .jsonl, .json or .csv file of examples to finetune on, beside those of --tasks or in place of the preset's
+    /// A .jsonl, .json, .csv or .parquet file of examples to finetune on, beside --tasks or in place of the preset's
     /// tasks; may be repeated
     ///
     /// Fields are those of a known layout (MetaMathQA, Alpaca, Magicoder, GSM8K, chat messages, prompt and completion),

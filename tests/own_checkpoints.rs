@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use models::checkpoint::{self, SpecialTokens};
+use models::checkpoint::{self, Source, SpecialTokens};
 use models::{ModelConfig, Tokenizer, Transformer};
 
-use super::common::{Finished, Folder, PRESET, copy, corpus, tradeoff};
+use super::common::{Finished, Folder, PRESET, copy, corpus, finished, tradeoff};
 
 /// A small network that reads bytes, with random weights of a seed.
 fn network(seed: u64, vocabulary: usize) -> Transformer {
@@ -165,6 +165,28 @@ fn what_does_not_fit_together_is_refused_before_anything_is_computed() {
     let rank = ["--quiet", "--checkpoint", &first, "--set", "methods.lora-2.lora-rank=99"];
     let line = Finished::of(&mut tradeoff(with(&arguments, &rank))).refusal();
     assert!(line.contains("rank: found 99, expected 1 to the width, 16"), "{line}");
+}
+
+/// What was pretrained here is a checkpoint of one's own too.
+#[test]
+fn every_folder_with_weights_has_its_tokenizer_and_the_token_that_ends_a_text() {
+    for kind in ["pretrain-", "finetune-"] {
+        let folders = stages(finished(), kind);
+        assert!(!folders.is_empty(), "{kind}");
+        for folder in folders {
+            let tokenizer = Tokenizer::load(&folder.join("tokenizer.json")).unwrap();
+            let end = tokenizer.end_of_text();
+            assert_eq!(SpecialTokens::of_folder(&folder), SpecialTokens::one(end));
+            for name in ["config.json", "generation_config.json", "tokenizer_config.json"] {
+                let text = fs::read_to_string(folder.join(name)).unwrap();
+                let named = if name.starts_with("tokenizer") { "eos_token\"" } else { "eos_token_id\"" };
+                assert!(text.contains(named), "{name}: {text}");
+            }
+            let source = Source::open(&folder).unwrap();
+            assert_eq!(source.config().vocabulary, tokenizer.vocabulary());
+            source.read().unwrap();
+        }
+    }
 }
 
 /// Other experiments pretrain what they look at.

@@ -279,7 +279,7 @@ fn show_plan<E: Experiment>(preset: &E::Preset, options: &Options) -> Result<()>
         let tokens = stage.cost as f64 / 1e6;
         console::print_line(&format!("{state:5}  {tokens:>8.2} M tokens  {}  ({id})", stage.label));
     }
-    Ok(())
+    grid.announce(E::NAME)
 }
 
 fn first_paragraph(text: &'static str) -> &'static str {

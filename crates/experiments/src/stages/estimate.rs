@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use models::optim::{Optimizer, Policy};
-use models::{Batch, Hardware, train_step};
+use models::{Batch, Hardware, ModelConfig, Transformer, train_step};
 
 use super::network::Network;
 use super::training::Training;
@@ -12,34 +12,54 @@ use crate::error::Result;
 /// Tokens of a step at the most with which a processor's speed is measured: a step of half a million would take an
 /// hour.
 const MEASURED_TOKENS: usize = 4096;
-/// Parameters beyond which a processor's speed is measured with one sequence of at most so many tokens.
+/// Parameters beyond which a processor's speed is that of one block, measured with so many tokens.
 const LARGE: usize = 30_000_000;
-const LARGE_TOKENS: usize = 128;
+const TOKENS_OF_A_BLOCK: usize = 128;
+/// Entries of the vocabulary beside the one block.
+const VOCABULARY_OF_A_BLOCK: usize = 1024;
 
 /// Training tokens per second of one job, from a few steps on made-up tokens.
 ///
 /// # Errors
 /// If the network cannot be built or trained.
 pub fn training_speed(network: &Network, policy: &Policy, training: &Training) -> Result<f64> {
+    let sequences = match network.device {
+        Hardware::Cpu => training.sequences.min((MEASURED_TOKENS / network.context()).max(1)),
+        Hardware::Cuda(_) => training.sequences,
+    };
+    let numbers =
+        |config: &ModelConfig| -> Result<usize> { Ok(Transformer::unfilled(config)?.parameters().count(false)) };
+    let all = numbers(&network.config)?;
+    if network.device != Hardware::Cpu || all <= LARGE {
+        let batch = (sequences, network.context(), training.micro_batch.unwrap_or(sequences));
+        return measured_speed(network, policy, batch, 3);
+    }
+    // A step of the whole would take a minute, and more memory than a plan should.
+    let vocabulary = network.config.vocabulary.min(VOCABULARY_OF_A_BLOCK);
+    let block = ModelConfig { layers: 1, vocabulary, ..network.config.clone() };
+    let share = numbers(&block)? as f64 / all as f64;
+    let batch = (1, network.context().min(TOKENS_OF_A_BLOCK), 1);
+    Ok(share * measured_speed(&Network { config: block, ..network.clone() }, policy, batch, 1)?)
+}
+
+/// Training tokens per second over some steps of one thread, with so many sequences of so many tokens, and so many of
+/// them at a time.
+fn measured_speed(
+    network: &Network,
+    policy: &Policy,
+    (sequences, context, at_a_time): (usize, usize, usize),
+    steps: usize,
+) -> Result<f64> {
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     alone.install(|| {
         let mut model = network.build(0)?;
         let mut optimizer = Optimizer::new(model.parameters_mut(), policy)?;
-        let (context, vocabulary) = (network.context(), network.config.vocabulary);
-        // Some seconds at the most: a step of a large network is measured on fewer tokens, and once.
-        let large = model.parameters().count(false) > LARGE;
-        let sequences = match network.device {
-            Hardware::Cpu if large => 1,
-            Hardware::Cpu => training.sequences.min((MEASURED_TOKENS / context).max(1)),
-            Hardware::Cuda(_) => training.sequences,
-        };
-        let context = if large && network.device == Hardware::Cpu { context.min(LARGE_TOKENS) } else { context };
+        let vocabulary = network.config.vocabulary;
         let ids: Vec<u32> = (0..sequences * context).map(|i| (i % vocabulary) as u32).collect();
         let targets = ids.iter().map(|id| (id + 1) % vocabulary as u32).collect();
-        let batch = Batch::new(ids, targets, context)?.split(training.micro_batch.unwrap_or(sequences));
+        let batch = Batch::new(ids, targets, context)?.split(at_a_time);
         train_step(&mut model, &mut optimizer, &batch, Some(1.0), 1.0)?;
         let start = Instant::now();
-        let steps = if large { 1 } else { 3 };
         for _ in 0..steps {
             train_step(&mut model, &mut optimizer, &batch, Some(1.0), 1.0)?;
         }

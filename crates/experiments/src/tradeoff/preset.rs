@@ -902,7 +902,7 @@ mod tests {
         let imported = text.replacen(&format!("{rate}{steps}"), "from = \"x\"\n", 1);
         let message = parse::<TradeoffPreset>(&imported, "changed").unwrap().check().unwrap_err().to_string();
         assert!(message.starts_with("checkpoints: found muon without `from`"), "{message}");
-        assert!(refusal("pair = [\n    \"adamw\",\n    \"muon\",\n]", "pair = []").starts_with("pair: found none"));
+        assert!(refusal("pair = [\"adamw\", \"muon\"]", "pair = []").starts_with("pair: found none"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use models::checkpoint::{self, Source};
 use models::{AttentionBias, Positions, RotaryScaling, Tokenizer, Transformer};
 
-use crate::support::{Vectors, assert_close, floats, vector_path};
+use crate::support::{Vectors, assert_close, floats, relative_error, vector_path};
 
 /// Relative, in the Frobenius norm. Measured: at most 6e-7.
 const TOLERANCE: f64 = 1e-4;
@@ -38,7 +38,9 @@ fn expected(name: &str) -> (Vec<u32>, Tensor) {
 
 fn check(name: &str) {
     let (ids, logits) = expected(name);
-    assert_close(name, &read(name).logits(&ids, 12).unwrap(), &logits, TOLERANCE);
+    let found = read(name).logits(&ids, 12).unwrap();
+    println!("{name}: relative error {:.1e}", relative_error(&found, &logits));
+    assert_close(name, &found, &logits, TOLERANCE);
 }
 
 #[test]

@@ -10,13 +10,11 @@ use super::common::{Finished, Folder, assert_same_files, finished, program, trad
 
 /// Waits until a training is in work, and asks the program to stop.
 fn stop_in_a_training(folder: &Folder, child: &mut Child, signal: &str) {
-    let runs = folder.out().join("runs");
+    let claims = folder.out().join("claims");
     let in_training = || {
-        let names = fs::read_dir(&runs).into_iter().flatten().flatten();
-        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| {
-            let training = name.starts_with("pretrain-") || name.starts_with("finetune-");
-            training && name.ends_with(".partial")
-        })
+        let names = fs::read_dir(&claims).into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.any(|name| name.starts_with("pretrain-") || name.starts_with("finetune-"))
     };
     while !in_training() {
         assert!(child.try_wait().unwrap().is_none(), "the program ended before it was seen in a training");
@@ -89,7 +87,8 @@ fn jobs_for_a_cluster_are_written_and_printed_and_nothing_runs() {
     fs::create_dir(folder.path("optimizer-consistency")).unwrap();
     let settings = "[slurm]\npartition = \"long\"\ntime = \"1:00:00\"\n";
     fs::write(folder.path("optimizer-consistency/config.toml"), settings).unwrap();
-    let given = ["--preset", "smoke", "--out", "a b", "--slurm", "--slurm-set", "tasks=3", "--slurm-set", "partition=short"];
+    let given =
+        ["--preset", "smoke", "--out", "a b", "--slurm", "--slurm-set", "tasks=3", "--slurm-set", "partition=short"];
     let printed = with_settings(&folder, &given).success();
     let script = |part: &str| -> PathBuf { folder.root().join(format!("a b/slurm/tradeoff-{part}.sh")) };
     let (stages, report) =

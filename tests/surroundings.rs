@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::common::{Finished, Folder, built, program};
 
 /// Every program with arguments that print something and end.
-const PRINTING: [(&str, &[&str]); 13] = [
+const PRINTING: [(&str, &[&str]); 12] = [
     ("tradeoff", &["--preset", "smoke", "--print-config"]),
     ("optimizer-pairs", &["--preset", "smoke", "--print-config"]),
     ("memorization", &["--preset", "smoke", "--print-config"]),
@@ -19,7 +19,6 @@ const PRINTING: [(&str, &[&str]); 13] = [
     ("reproduce", &["--preset", "smoke", "--print-config"]),
     ("experiment", &["list"]),
     ("store", &["list"]),
-    ("synthetic-lm", &["list"]),
     ("train-bench", &["orthogonalizers"]),
 ];
 
@@ -143,7 +142,11 @@ fn a_refusal_of_flags_lists_the_values_there_are() {
         ("train-bench", &["step", "tiny", "foo"], &["'foo' for '<OPTIMIZER>'", "[possible values: adamw, muon]"]),
         ("train-bench", &["step", "huge", "adamw"], &["shape: found huge, expected tiny, finetune"]),
         ("theory", &["poem"], &["[possible values: geometry, regularization, phase-diagram, consistency-matrix]"]),
-        ("tradeoff", &["--task", "code"], &["unexpected argument '--task'", "tip: a similar argument exists: '--tasks'"]),
+        (
+            "tradeoff",
+            &["--task", "code"],
+            &["unexpected argument '--task'", "tip: a similar argument exists: '--tasks'"],
+        ),
     ];
     for (name, arguments, named) in cases {
         let line = Finished::of(program(name, arguments).stdin(Stdio::null())).refusal();

@@ -67,7 +67,9 @@ pub enum LabError {
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
     /// Threads could not be started.
-    #[error("cannot start threads: {0}; the system allows no more of them, or no memory for them: try a smaller --jobs")]
+    #[error(
+        "cannot start threads: {0}; the system allows no more of them, or no memory for them: try a smaller --jobs"
+    )]
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// A worker could not be started.
     #[error("cannot start a worker: {0}; the system allows no more threads: try a smaller --jobs")]

@@ -148,12 +148,7 @@ const REPORT: &str = "report";
 /// # Errors
 /// One line that says what was found and expected; what is finished stays in the run store, and in
 /// `report/NAME-finished.csv`.
-pub fn run<E: Experiment>(
-    preset: &E::Preset,
-    options: &Options,
-    place: u32,
-    front: &Front,
-) -> Result<Option<PathBuf>> {
+pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, front: &Front) -> Result<Option<PathBuf>> {
     let started = Instant::now();
     preset.validate().map_err(LabError::Experiment)?;
     let (bytes, fields) = preset.memory();

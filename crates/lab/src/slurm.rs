@@ -167,7 +167,8 @@ impl Settings {
             ("gpus-per-node", &self.gpus),
             ("cpus-per-task", &cpus),
         ];
-        let given = given.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", quoted(&value.as_ref()?.0))));
+        let given =
+            given.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", quoted(&value.as_ref()?.0))));
         given.chain(self.options.iter().cloned()).collect()
     }
 }
@@ -427,7 +428,8 @@ mod tests {
 
     #[test]
     fn the_jobs_run_what_was_typed_without_the_flags_of_the_cluster() {
-        let typed = ["--preset", "smoke", "--slurm=submit", "--slurm-set", "tasks=3", "--slurm-set=time=1", "--slurm", "x"];
+        let typed =
+            ["--preset", "smoke", "--slurm=submit", "--slurm-set", "tasks=3", "--slurm-set=time=1", "--slurm", "x"];
         let kept = without_own(typed.iter().map(OsString::from));
         assert_eq!(kept, ["--preset", "smoke", "x"]);
     }
@@ -460,6 +462,10 @@ mod tests {
         assert_eq!(run("kill -9 $$", None), (Some(137), String::new()));
         let patient = "trap 'sleep 0.2; exit 75' USR2 TERM; : > STARTED; while :; do sleep 0.05; done";
         assert_eq!(run(patient, Some("-USR2")), (Some(75), "queued again\n".into()));
-        assert_eq!(run(patient, Some("-TERM")), (Some(75), String::new()), "a job that is cancelled is not queued again");
+        assert_eq!(
+            run(patient, Some("-TERM")),
+            (Some(75), String::new()),
+            "a job that is cancelled is not queued again"
+        );
     }
 }

@@ -258,7 +258,8 @@ fn compute<S: Stage>(
     meter: &dyn Meter,
 ) -> Result<Ran<S::Output>, Failure> {
     let Setting { store, snapshot_every, pool } = *setting;
-    let mut work = Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), stopped: false };
+    let mut work =
+        Work { store, active, snapshot, meter, snapshot_every, last_snapshot: Instant::now(), stopped: false };
     let output = match pool.install(|| stage.compute(&mut work)) {
         Ok(output) => output,
         // Whoever has taken the stage over computes the same.

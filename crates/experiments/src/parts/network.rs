@@ -50,7 +50,12 @@ const MEMORY: &str = "model, sequences or micro-batch";
 
 /// About how many bytes a training step takes at least on this machine, and the fields to make smaller; nothing where a
 /// GPU's memory is what counts.
-pub fn step_memory(config: &ModelConfig, sequences: usize, precision: Precision, device: Machine) -> (u64, &'static str) {
+pub fn step_memory(
+    config: &ModelConfig,
+    sequences: usize,
+    precision: Precision,
+    device: Machine,
+) -> (u64, &'static str) {
     if device.hardware() != Hardware::Cpu {
         return (0, MEMORY);
     }

@@ -52,7 +52,8 @@ pub fn check_tasks(field: &str, tasks: &[String]) -> Result<()> {
             name => format!("{} {}", name.split(':').next().unwrap_or(name), synthetic_lm::task(name)?.parameters()),
         };
         if let Some((first, _)) = seen.iter().find(|(_, other)| *other == same) {
-            let found = if *first == task { format!("{task} twice") } else { format!("{first} and {task}, which are one") };
+            let found =
+                if *first == task { format!("{task} twice") } else { format!("{first} and {task}, which are one") };
             return Err(ExperimentError::value(field, found, "distinct tasks"));
         }
         seen.push((task, same));

@@ -17,8 +17,8 @@ use crate::parts::checks::{
     MOST_DRAWN, at_least, cooldown, drawn, not_negative, positive, rates, sequences, share, steps, within,
 };
 use crate::parts::{
-    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters, is_default,
-    step_memory,
+    CheckpointPreset, CorpusPreset, Machine, ModelPreset, PretrainPreset, Seeds, TextFlags, hyperparameters,
+    is_default, step_memory,
 };
 use crate::stages::{TaskSizes, TextSource, Training, check_tasks};
 
@@ -443,7 +443,6 @@ impl TradeoffPreset {
         for (field, names) in [
             ("checkpoints", self.checkpoints.iter().map(|c| &c.name).collect::<Vec<_>>()),
             ("methods", self.methods.iter().map(|m| &m.name).collect()),
-            ("tasks", self.tasks.iter().collect()),
         ] {
             let distinct: std::collections::BTreeSet<_> = names.iter().collect();
             if names.is_empty() {
@@ -468,7 +467,9 @@ impl TradeoffPreset {
         if self.pair[0] == self.pair[1] {
             return Err(ExperimentError::value("pair", &self.pair[0], "two different checkpoints"));
         }
-        for (field, [a, b]) in std::iter::once(("pair", &self.pair)).chain(self.controls.iter().map(|c| ("controls", c))) {
+        for (field, [a, b]) in
+            std::iter::once(("pair", &self.pair)).chain(self.controls.iter().map(|c| ("controls", c)))
+        {
             let optimizer = |name: &str| self.checkpoint(name).map(|checkpoint| checkpoint.optimizer);
             if optimizer(a) == optimizer(b) {
                 let expected = "checkpoints of two optimizers: each is finetuned with its own and with the other's";

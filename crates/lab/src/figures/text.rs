@@ -39,7 +39,17 @@ mod tests {
         for name in ["tradeoff-code", "memorization-curves", "tradeoff-strings.a=1,b=2"] {
             assert_eq!(file_stem(name), name);
         }
-        for name in ["tradeoff-math:max_steps=3", "../../etc/passwd", "..", "", "a/b", "a\\b", "caf\u{e9}", "a\nb", &"x".repeat(300)] {
+        for name in [
+            "tradeoff-math:max_steps=3",
+            "../../etc/passwd",
+            "..",
+            "",
+            "a/b",
+            "a\\b",
+            "caf\u{e9}",
+            "a\nb",
+            &"x".repeat(300),
+        ] {
             let stem = file_stem(name);
             assert!(stem.len() < 150 && !stem.contains(['/', '\\', ':', '\n']) && !stem.starts_with('.'), "{stem}");
         }

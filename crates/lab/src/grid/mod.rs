@@ -521,8 +521,7 @@ impl Grid {
     fn run_open(&self, todo: &[bool], progress: &Progress) -> Result<()> {
         let open = self.outcomes.slots.iter().filter(|slot| slot.get().is_none()).count();
         let workers = self.options.jobs.get().min(open);
-        let alone: Vec<rayon::ThreadPool> =
-            (0..workers).map(|_| pool(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
+        let alone: Vec<rayon::ThreadPool> = (0..workers).map(|_| pool(NonZeroUsize::MIN)).collect::<Result<_, _>>()?;
         let together = pool(self.options.jobs)?;
         schedule::run(self, todo, &alone, &together, progress)
     }

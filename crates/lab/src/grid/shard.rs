@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn shards_begin_at_places_of_equal_distance_and_go_all_the_way_round() {
-        let first = |shard: &str| (0..10).min_by_key(|&place| shard.parse::<Shard>().unwrap().turned(place, 10)).unwrap();
+        let first =
+            |shard: &str| (0..10).min_by_key(|&place| shard.parse::<Shard>().unwrap().turned(place, 10)).unwrap();
         assert_eq!(["1/4", "2/4", "3/4", "4/4"].map(first), [0, 2, 5, 7]);
         let shard: Shard = "3/7".parse().unwrap();
         let mut turned: Vec<u64> = (0..10).map(|place| shard.turned(place, 10)).collect();

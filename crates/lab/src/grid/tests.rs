@@ -328,9 +328,9 @@ fn a_line_of_another_form_is_refused_with_its_place() {
     let base = sum(1);
     let base_id = stage::id_of(&base).unwrap();
     let after = again.stage(base, &[]).unwrap().any();
-    let error = [2, 3].into_iter().find_map(|number| {
-        again.stage(Sum { before: vec![base_id.clone()], ..sum(number) }, &[after]).err()
-    });
+    let error = [2, 3]
+        .into_iter()
+        .find_map(|number| again.stage(Sum { before: vec![base_id.clone()], ..sum(number) }, &[after]).err());
     let message = error.unwrap().to_string();
     assert!(message.contains("finished.csv, line ") && message.contains("found `null`"), "{message}");
 }

@@ -43,7 +43,11 @@ fn link(path: &str) -> Option<String> {
         return None;
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=,".contains(&byte);
-    Some(path.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect())
+    Some(
+        path.bytes()
+            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect(),
+    )
 }
 
 /// A link to the file with the numbers, after a space; nothing without one.
@@ -268,7 +272,9 @@ mod tests {
     fn links_lead_to_files_of_the_report_and_nowhere_else() {
         assert_eq!(link("theory/a=1.csv").as_deref(), Some("theory/a=1.csv"));
         assert_eq!(link("a b\"'é.csv").as_deref(), Some("a%20b%22%27%C3%A9.csv"));
-        for bad in ["javascript:alert(1)", "JavaScript:x", "https://a.b/c", "/etc/passwd", "../a", "a/../../b", "", "a\\b"] {
+        for bad in
+            ["javascript:alert(1)", "JavaScript:x", "https://a.b/c", "/etc/passwd", "../a", "a/../../b", "", "a\\b"]
+        {
             assert_eq!(link(bad), None, "{bad}");
         }
         assert_eq!(data_link(Some(&"javascript:alert(1)".to_string())), "");

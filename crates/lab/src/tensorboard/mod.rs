@@ -176,7 +176,9 @@ mod tests {
         for number in [2.5, f32::NAN] {
             assert!(holds(&content, &[b"training/loss\x15", &number.to_le_bytes()[..]].concat()), "{number}");
         }
-        let error = events(&watched(&format!("{{\"step\":1,\"lo\n{whole}"), None), &Written::default()).unwrap_err().to_string();
+        let error = events(&watched(&format!("{{\"step\":1,\"lo\n{whole}"), None), &Written::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("runs/kind/metrics.jsonl: found "), "{error}");
     }
 

@@ -98,8 +98,13 @@ fn begun_after(change: impl Fn(&Path)) -> String {
     let root = tempfile::tempdir().unwrap();
     change(&cut_off(root.path(), &key()));
     let mut states = Vec::new();
-    run_stage(&impatient(root.path()), &key(), &mut |state, step| states.push(format!("{state} {step}")), Duration::ZERO)
-        .unwrap();
+    run_stage(
+        &impatient(root.path()),
+        &key(),
+        &mut |state, step| states.push(format!("{state} {step}")),
+        Duration::ZERO,
+    )
+    .unwrap();
     assert_eq!(content(root.path()), undisturbed());
     states[0].clone()
 }
@@ -116,7 +121,10 @@ fn edit_record(partial: &Path, edit: impl Fn(&str) -> String) {
 #[test]
 fn a_snapshot_is_gone_on_from_only_as_it_was_taken() {
     assert_eq!(begun_after(|_| {}), "started 2");
-    assert_eq!(begun_after(|partial| edit_record(partial, |text| text.replace("\"step\": 2", "\"step\": 5"))), "fresh 0");
+    assert_eq!(
+        begun_after(|partial| edit_record(partial, |text| text.replace("\"step\": 2", "\"step\": 5"))),
+        "fresh 0"
+    );
     let without_seal = |text: &str| {
         let mut record: serde_json::Value = serde_json::from_str(text).unwrap();
         record.as_object_mut().unwrap().remove("seal");
@@ -146,7 +154,9 @@ fn the_snapshot_of_another_stage_is_not_gone_on_from() {
             });
         }
         fs::rename(&folder, root.path().join(RUNS).join(format!("{}.0123.partial", key().id()))).unwrap();
-        let StageState::Fresh(stage) = impatient(root.path()).enter(&key()).unwrap() else { panic!("sealed: {sealed}") };
+        let StageState::Fresh(stage) = impatient(root.path()).enter(&key()).unwrap() else {
+            panic!("sealed: {sealed}")
+        };
         drop(stage);
     }
 }

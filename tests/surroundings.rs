@@ -19,7 +19,7 @@ const PRINTING: [(&str, &[&str]); 12] = [
     ("reproduce", &["--preset", "smoke", "--print-config"]),
     ("experiment", &["list"]),
     ("store", &["list"]),
-    ("train-bench", &["orthogonalizers"]),
+    ("train-bench", &["step", "tiny", "adamw"]),
 ];
 
 #[cfg(target_os = "linux")]

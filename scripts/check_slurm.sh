@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The jobs that --slurm writes, on a real Slurm: `scripts/check_slurm.sh [BINARIES]` with Slurm's programs on the PATH, a cluster that they reach,
-# and built binaries (target/debug where nothing is said). Run by hand: it takes some minutes, and a cluster (docs/cluster.md).
+# The jobs that --slurm writes, on a real Slurm: `scripts/check_slurm.sh [BINARIES [TRIAL...]]` with Slurm's programs on the PATH, a cluster that they
+# reach, and built binaries (target/debug where nothing is said). Run by hand: it takes some minutes, and a cluster (docs/cluster.md).
 #
 # The smoke preset over an array of four must give the results.csv of one machine, byte for byte: undisturbed, with one task killed by -9, with
 # one task queued again, with one node drained while it works (on a cluster of two nodes or more), and with tasks whose time runs out.
@@ -85,18 +85,39 @@ drain_one() {
 }
 signal_one() {
     local job
-    job=$(tasks_at_work | head -n 1 | cut -d' ' -f1)
-    # As Slurm does before the time is up.
-    scancel --batch --signal=USR2 "$job"
-    echo "  told $job that its time is nearly up"
+    # As Slurm does before the time is up. It refuses for a moment where a task is just being started or ended.
+    for _ in $(seq 100); do
+        for job in $(tasks_at_work | cut -d' ' -f1); do
+            if scancel --batch --signal=USR2 "$job" 2>/dev/null; then
+                echo "  told $job that its time is nearly up"
+                return
+            fi
+        done
+        sleep 0.1
+    done
+    echo "error: no task could be told that its time is up" >&2
+    exit 1
 }
 
-try undisturbed nothing
-try killed kill_one
-try requeued requeue_one
-try signalled signal_one
-if (($(sinfo -h -N -o %N | sort -u | wc -l) > 1)); then
-    try drained drain_one
-    scontrol update NodeName="$drained" State=RESUME
+trials=("${@:2}")
+if ((${#trials[@]} == 0)); then
+    trials=(undisturbed killed requeued signalled drained)
 fi
+for trial in "${trials[@]}"; do
+    case $trial in
+    undisturbed) try undisturbed nothing ;;
+    killed) try killed kill_one ;;
+    requeued) try requeued requeue_one ;;
+    signalled) try signalled signal_one ;;
+    drained)
+        if (($(sinfo -h -N -o %N | sort -u | wc -l) < 2)); then
+            echo "drained: not tried on one node"
+            continue
+        fi
+        try drained drain_one
+        scontrol update NodeName="$drained" State=RESUME
+        ;;
+    *) echo "error: found trial $trial, expected undisturbed, killed, requeued, signalled or drained" >&2; exit 2 ;;
+    esac
+done
 echo "all as one machine"

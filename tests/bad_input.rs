@@ -161,7 +161,7 @@ fn flags_that_ask_for_what_is_not_there_are_refused() {
         ("--tasks", "poetry", "tasks: found poetry, expected one of code, math, strings"),
         ("--tasks", "math:depth=3", "depth"),
         ("--tasks", "math:max_steps=0", "max_steps"),
-        ("--tasks", "code,code", "tasks: found the same name twice"),
+        ("--tasks", "code,code", "tasks: found code twice, expected distinct tasks"),
         (
             "--methods",
             "adamw,muon,lion",

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use super::common::{Finished, Folder, built, program};
+use super::common::{Finished, Folder, built};
 
 /// A program in a shell that lets it have so many kilobytes of address space.
 fn limited(kilobytes: u64, name: &str, arguments: &[&str]) -> Command {
@@ -183,18 +183,4 @@ fn a_program_without_memory_ends_in_one_line() {
         }
     }
     assert!(ended.iter().any(|(_, code)| *code == Some(2)), "{ended:?}");
-}
-
-#[test]
-fn generated_sets_have_a_largest_size() {
-    let folder = Folder::new();
-    for arguments in [
-        &["sample", "math", "--count", "4294967295"][..],
-        &["export", "math", "--train", "4294967295", "--test", "1", "--out", "x"],
-        &["export", "math", "--train", "1", "--test", "4294967295", "--out", "x"],
-        &["sample", "memorization", "--count", "10000001"],
-    ] {
-        let line = Finished::of(program("synthetic-lm", arguments).current_dir(folder.root())).refusal();
-        assert!(line.contains("is not in 1..=10000000"), "{line}");
-    }
 }

@@ -6,18 +6,22 @@ use std::process::{Child, Stdio};
 use super::common::{Finished, Folder, PRESET, copy, finished, program, tradeoff};
 
 /// A run of so many of the tiny preset's seeds, all of whose stages are done.
-fn rerun(folder: &Folder, seeds: &str) -> Child {
-    let arguments = folder.tiny().into_iter().chain(["--seeds".to_string(), seeds.to_string()]);
-    tradeoff(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+fn rerun(tiny: &[String], seeds: &str) -> Child {
+    tradeoff(tiny.iter().map(String::as_str).chain(["--seeds", seeds]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 #[test]
 fn the_report_of_two_presets_that_end_at_once_is_all_of_one() {
     let folder = Folder::with_finished_run();
     let report = folder.out().join("report");
+    let tiny = folder.tiny();
     let mut of = [0, 0];
     for round in 0..10 {
-        let children = ["1", "2"].map(|seeds| rerun(&folder, seeds));
+        let children = ["1", "2"].map(|seeds| rerun(&tiny, seeds));
         for child in children {
             Finished::from(child.wait_with_output().unwrap()).success();
         }
@@ -66,7 +70,9 @@ fn a_stored_section_cannot_lead_out_of_the_report() {
 #[test]
 fn names_of_tasks_become_names_of_files_of_every_system() {
     let folder = Folder::with_text();
-    let preset = PRESET.replace("tasks = [\"code\"]", "tasks = [\"strings:max_length=4\"]");
+    let preset = PRESET
+        .replace("tasks = [\"code\"]", "tasks = [\"strings:max_length=4\"]")
+        .replace("context = 32", "context = 128");
     let arguments = folder.with_preset(&preset).into_iter().chain(["--seeds", "1"].map(String::from));
     Finished::of(&mut tradeoff(arguments)).success();
     let names: Vec<String> = fs::read_dir(folder.out().join("report/figures"))

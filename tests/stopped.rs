@@ -10,13 +10,11 @@ use super::common::{Finished, Folder, assert_same_files, finished, program, trad
 
 /// Waits until a training is in work, and asks the program to stop.
 fn stop_in_a_training(folder: &Folder, child: &mut Child, signal: &str) {
-    let runs = folder.out().join("runs");
+    let claims = folder.out().join("claims");
     let in_training = || {
-        let names = fs::read_dir(&runs).into_iter().flatten().flatten();
-        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| {
-            let training = name.starts_with("pretrain-") || name.starts_with("finetune-");
-            training && name.ends_with(".partial")
-        })
+        let names = fs::read_dir(&claims).into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.any(|name| name.starts_with("pretrain-") || name.starts_with("finetune-"))
     };
     while !in_training() {
         assert!(child.try_wait().unwrap().is_none(), "the program ended before it was seen in a training");

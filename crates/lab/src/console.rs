@@ -20,6 +20,12 @@ pub fn one_line(text: &str) -> String {
     format!("{start} [{} more characters] {end}", count - LONGEST_LINE)
 }
 
+/// The first line of what a panic says.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.and_then(|text| text.lines().next()).unwrap_or("unknown")
+}
+
 /// Writes a line to standard error. A failure is ignored, where `eprintln!` would panic: a terminal that went away or a
 /// full disk is no reason to stop training.
 pub fn say(line: &str) {

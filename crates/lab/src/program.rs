@@ -479,7 +479,7 @@ pub fn main<E: std::fmt::Display>(execute: impl FnOnce() -> Result<(), E>) -> Ex
     interrupt::listen();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
-        let what = panic.payload_as_str().unwrap_or("no message");
+        let what = console::panic_message(panic.payload());
         console::say(&console::one_line(&format!("error: internal: {what}{place}")));
     }));
     // Some libraries use threads that belong to nobody, and panic where there are none.

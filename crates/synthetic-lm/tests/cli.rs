@@ -137,3 +137,19 @@ fn bad_input_is_one_line_and_exit_code_2() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn sets_have_a_largest_size() {
+    for arguments in [
+        &["sample", "math", "--count", "4294967295"][..],
+        &["export", "math", "--train", "4294967295", "--test", "1", "--out", "x"],
+        &["export", "math", "--train", "1", "--test", "4294967295", "--out", "x"],
+        &["sample", "memorization", "--count", "10000001"],
+        &["sample", "math", "--count", "0"],
+    ] {
+        let output = run(arguments);
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(line.lines().count() == 1 && line.contains("is not in 1..=10000000"), "{line}");
+    }
+}

@@ -548,7 +548,6 @@ impl TradeoffPreset {
         for (field, names) in [
             ("checkpoints", self.checkpoint_names()),
             ("methods", self.methods.iter().map(|m| &m.name).collect()),
-            ("tasks", self.tasks.iter().collect()),
             ("task-files", self.task_files.iter().map(|file| &file.name).collect()),
         ] {
             let distinct: std::collections::BTreeSet<_> = names.iter().collect();

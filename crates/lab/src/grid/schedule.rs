@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::progress::{JobTokens, Progress};
 use super::{Attempt, Grid, Runner};
+use crate::console::panic_message;
 use crate::error::{Failure, LabError, Result};
 use crate::interrupt;
 
@@ -156,7 +157,7 @@ impl Shared<'_> {
                 }
                 Ok(Err(source)) => Some(LabError::Stage { label: entry.label.clone(), source }),
                 Err(panic) => {
-                    let message = panic_message(panic.as_ref());
+                    let message = panic_message(panic.as_ref()).to_string();
                     Some(LabError::Panicked { label: entry.label.clone(), message })
                 }
             };
@@ -250,9 +251,4 @@ impl Shared<'_> {
         // Jobs run outside the lock, and nothing under it panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.and_then(|text| text.lines().next()).unwrap_or("unknown").to_string()
 }

@@ -7,7 +7,7 @@ use super::{Size, grids};
 use crate::error::Result;
 use crate::optimizers::Rule;
 use crate::statistics::Estimate;
-use crate::structured::{CellResult, FinetuneParams, PhaseCell, PhaseParams, Teacher, tie_line};
+use crate::structured::{CellResult, FinetuneParams, PhaseCell, PhaseParams, Teacher, tie, tie_line};
 
 /// What the figure runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ fn teacher_name(teacher: Teacher) -> String {
         Teacher::RandomLabels => "random labels".into(),
     }
 }
+
+/// The table of ties.
+pub const TIES: &str = "phase-diagram-ties";
 
 /// Runs the figure; `done` is called once for each finished cell of a seed.
 ///
@@ -134,7 +137,7 @@ fn forgetting_table(results: &[CellResult]) -> Table {
 }
 
 fn tie_table(grid: &PhaseParams, results: &[CellResult]) -> Table {
-    let mut table = Table::new("phase-diagram-ties", &["teacher", "anisotropy", "samples", "rotation_of_tie"]);
+    let mut table = Table::new(TIES, &["teacher", "anisotropy", "samples", "rotation_of_tie"]);
     for row in results.chunks(grid.rotations.len()) {
         let mut row: Vec<&CellResult> = row.iter().collect();
         row.sort_by(|a, b| a.cell.rotation.total_cmp(&b.cell.rotation));
@@ -142,6 +145,31 @@ fn tie_table(grid: &PhaseParams, results: &[CellResult]) -> Table {
         let mut values = cell_values(&row[0].cell);
         values[3] = tie.into();
         table.push(values);
+    }
+    table
+}
+
+/// Every rotation at which Adam's and Muon's forgetting tie, from the table `phase-diagram`: a row for each, and one
+/// without a rotation where there is none. The table of ties that a run keeps has only the first of each.
+///
+/// # Panics
+/// If the table lacks a column.
+pub fn all_ties(ratios: &Table) -> Table {
+    let mut table = Table::new(TIES, &["teacher", "anisotropy", "samples", "rotation_of_tie"]);
+    let columns = ["teacher", "anisotropy", "samples", "rotation", "adam_over_muon"];
+    let rows: Vec<[&Value; 5]> = ratios.select(columns).collect();
+    for row in rows.chunk_by(|a, b| a[..3] == b[..3]) {
+        let mut points: Vec<(f64, f64)> = row.iter().map(|r| (r[3].number(), r[4].number().ln())).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut ties: Vec<f64> = points.windows(2).filter_map(|pair| tie(pair[0], pair[1])).collect();
+        // A tie at a cell itself ends one interval and begins the next.
+        ties.dedup();
+        if ties.is_empty() {
+            ties.push(f64::NAN);
+        }
+        for tie in ties {
+            table.push(row[0][..3].iter().map(|&value| value.clone()).chain([tie.into()]).collect());
+        }
     }
     table
 }
@@ -216,6 +244,42 @@ mod tests {
         assert_eq!(data.table("phase-diagram-ties").unwrap().rows.len(), 3);
         assert_eq!(data.findings.len(), 3);
         assert!(data.findings[0].setting.contains("anisotropy 1, 4 samples, linear"));
+    }
+
+    #[test]
+    fn a_curve_that_turns_back_ties_more_than_once() {
+        let mut ratios = Table::new(
+            "phase-diagram",
+            &[
+                "teacher",
+                "anisotropy",
+                "samples",
+                "rotation",
+                "off_diagonal_mass",
+                "adam_over_muon",
+                "low",
+                "high",
+                "n",
+            ],
+        );
+        let mut push = |samples: usize, rotation: f64, ratio: f64| {
+            let numbers = [rotation, 0.0, ratio, 0.0, 0.0].map(Value::from);
+            ratios.push(
+                ["linear".into(), 1.0.into(), samples.into()].into_iter().chain(numbers).chain([3.into()]).collect(),
+            );
+        };
+        for (rotation, ratio) in [(0.0, 0.5), (0.5, 2.0), (1.0, 0.5)] {
+            push(4, rotation, ratio);
+        }
+        for (rotation, ratio) in [(0.0, 0.5), (0.5, 1.0), (1.0, 2.0)] {
+            push(32, rotation, ratio);
+        }
+        push(128, 0.0, 2.0);
+        let ties = all_ties(&ratios);
+        let found: Vec<(f64, f64)> =
+            ties.select(["samples", "rotation_of_tie"]).map(|[n, tie]| (n.number(), tie.number())).collect();
+        assert_eq!(found[..3], [(4.0, 0.25), (4.0, 0.75), (32.0, 0.5)]);
+        assert!(found.len() == 4 && found[3].0 == 128.0 && found[3].1.is_nan());
     }
 
     #[test]

@@ -11,5 +11,5 @@ mod task;
 
 pub use finetune::{FinetuneParams, Finetuner, GridSpec, RateGrid};
 pub use oracle::oracle_forgetting;
-pub use phase::{CellResult, PhaseCell, PhaseParams, PhaseSimulation, tie_line};
+pub use phase::{CellResult, PhaseCell, PhaseParams, PhaseSimulation, tie, tie_line};
 pub use task::{Task, TaskFamily, Teacher};

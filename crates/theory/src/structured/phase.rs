@@ -184,10 +184,12 @@ impl PhaseSimulation {
 pub fn tie_line(cells: &[&CellResult], numerator: Rule, denominator: Rule) -> Option<f64> {
     let points: Vec<(f64, f64)> =
         cells.iter().map(|c| (c.cell.rotation, c.ratio(numerator, denominator).mean.ln())).collect();
-    points.windows(2).find_map(|w| {
-        let ((x0, y0), (x1, y1)) = (w[0], w[1]);
-        (y0 * y1 <= 0.0 && y0 != y1).then(|| x0 - y0 * (x1 - x0) / (y1 - y0))
-    })
+    points.windows(2).find_map(|pair| tie(pair[0], pair[1]))
+}
+
+/// Where a line through two points (x, y) is zero, if that is between them.
+pub fn tie((x0, y0): (f64, f64), (x1, y1): (f64, f64)) -> Option<f64> {
+    (y0 * y1 <= 0.0 && y0 != y1).then(|| x0 - y0 * (x1 - x0) / (y1 - y0))
 }
 
 #[cfg(test)]

@@ -111,8 +111,8 @@ fn begun_after(change: impl Fn(&Path)) -> String {
 
 /// Changes the record of the newest snapshot in a folder.
 fn edit_record(partial: &Path, edit: impl Fn(&str) -> String) {
-    let newest = durable::entries(partial).unwrap().into_iter().filter(|path| path.join("snapshot.json").exists());
-    let record = newest.last().unwrap().join("snapshot.json");
+    let mut newest = durable::entries(partial).unwrap().into_iter().filter(|path| path.join("snapshot.json").exists());
+    let record = newest.next_back().unwrap().join("snapshot.json");
     let edited = edit(&fs::read_to_string(&record).unwrap());
     assert_ne!(edited, fs::read_to_string(&record).unwrap());
     fs::write(record, edited).unwrap();

@@ -11,8 +11,17 @@ use crate::stages::{Inside, Network, PretrainResult, Pretraining, Probe, TokenDa
 
 /// The jobs of a preset.
 pub struct Planned {
-    checkpoints: Vec<(String, u64, Setting, Job<PretrainResult>, Job<Inside>)>,
+    checkpoints: Vec<Probed>,
     provenance: Vec<(String, String)>,
+}
+
+/// The jobs of one checkpoint.
+struct Probed {
+    optimizer: String,
+    seed: u64,
+    setting: Setting,
+    training: Job<PretrainResult>,
+    probe: Job<Inside>,
 }
 
 /// What the stages left.
@@ -27,12 +36,12 @@ impl Planned {
     /// What the jobs left.
     pub(super) fn read(self, done: &Outcomes) -> Finished {
         let (mut checkpoints, mut diverged) = (Vec::new(), 0);
-        for (optimizer, seed, setting, training, probe) in &self.checkpoints {
-            match done.get(*training).map(|result| result.loss) {
-                Some(Some(loss)) => checkpoints.extend(done.get(*probe).map(|inside| Checkpoint {
-                    optimizer: optimizer.clone(),
-                    seed: *seed,
-                    setting: *setting,
+        for of in &self.checkpoints {
+            match done.get(of.training).map(|result| result.loss) {
+                Some(Some(loss)) => checkpoints.extend(done.get(of.probe).map(|inside| Checkpoint {
+                    optimizer: of.optimizer.clone(),
+                    seed: of.seed,
+                    setting: of.setting,
                     loss,
                     features: super::features::features(inside, loss),
                 })),
@@ -77,7 +86,7 @@ pub(super) fn plan(preset: &FingerprintPreset, grid: &mut Grid) -> Result<Planne
                             data: text.clone(),
                         };
                         let id = stage::id_of(&pretraining)?;
-                        let trained = grid.stage(pretraining, &[])?;
+                        let training_job = grid.stage(pretraining, &[])?;
                         let probe = Probe {
                             name,
                             checkpoint: Some(id),
@@ -86,9 +95,14 @@ pub(super) fn plan(preset: &FingerprintPreset, grid: &mut Grid) -> Result<Planne
                             tokens: preset.evaluation.probe_tokens,
                             seed,
                         };
-                        let probed = grid.stage(probe, &[trained.any()])?;
-                        let setting = Setting { place, rate, decay, width };
-                        planned.checkpoints.push((optimizer.as_str().into(), seed, setting, trained, probed));
+                        let probe = grid.stage(probe, &[training_job.any()])?;
+                        planned.checkpoints.push(Probed {
+                            optimizer: optimizer.as_str().into(),
+                            seed,
+                            setting: Setting { place, rate, decay, width },
+                            training: training_job,
+                            probe,
+                        });
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! The figures of `prediction`.
 
+use lab::figures::theme::{Marker, ORANGE, Style};
 use lab::figures::{Cloud, IntervalMark, IntervalRow, IntervalRows, ScatterPanel, ScatterPanels};
 use lab::statistics::{MeanInterval, describe};
 
@@ -11,6 +12,9 @@ use crate::stages::Moment;
 
 /// The predictors that are drawn run by run.
 const SHOWN: [Predictor; 4] = [Predictor::Corrected, Predictor::Exact, Predictor::Square, Predictor::TextDivergence];
+
+/// How the runs of all methods together are drawn.
+const ALL_METHODS: Style = Style { color: ORANGE, marker: Marker::Circle, dashed: false };
 
 /// Forgetting of every run against some predictors.
 pub(super) fn runs(runs: &[Run], methods: &[String], ranked: &[Ranked]) -> ScatterPanels {
@@ -52,7 +56,7 @@ pub(super) fn ranks(ranked: &[Ranked], methods: &[String]) -> IntervalRows {
             let found = MeanInterval::arithmetic(&of.rho.values())?;
             Some(IntervalMark {
                 label: method.map_or_else(|| "all methods".into(), |method| display(method)),
-                style: method.map_or_else(|| style("all methods"), |method| style(method)),
+                style: method.map_or(ALL_METHODS, |method| style(method)),
                 mean: found.mean,
                 interval: found.bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY)),
             })
@@ -82,7 +86,7 @@ pub(super) fn foresight(foreseen: &Foresights, checkpoints: &[&str], tasks: &[St
                 let mut style = style(checkpoint);
                 // Tasks have markers, checkpoints colours.
                 if place > 0 {
-                    style.marker = lab::figures::theme::Marker::Triangle;
+                    style.marker = Marker::Triangle;
                 }
                 clouds.push(Cloud {
                     label: format!("{}, {task}", display(checkpoint)),

@@ -3,7 +3,7 @@
 //! A cell is a checkpoint of a seed with a task. Foreseen is ln c(polar)/c(sign), measured is ln F(Muon)/F(AdamW) at
 //! 90 % of their common learning: both are positive where AdamW forgets less.
 
-use lab::statistics::ScorecardRow;
+use lab::statistics::{ScorecardRow, describe};
 
 use super::correlation::spearman;
 use super::mediation::log_ratio;
@@ -114,10 +114,16 @@ pub(super) fn rows(foresights: &Foresights) -> (Vec<ScorecardRow>, Vec<Scorecard
             "The cost of both directions at a checkpoint ({}) tells which optimizer forgets less from it",
             of.moment.name()
         );
-        let note = match of.rho {
+        let mut note = match of.rho {
             Some(rho) => format!("rank correlation over all {} cells {rho:.2}", of.cells),
             None => format!("{} cells", of.cells),
         };
+        // Where one optimizer forgets less everywhere, a null that always names it is right everywhere too.
+        if primary {
+            for null in foresights.agreements.iter().filter(|of| of.moment > Moment::Measured) {
+                note.push_str(&format!("; share with {} {}", null.moment.name(), describe(&null.share.values(), 2)));
+            }
+        }
         let claim = if primary { CLAIM } else { CONTROL };
         let row = above.row(claim, statement, "all tasks", "share of cells less 1/2", &note);
         if primary {
@@ -168,6 +174,7 @@ mod tests {
         assert!((index.values()[0] - 0.5 * (3f64.ln() + 4f64.ln())).abs() < 1e-12);
         let (scorecard, controls) = rows(&found);
         assert_eq!((scorecard.len(), scorecard[0].effect), (1, Some(0.5)));
+        assert!(scorecard[0].note.contains("; share with S turned 0.00"), "{}", scorecard[0].note);
         // The other kinds, and the index.
         assert_eq!(controls.len(), 4 + 1);
     }

@@ -196,7 +196,7 @@ fn a_task_that_cannot_be_read_is_one_line_before_anything_is_computed() {
     let preset = folder.path("pipe.toml");
     std::fs::rename(&pipe, &preset).unwrap();
     let line = Finished::of(&mut tradeoff(["--preset", &preset])).refusal();
-    assert!(line.contains("pipe.toml: found no regular file"), "{line}");
+    assert!(line.contains("pipe.toml: found a pipe or device, expected a regular file"), "{line}");
     let pipe = preset;
     let line = Finished::of(&mut tradeoff(small(&folder, &of_bytes(), &["--tokenizer", &pipe]))).refusal();
     assert!(line.contains("regular file"), "{line}");

@@ -232,7 +232,7 @@ fn mistakes_in_the_flags_of_any_program_are_one_line() {
     let out = folder.path("out");
     let cases: [(&str, &[&str], &[&str]); 30] = [
         ("experiment", &[], &["experiment: found nothing", "`list`"]),
-        ("experiment", &["tradeof"], &["experiment: found tradeof, expected tradeoff, optimizer-pairs"]),
+        ("experiment", &["tradeof"], &["experiment: found tradeof, expected tradeoff, consistency-matrix"]),
         ("experiment", &["tradeoff", "--seeds", "many"], &["'many' for '--seeds <N>'"]),
         ("tradeoff", &["--set", "stepz=3"], &["error: stepz: found 3, expected a field of this preset"]),
         ("tradeoff", &["--set", "finetune.stepz=3"], &["finetune.stepz: found 3, expected a field of this preset"]),

@@ -144,8 +144,8 @@ fn a_refusal_of_flags_lists_the_values_there_are() {
         ("theory", &["poem"], &["[possible values: geometry, regularization, phase-diagram, consistency-matrix]"]),
         (
             "tradeoff",
-            &["--task", "code"],
-            &["unexpected argument '--task'", "tip: a similar argument exists: '--tasks'"],
+            &["--taskss", "code"],
+            &["unexpected argument '--taskss'", "tip: ", "'--tasks'"],
         ),
     ];
     for (name, arguments, named) in cases {

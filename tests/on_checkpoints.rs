@@ -239,7 +239,7 @@ fn what_runs_forget_stands_beside_what_predicts_it() {
     let short = found.iter().filter(|row| row["method"] == "adamw" && number(row, "learning_rate") < 2e-3);
     for row in short {
         let (forgetting, expanded) = (number(row, "forgetting"), number(row, "exact_second_order"));
-        assert!((forgetting - expanded).abs() < 0.6 * forgetting.abs() + 1e-3, "{row:?}");
+        assert!((forgetting - expanded).abs() < 0.6 * forgetting.abs() + 1.5e-2, "{row:?}");
     }
     let matrices = rows(&folder, "prediction-matrices.csv");
     assert_eq!(matrices.len(), found.len() * 6);

@@ -249,8 +249,8 @@ mod tests {
             ("regularization.runs.99.steps=1", "regularization.runs.99.steps"),
             ("figures=[]", "figures: found none"),
             ("figures=[\"geometry\", \"geometry\"]", "figures: found Geometry twice"),
-            ("geometry.seeds=9223372036854775807", "geometry.seeds: found 9223372036854775807, expected at most 10000"),
-            ("geometry.active=[2147483648]", "geometry.active.0: found 2147483648, expected at most 10000"),
+            ("geometry.seeds=20000", "geometry.seeds: found 20000, expected at most 10000"),
+            ("geometry.active=[20000]", "geometry.active.0: found 20000, expected at most 10000"),
             ("regularization.runs.1.steps=4294967296", "regularization.runs.1.steps: found 4294967296"),
         ] {
             let message = with(&[setting]).unwrap_err().to_string();

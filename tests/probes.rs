@@ -54,14 +54,14 @@ fn what_is_no_checkpoint_or_no_text_is_one_line() {
     fs::create_dir(&broken).unwrap();
     fs::write(format!("{broken}/config.json"), "{\"model_type\": \"bert\"}").unwrap();
     let cases: [(&[&str], &str); 9] = [
-        (&[&empty, "--text", &text], "config.json: No such file"),
+        (&[&empty, "--text", &text], "found no config.json"),
         (&[&broken, "--text", &text], "field `model_type`: found `bert`"),
         (&[&checkpoint], "--text: found none, expected a .txt, .jsonl or .bin file"),
         (&[&checkpoint, "--text", &missing], "missing.txt"),
         (&[&checkpoint, "--text", &short], "--text: found"),
         (&[&checkpoint, "--text", &text, "--context", "100000"], "--context: found 100000, expected 1 to "),
         (&[&checkpoint, "--text", &text, "--context", "0"], "--context: found 0, expected 1 to "),
-        (&[&checkpoint, "--text", &text, "--initial", &empty], "config.json: No such file"),
+        (&[&checkpoint, "--text", &text, "--initial", &empty], "found no config.json"),
         (&[&checkpoint, "--text", &text, "--tokenizer", &missing], "missing.txt"),
     ];
     for (arguments, expected) in cases {

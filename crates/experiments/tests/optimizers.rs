@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use experiments::parts::CheckpointPreset;
+use experiments::parts::{CheckpointPreset, Origin, Recipe};
 use experiments::tradeoff::{MethodPreset, Tradeoff, TradeoffPreset};
 use lab::experiment::{self, Options};
 use lab::grid::Display;
@@ -28,10 +28,7 @@ fn preset(folder: &Path) -> TradeoffPreset {
         .iter()
         .map(|&optimizer| CheckpointPreset {
             name: optimizer.as_str().into(),
-            optimizer,
-            hidden_rate: 1e-3,
-            embedding_rate: 1e-3,
-            steps: 3,
+            origin: Origin::Pretrained(Recipe { optimizer, hidden_rate: 1e-3, embedding_rate: 1e-3, steps: 3 }),
             seeds: None,
         })
         .collect();

@@ -92,6 +92,9 @@ fn a_corpus_too_small_to_hold_text_out_is_refused() {
     let corpus = folder.file("short.txt", "A sentence is not enough to train on.");
     let named = ["short.txt: found 37 bytes of text", "model.context: give more text"];
     assert_refused(&folder, with(folder.tiny(), "--corpus", &corpus), &named);
+    let corpus = folder.file("same.txt", "again and ".repeat(200));
+    let named = ["same.txt: found text for ", "expected 320", "model.vocabulary"];
+    assert_refused(&folder, with(folder.tiny(), "--corpus", &corpus), &named);
 }
 
 #[test]

@@ -357,6 +357,8 @@ struct TextTokens {
     text: Text,
     tokenizer: Option<Tokenizer>,
     key: TokensKey,
+    /// What a user calls the text.
+    name: String,
     /// Told what takes time, and what the tokenizer cannot write.
     tell: fn(&str),
 }
@@ -382,11 +384,11 @@ impl TextTokens {
     ) -> Result<Self> {
         let json = tokenizer.as_ref().map(Tokenizer::to_json).transpose()?.flatten();
         // The end of text is told by the file, unless it is named.
-        let named = source.end_of_text.as_ref().map_or(String::new(), |end| format!("\0{end}"));
-        let tokenizer_key = json.map(|json| hash::sha256_hex((json + &named).as_bytes()));
+        let ending = source.end_of_text.as_ref().map_or(String::new(), |end| format!("\0{end}"));
+        let tokenizer_key = json.map(|json| hash::sha256_hex((json + &ending).as_bytes()));
         let vocabulary = tokenizer.as_ref().map_or(source.vocabulary, Tokenizer::vocabulary);
         let key = TokensKey { text: fingerprint, tokenizer: tokenizer_key, vocabulary, held_out: source.held_out };
-        Ok(Self { text, tokenizer, key, tell })
+        Ok(Self { text, tokenizer, key, name: named(&source.files), tell })
     }
 }
 
@@ -408,7 +410,10 @@ impl TextTokens {
             None => {
                 let megabytes = corpora::bytes(&split.train) as f64 / 1e6;
                 (self.tell)(&format!("learning a vocabulary of {vocabulary} tokens from {megabytes:.1} MB of text"));
-                Tokenizer::train_bpe(texts, vocabulary)?
+                Tokenizer::train_bpe(texts, vocabulary).map_err(|error| match error {
+                    models::Error::Tokenizer(what) => models::Error::File { path: self.name.clone().into(), what },
+                    other => other,
+                })?
             }
         };
         let prose = [encode(&tokenizer, &split.train)?, encode(&tokenizer, &split.held_out)?];

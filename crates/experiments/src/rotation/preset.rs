@@ -137,7 +137,7 @@ mod tests {
         assert!(refusal(|p| p.architecture = None).starts_with("architecture: found gpt2, expected llama"));
         assert!(refusal(|p| p.rotations = 0).starts_with("rotations: found 0"));
         assert!(refusal(|p| p.tasks.clear()).starts_with("tasks: found none"));
-        assert!(refusal(|p| p.tasks.push("math".into())).starts_with("tasks: found math, expected distinct"));
+        assert!(refusal(|p| p.tasks.push("math".into())).starts_with("tasks: found math twice, expected distinct tasks"));
         assert!(refusal(|p| drop(p.rates.remove(&RuleName::Muon))).starts_with("rates: found adamw, expected"));
         assert!(refusal(|p| p.rates.get_mut(&RuleName::Muon).unwrap().clear()).starts_with("rates.muon"));
         assert!(refusal(|p| p.base = "nothing".into()).contains("nothing"));

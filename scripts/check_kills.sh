@@ -14,6 +14,8 @@ mkdir -p target
 scratch=$(mktemp -d "$PWD/target/kills-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 arguments=(--preset smoke --snapshot-every 0 --quiet)
+# Some experiments alone, comma-separated: ONLY=memorization takes a minute.
+[[ -z ${ONLY:-} ]] || arguments+=(--only "$ONLY")
 
 start=$(date +%s%N)
 "$program" "${arguments[@]}" --out "$scratch/undisturbed" >/dev/null

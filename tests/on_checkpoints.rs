@@ -286,7 +286,15 @@ fn mistakes_in_their_presets_are_one_line_each() {
     assert!(refusal("landscape", LANDSCAPE, "[1, 8]", "[1, 4]").contains("batches: found [1, 4]"));
     assert!(refusal("landscape", LANDSCAPE, "BASE", "no-such").contains("no-such"));
     assert!(refusal("update-structure", UPDATES, "level = 0.5", "level = 1.5").contains("level: found 1.5"));
-    assert!(refusal("update-structure", UPDATES, "rate = 3e-2", "rate = 0").contains("methods.muon.rate: found 0"));
+    assert!(
+        refusal(
+            "update-structure",
+            UPDATES,
+            "rate = 1e-2\n\n[[methods]]\nname = \"lora",
+            "rate = 0\n\n[[methods]]\nname = \"lora"
+        )
+        .contains("methods.muon.rate: found 0")
+    );
     let leading = refusal("prediction", PREDICTION, "leading = 0.125", "leading = 2");
     assert!(leading.contains("leading: found 2, expected a share"), "{leading}");
     let tasks = refusal("prediction", PREDICTION, "tasks = [\"code\"]", "tasks = [\"coed\"]");

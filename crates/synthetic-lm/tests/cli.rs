@@ -107,7 +107,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
                 "export",
                 "math:max_steps=1,min_steps=1,largest=10",
                 "--train",
-                "100000000",
+                "10000000",
                 "--test",
                 "1",
                 "--out",

@@ -119,6 +119,8 @@ impl HuggingFace {
         let place = if self.family == Family::Gpt2 { gpt2_place(name) } else { None };
         let prefix = self.prefix;
         match place {
+            // What the family has no place for, LoRA's factors, is written under this crate's names.
+            None if self.family == Family::Gpt2 => self.file.take(name, shape),
             None => match name.strip_prefix("model.") {
                 Some(rest) => self.file.take(&format!("{prefix}{rest}"), shape),
                 None => self.file.take(name, shape),

@@ -89,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::config::{AttentionBias, NormKind, Positions, RotaryScaling};
+    use crate::lora::LoraConfig;
 
     fn shapes() -> Vec<ModelConfig> {
         let mixed = ModelConfig { norm: NormKind::Rms, ..ModelConfig::gpt2(19, 8, 2, 12, 3) };
@@ -111,6 +112,27 @@ mod tests {
             save(&model, directory.path()).unwrap();
             let back = load(directory.path()).unwrap();
             assert_eq!(back.config(), model.config());
+            for ((_, a), (_, b)) in model.parameters().iter().zip(back.parameters().iter()) {
+                let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_eq!(values(&a.value), values(&b.value), "{}", a.name);
+            }
+        }
+    }
+
+    /// A snapshot in the middle of a training with LoRA.
+    #[test]
+    fn weights_with_adapters_come_back_to_the_bit_in_every_family() {
+        for config in shapes() {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join(WEIGHTS);
+            let adapted = |seed| {
+                let mut model = Transformer::new(&config, seed).unwrap();
+                model.add_lora(&LoraConfig::all(2), seed).unwrap();
+                model
+            };
+            let (model, mut back) = (adapted(3), adapted(4));
+            save_weights(&model, &file).unwrap();
+            load_weights(&mut back, &file).unwrap();
             for ((_, a), (_, b)) in model.parameters().iter().zip(back.parameters().iter()) {
                 let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 assert_eq!(values(&a.value), values(&b.value), "{}", a.name);

@@ -1,5 +1,5 @@
-//! Checkpoints that a user brings: finetuned like those that are pretrained here, known by their content, refused in one
-//! line, and written so that others can open what became of them.
+//! Checkpoints that a user brings: finetuned like those that are pretrained here, known by their content, refused in
+//! one line, and written so that others can open what became of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

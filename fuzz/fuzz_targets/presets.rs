@@ -1,5 +1,5 @@
-//! A preset as a user writes it, and a change as it stands on the command line: refused in one line, or read and printed
-//! in a form that reads back to the same.
+//! A preset as a user writes it, and a change as it stands on the command line: refused in one line, or read and
+//! printed in a form that reads back to the same.
 #![no_main]
 
 use lab::preset::{Change, bounded, has_field, parse, with};

@@ -1,5 +1,5 @@
-//! How much of the held-out code stands in the training code: with files drawn one by one, and with families of packages
-//! drawn whole, for five seeds.
+//! How much of the held-out code stands in the training code: with files drawn one by one, and with families of
+//! packages drawn whole, for five seeds.
 //!
 //! ```console
 //! $ cargo run --release -p corpora --example overlap

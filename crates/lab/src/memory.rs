@@ -22,8 +22,8 @@ pub fn keep_freed_memory() {
     }
 }
 
-/// The system's allocator; where it has no memory left, the program ends with one line and exit code 2, where Rust would
-/// abort it. What is stored is whole then, as after any other end.
+/// The system's allocator; where it has no memory left, the program ends with one line and exit code 2, where Rust
+/// would abort it. What is stored is whole then, as after any other end.
 struct OrEnd;
 
 #[global_allocator]
@@ -101,8 +101,8 @@ impl std::fmt::Write for Line {
     }
 }
 
-/// How many bytes of memory this process may have at most: what the machine has, what the container or the cluster's job
-/// may take, what `ulimit -v` allows. None where the system does not tell.
+/// How many bytes of memory this process may have at most: what the machine has, what the container or the cluster's
+/// job may take, what `ulimit -v` allows. None where the system does not tell.
 pub fn most() -> Option<u64> {
     let limits = [machine(), container(), address_space()];
     limits.into_iter().flatten().min()

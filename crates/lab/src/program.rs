@@ -76,8 +76,8 @@ pub struct PlaceFlags {
     /// A NAME-finished.csv of an earlier report, to take its results over and not compute them again; may be repeated
     #[arg(long, value_name = "FILE")]
     finished: Vec<PathBuf>,
-    /// Which of N processes this is that do the same on one store: each begins at another place of the work, and goes on
-    /// until all is done [default: the task of a Slurm job array]
+    /// Which of N processes this is that do the same on one store: each begins at another place of the work, and goes
+    /// on until all is done [default: the task of a Slurm job array]
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Leave the report to another process: compute the stages alone

@@ -125,8 +125,8 @@ impl Work<'_> {
         self.snapshot.take()
     }
 
-    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it. It is time
-    /// when the program is asked to stop, too.
+    /// Whether it is time for a snapshot. The user chooses the time between two; results do not depend on it. It is
+    /// time when the program is asked to stop, too.
     pub fn snapshot_is_due(&self) -> bool {
         interrupt::asked() || self.last_snapshot.elapsed() >= self.snapshot_every
     }

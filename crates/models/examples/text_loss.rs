@@ -1,5 +1,5 @@
-//! What a checkpoint makes of a text: the ids of its tokens, the mean loss, and, if asked for, the logits, to be compared
-//! with another implementation's (`scripts/compare_checkpoint.py`).
+//! What a checkpoint makes of a text: the ids of its tokens, the mean loss, and, if asked for, the logits, to be
+//! compared with another implementation's (`scripts/compare_checkpoint.py`).
 //!
 //! ```text
 //! cargo run --release -p models --example text_loss -- CHECKPOINT TEXT.txt [LOGITS.safetensors]

@@ -1,7 +1,8 @@
 //! Tokenizers: bytes, a byte-level BPE trained on the spot, or any `tokenizer.json`.
 //!
 //! A `tokenizer.json` is a recipe for batches too: it may cut texts, fill them up, add tokens to them or encode at
-//! random. None of that is wanted here, where every text becomes its tokens, and it is switched off as the file is read.
+//! random. None of that is wanted here, where every text becomes its tokens, and it is switched off as the file is
+//! read.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

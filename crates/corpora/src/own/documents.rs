@@ -45,8 +45,8 @@ impl<'a> Gathered<'a> {
         self.documents.is_empty()
     }
 
-    /// Adds a text that begins at a place: a document, or several where it has ends of text in it. A file of text, which
-    /// begins at its first line, is cut into pieces.
+    /// Adds a text that begins at a place: a document, or several where it has ends of text in it. A file of text,
+    /// which begins at its first line, is cut into pieces.
     pub(super) fn text(&mut self, place: &str, text: &str) {
         let is_file = place == "line 1" && text.contains('\n');
         let mut line = 1;

@@ -56,8 +56,8 @@ impl TokenFiles {
     /// Opens files, and reads each once to check its ids. Returns what is not as one would think beside them.
     ///
     /// # Errors
-    /// [`CorpusError`] for a file that cannot be read, is empty, of an unknown layout or cut short, or has an id that is
-    /// not below `vocabulary`.
+    /// [`CorpusError`] for a file that cannot be read, is empty, of an unknown layout or cut short, or has an id that
+    /// is not below `vocabulary`.
     pub(super) fn open(paths: &[PathBuf], vocabulary: usize) -> Result<(Self, Vec<String>), CorpusError> {
         let mut remarks = Vec::new();
         let mut hasher = Sha256::new();

@@ -1,8 +1,8 @@
 //! From finetuning runs to the matrix of optimizers, and to what geometry has to do with it.
 //!
-//! For checkpoint P of optimizer p and method m, the matrix holds ln F(P, m) / F(P, p) where both have learned the same;
-//! the index of two optimizers is the mean of their two entries. All readings are `tradeoff`'s, and its primary one
-//! decides.
+//! For checkpoint P of optimizer p and method m, the matrix holds ln F(P, m) / F(P, p) where both have learned the
+//! same; the index of two optimizers is the mean of their two entries. All readings are `tradeoff`'s, and its primary
+//! one decides.
 
 use std::collections::BTreeSet;
 

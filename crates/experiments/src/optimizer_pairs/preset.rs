@@ -26,8 +26,8 @@ pub struct PairsPreset {
     /// Pretraining seeds, where they are not the base's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<u64>,
-    /// Steps after which a second checkpoint of the pair's second optimizer stops, chosen so that it ends at the loss of
-    /// the first one's. The verdict is about that checkpoint then, and the whole one stands beside it.
+    /// Steps after which a second checkpoint of the pair's second optimizer stops, chosen so that it ends at the loss
+    /// of the first one's. The verdict is about that checkpoint then, and the whole one stands beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_steps: Option<u64>,
     /// Tasks that count as reasoning, from easy to hard: the verdict is about them.

@@ -5,7 +5,7 @@
 //! text --> tokens --+--> pretrain --> measure, weights, probe, curvature (of the checkpoint)
 //!                   |    or import, of a checkpoint from elsewhere
 //!                   |        |   |                                 +-----> predict (a finetuning), foresee (a task)
-//!                   |        |   +-> turn, rescale (the same function in another basis, of another scale) --> measure, finetune
+//!                   |        |   +-> turn, rescale (the same function otherwise written) --> measure, finetune
 //!                   |        +-----> finetune on a task, continue with another optimizer
 //!                   +--> baselines
 //! ```

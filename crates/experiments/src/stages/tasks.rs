@@ -164,7 +164,8 @@ impl TaskData {
         &self.remarks
     }
 
-    /// A training example in tokens, from 1 in the order of the draw, and how many there are; `None` for a task of text.
+    /// A training example in tokens, from 1 in the order of the draw, and how many there are; `None` for a task of
+    /// text.
     pub fn example(&self, number: usize) -> Option<(Option<&Instruction>, usize)> {
         match &self.train {
             Training::Text(_) => None,

@@ -78,8 +78,8 @@ pub struct Trained<P> {
 /// Whether a training diverges, by its losses.
 ///
 /// A training that starts well below twice the loss of a uniform guess has diverged the first time that it is above.
-/// One that starts near that bound or beyond it (a checkpoint of other text has not learned to guess evenly on this one)
-/// is judged by its own start: it has diverged when the mean loss of four steps is above the start by half the
+/// One that starts near that bound or beyond it (a checkpoint of other text has not learned to guess evenly on this
+/// one) is judged by its own start: it has diverged when the mean loss of four steps is above the start by half the
 /// loss of a uniform guess.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judge {

@@ -1,5 +1,5 @@
-//! What to use: of all methods and learning rates that were tried from a checkpoint, the one that has learned enough and
-//! forgets least.
+//! What to use: of all methods and learning rates that were tried from a checkpoint, the one that has learned enough
+//! and forgets least.
 //!
 //! Enough is [`ENOUGH`] of the most that any of them has learned. Choices are made by the validation losses, means over
 //! the seeds; learning is reported by the test, which chose nothing.

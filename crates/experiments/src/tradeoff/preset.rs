@@ -261,8 +261,8 @@ impl RefinePreset {
     }
 }
 
-/// A checkpoint with the function of another and the weight scale of a third ([`models::rescale`]): what changes when it
-/// is finetuned comes from the scale of its weights.
+/// A checkpoint with the function of another and the weight scale of a third ([`models::rescale`]): what changes when
+/// it is finetuned comes from the scale of its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RescaledPreset {

@@ -19,8 +19,8 @@ pub(crate) fn visible(c: char) -> char {
     }
 }
 
-/// The name of a figure's files, without their ending: the figure's own name, where that is one on every system. In place
-/// of any other character stands `-`, and then some digits at the end tell two such names apart.
+/// The name of a figure's files, without their ending: the figure's own name, where that is one on every system. In
+/// place of any other character stands `-`, and then some digits at the end tell two such names apart.
 pub fn file_stem(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | ',');
     if name.len() <= LONGEST && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) {

@@ -251,8 +251,8 @@ impl Grid {
         self.speed = Some(tokens_per_second);
     }
 
-    /// Keeps what finishes in this file while the grid runs, beside the lines that it holds; [`keep`](Self::keep) does so
-    /// at its end.
+    /// Keeps what finishes in this file while the grid runs, beside the lines that it holds; [`keep`](Self::keep) does
+    /// so at its end.
     ///
     /// # Errors
     /// If the file is there and cannot be read: what it holds would be lost.
@@ -497,8 +497,8 @@ impl Grid {
     ///
     /// # Errors
     /// The error of a stage that failed. Stages that run at that moment go on to their end, and no other is started. Of
-    /// several errors, that of the stage added first. [`LabError::Interrupted`](crate::error::LabError::Interrupted) if the program was asked to stop before
-    /// all were done: those that run end with a snapshot.
+    /// several errors, that of the stage added first. [`LabError::Interrupted`](crate::error::LabError::Interrupted) if
+    /// the program was asked to stop before all were done: those that run end with a snapshot.
     pub fn run(&mut self) -> Result<()> {
         let todo = self.to_compute()?;
         for (slot, &todo) in self.outcomes.slots.iter_mut().zip(&todo) {

@@ -220,8 +220,8 @@ impl Shared<'_> {
         }
     }
 
-    /// Waits for a job that may start; `None` when all are done, one has failed, or the program is asked to stop. With it comes the pause before the
-    /// next try, should another process work on it.
+    /// Waits for a job that may start; `None` when all are done, one has failed, or the program is asked to stop. With
+    /// it comes the pause before the next try, should another process work on it.
     fn next_job(&self) -> Option<(usize, Duration)> {
         let mut state = self.lock();
         loop {

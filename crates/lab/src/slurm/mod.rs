@@ -1,8 +1,8 @@
 //! A run as jobs of a Slurm cluster: an array whose tasks work on one store, and a job after it that writes the report.
 //!
 //! There is no scheduler here. Every task runs the program as it was typed; the claims of the store divide the stages
-//! among them, a stage whose task died is taken over, and the job after the array does whatever is left. Two scripts are
-//! written to `OUT/slurm`, so that they can be read and changed, and submitted if that is asked for.
+//! among them, a stage whose task died is taken over, and the job after the array does whatever is left. Two scripts
+//! are written to `OUT/slurm`, so that they can be read and changed, and submitted if that is asked for.
 
 mod quoting;
 mod script;

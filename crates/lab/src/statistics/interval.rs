@@ -90,7 +90,8 @@ impl MeanInterval {
     }
 }
 
-/// The arithmetic mean of `samples` with its interval as [`MeanInterval::describe`] writes it; "none" where there is none.
+/// The arithmetic mean of `samples` with its interval as [`MeanInterval::describe`] writes it; "none" where there is
+/// none.
 pub fn describe(samples: &[f64], digits: usize) -> String {
     MeanInterval::arithmetic(samples).map_or_else(|| "none".into(), |mean| mean.describe(digits))
 }

@@ -66,8 +66,8 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Reads a file's whole records. One that was made without times, as earlier releases did, counts as empty: it is to
-    /// be made anew.
+    /// Reads a file's whole records. One that was made without times, as earlier releases did, counts as empty: it is
+    /// to be made anew.
     pub(super) fn read(content: &[u8]) -> Self {
         let mut written = Self::default();
         let mut rest = content;

@@ -1,9 +1,9 @@
 //! A run store's stages as files that TensorBoard opens: the metrics of every step, and the
 //! [curves](crate::stage::Stage::curves) of finished stages.
 //!
-//! A file grows at its end, so that a TensorBoard that has it open shows what is new. The times are those of the stage's
-//! files: metrics have none of their own, or a run that was cut off would end with other bytes than one that was not.
-//! Between two of them time is taken to pass evenly over the steps.
+//! A file grows at its end, so that a TensorBoard that has it open shows what is new. The times are those of the
+//! stage's files: metrics have none of their own, or a run that was cut off would end with other bytes than one that
+//! was not. Between two of them time is taken to pass evenly over the steps.
 
 mod events;
 

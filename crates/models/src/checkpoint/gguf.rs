@@ -1,7 +1,7 @@
 //! GGUF files of the Llama, Qwen and GPT-2 families, with quantised weights multiplied out to f32.
 //!
-//! llama.cpp rotates neighbouring features of a head where Transformers rotates its two halves; files of its type `llama`
-//! have queries and keys in that order, and are put back here.
+//! llama.cpp rotates neighbouring features of a head where Transformers rotates its two halves; files of its type
+//! `llama` have queries and keys in that order, and are put back here.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -63,8 +63,8 @@ impl Orthogonalizer {
     }
 }
 
-/// The approximate or exact polar factor of a matrix `[outputs, inputs]`; a zero matrix stays zero, and one with an entry
-/// that is not finite has no entry that is.
+/// The approximate or exact polar factor of a matrix `[outputs, inputs]`; a zero matrix stays zero, and one with an
+/// entry that is not finite has no entry that is.
 ///
 /// # Errors
 /// If `matrix` is not a contiguous `f32` matrix, or has no rows or columns.

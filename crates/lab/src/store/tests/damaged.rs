@@ -93,7 +93,8 @@ fn cut_off(root: &Path, key: &StageKey) -> PathBuf {
     partial(root, key)
 }
 
-/// What a stage that was cut off and changed is then begun as, and whether it ends with the files of an undisturbed one.
+/// What a stage that was cut off and changed is then begun as, and whether it ends with the files of an undisturbed
+/// one.
 fn begun_after(change: impl Fn(&Path)) -> String {
     let root = tempfile::tempdir().unwrap();
     change(&cut_off(root.path(), &key()));

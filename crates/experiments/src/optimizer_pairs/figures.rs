@@ -17,7 +17,7 @@ type At<'a> = (f64, Box<dyn Fn(&Chosen) -> Option<f64> + 'a>);
 
 /// The held-out loss after finetuning, by the number of examples.
 pub(super) fn loss(statistics: &Statistics, tasks: &[String]) -> LinePanels {
-    let title = "Finetuned with the optimizer of pretraining or the other: held-out loss";
+    let title = "Held-out loss after finetuning";
     by_examples(statistics, tasks, "optimizer-pairs-loss", title, "task loss (nats per token)", |chosen| {
         Reading::Loss.of(chosen)
     })
@@ -25,7 +25,7 @@ pub(super) fn loss(statistics: &Statistics, tasks: &[String]) -> LinePanels {
 
 /// The share of right answers, by the number of examples.
 pub(super) fn exact_match(statistics: &Statistics, tasks: &[String]) -> LinePanels {
-    let title = "Finetuned with the optimizer of pretraining or the other: right answers";
+    let title = "Right answers after finetuning";
     by_examples(statistics, tasks, "optimizer-pairs-answers", title, "exact match", |chosen| {
         chosen.best.and_then(|best| best.exact_match)
     })
@@ -43,7 +43,7 @@ pub(super) fn equal_forgetting(statistics: &Statistics, tasks: &[String], amount
         };
         panel(statistics, task, short(task), "task loss (nats per token)", 0.004, points)
     };
-    let title = "Finetuned with the optimizer of pretraining or the other: loss at equal forgetting";
+    let title = "Held-out loss at equal forgetting";
     panels("optimizer-pairs-equal", title, "forgetting (nats per token)", tasks.iter().map(panel))
 }
 

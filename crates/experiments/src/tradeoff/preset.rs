@@ -375,6 +375,7 @@ impl lab::preset::Preset for TradeoffPreset {
         ("quick", include_str!("../../presets/quick.toml")),
         ("standard", include_str!("../../presets/standard.toml")),
         ("controls", include_str!("../../presets/controls.toml")),
+        ("long", include_str!("../../presets/long.toml")),
         ("paper", include_str!("../../presets/paper.toml")),
     ];
 

@@ -3,15 +3,13 @@
 use plotters::prelude::DrawingBackend;
 
 use super::axis::Axis;
-use super::canvas::{Canvas, DrawError, Text};
+use super::canvas::{Canvas, DrawError};
 use super::output::Figure;
-use super::panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
-use super::theme::{INK, Style, size};
+use super::panel::{LegendEntry, Panel, PanelTitles};
+use super::panel_rows::PanelRows;
+use super::theme::{INK, Style};
 
 const PANEL: (f64, f64) = (360.0, 270.0);
-const HEAD: f64 = 34.0;
-/// No figure is narrower, whatever its title and legend.
-const LEAST_WIDTH: f64 = 620.0;
 
 /// x, y and the ends of the interval of y.
 pub type Point = (f64, f64, Option<(f64, f64)>);
@@ -58,24 +56,17 @@ pub struct LinePanels {
 }
 
 impl LinePanels {
-    fn rows(&self) -> usize {
-        self.panels.len().div_ceil(self.columns.max(1)).max(1)
+    fn rows(&self) -> PanelRows {
+        PanelRows { count: self.panels.len(), columns: self.columns, panel: PANEL }
     }
 
     fn scaled(&self, y: f64) -> f64 {
         if self.logarithmic { y.log10() } else { y }
     }
 
-    /// Every series once, by label.
-    fn entries(&self) -> Vec<LegendEntry> {
-        let mut entries: Vec<LegendEntry> = Vec::new();
-        for series in self.panels.iter().flat_map(|panel| &panel.series) {
-            if entries.iter().all(|entry| entry.label != series.label) {
-                let label = series.label.clone();
-                entries.push(LegendEntry { label, style: series.style, line: true, marker: true });
-            }
-        }
-        entries
+    fn entries(&self) -> impl Iterator<Item = LegendEntry> {
+        let all = self.panels.iter().flat_map(|panel| &panel.series);
+        all.map(|series| LegendEntry { label: series.label.clone(), style: series.style, line: true, marker: true })
     }
 
     /// Room for every value, and for its interval as far as that does not dwarf the values: an interval over two seeds
@@ -105,19 +96,14 @@ impl Figure for LinePanels {
     }
 
     fn size(&self) -> (u32, u32) {
-        let width = (PANEL.0 * self.columns.min(self.panels.len()).max(1) as f64).max(LEAST_WIDTH);
-        let height = HEAD + PANEL.1 * self.rows() as f64 + legend_height(2) + 8.0;
-        (width as u32, height as u32)
+        self.rows().size()
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
         let (width, _) = canvas.size();
-        canvas.text((width / 2.0, 18.0), Text::new(&self.title, size::TITLE).bold())?;
-        let columns = self.columns.min(self.panels.len()).max(1);
+        let rows = self.rows();
         for (index, panel) in self.panels.iter().enumerate() {
-            let left = width / columns as f64 * (index % columns) as f64;
-            let top = HEAD + PANEL.1 * (index / columns) as f64;
-            let rectangle = (left, top, left + width / columns as f64, top + PANEL.1);
+            let rectangle = rows.rectangle(width, index);
             let titles = PanelTitles { title: &panel.title, x: &self.x, y: &panel.y };
             let area = Panel::new(canvas, rectangle, (self.x_axis(panel), self.y_axis(panel)), titles)?;
             if let Some(reference) = panel.reference {
@@ -136,7 +122,7 @@ impl Figure for LinePanels {
                 }
             }
         }
-        legend(canvas, HEAD + PANEL.1 * self.rows() as f64 + 4.0, &self.entries())
+        rows.frame(canvas, &self.title, self.entries())
     }
 }
 

@@ -12,13 +12,14 @@ mod canvas;
 mod font;
 mod output;
 mod panel;
-mod scatter_panels;
+mod panel_rows;
 mod text;
 pub mod theme;
 
 mod cell_map;
 mod interval_rows;
 mod line_panels;
+mod scatter_panels;
 
 pub use axis::{Axis, clip_segment};
 pub use canvas::{Anchor, Canvas, DrawError, Text};

@@ -3,15 +3,13 @@
 use plotters::prelude::DrawingBackend;
 
 use super::axis::Axis;
-use super::canvas::{Canvas, DrawError, Text};
+use super::canvas::{Canvas, DrawError};
 use super::output::Figure;
-use super::panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
-use super::theme::{MUTED, Marker, Style, size};
+use super::panel::{LegendEntry, Panel, PanelTitles};
+use super::panel_rows::PanelRows;
+use super::theme::{MUTED, Marker, Style};
 
 const PANEL: (f64, f64) = (400.0, 320.0);
-const HEAD: f64 = 34.0;
-/// No figure is narrower, whatever its title and legend.
-const LEAST_WIDTH: f64 = 620.0;
 
 /// A named group of points.
 #[derive(Clone, Debug)]
@@ -57,19 +55,13 @@ pub struct ScatterPanels {
 }
 
 impl ScatterPanels {
-    fn rows(&self) -> usize {
-        self.panels.len().div_ceil(self.columns.max(1)).max(1)
+    fn rows(&self) -> PanelRows {
+        PanelRows { count: self.panels.len(), columns: self.columns, panel: PANEL }
     }
 
-    /// Every group once, by label.
-    fn entries(&self) -> Vec<LegendEntry> {
-        let mut entries: Vec<LegendEntry> = Vec::new();
-        for cloud in self.panels.iter().flat_map(|panel| &panel.clouds) {
-            if entries.iter().all(|entry| entry.label != cloud.label) {
-                entries.push(LegendEntry { label: cloud.label.clone(), style: cloud.style, line: false, marker: true });
-            }
-        }
-        entries
+    fn entries(&self) -> impl Iterator<Item = LegendEntry> {
+        let clouds = self.panels.iter().flat_map(|panel| &panel.clouds);
+        clouds.map(|cloud| LegendEntry { label: cloud.label.clone(), style: cloud.style, line: false, marker: true })
     }
 
     /// Where a point lies on the axes; none if it has no place there.
@@ -101,19 +93,14 @@ impl Figure for ScatterPanels {
     }
 
     fn size(&self) -> (u32, u32) {
-        let width = (PANEL.0 * self.columns.min(self.panels.len()).max(1) as f64).max(LEAST_WIDTH);
-        let height = HEAD + PANEL.1 * self.rows() as f64 + legend_height(2) + 8.0;
-        (width as u32, height as u32)
+        self.rows().size()
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
         let (width, _) = canvas.size();
-        canvas.text((width / 2.0, 18.0), Text::new(&self.title, size::TITLE).bold())?;
-        let columns = self.columns.min(self.panels.len()).max(1);
+        let rows = self.rows();
         for (index, panel) in self.panels.iter().enumerate() {
-            let left = width / columns as f64 * (index % columns) as f64;
-            let top = HEAD + PANEL.1 * (index / columns) as f64;
-            let rectangle = (left, top, left + width / columns as f64, top + PANEL.1);
+            let rectangle = rows.rectangle(width, index);
             let placed = |cloud: &Cloud| -> Vec<(f64, f64)> {
                 cloud.points.iter().filter_map(|&point| self.placed(point)).collect()
             };
@@ -141,7 +128,7 @@ impl Figure for ScatterPanels {
                 area.remark(&format!("{left_out} points have no place"), line)?;
             }
         }
-        legend(canvas, HEAD + PANEL.1 * self.rows() as f64 + 4.0, &self.entries())
+        rows.frame(canvas, &self.title, self.entries())
     }
 }
 

@@ -45,6 +45,7 @@ mod own;
 mod packages;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+mod row;
 mod rows;
 mod rust_source;
 mod select;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::{CorpusError, Place, shortened};
 use crate::files;
-use crate::rows::{EachRow, Row};
+use crate::row::{EachRow, Row};
 
 /// Reads a file's rows one after the other.
 ///

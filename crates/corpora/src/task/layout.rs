@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::template::Template;
 use crate::error::CorpusError;
 use crate::json;
-use crate::rows::{Odd, Row};
+use crate::row::{Odd, Row};
 
 /// A layout that is known by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::{CorpusError, Place};
-use crate::rows::{Odd, Skipped, for_each_row};
+use crate::row::Odd;
+use crate::rows::{Skipped, for_each_row};
 
 pub use answer::answer;
 pub use layout::{Form, Layout};

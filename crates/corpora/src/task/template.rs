@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::CorpusError;
-use crate::rows::{Odd, Row};
+use crate::row::{Odd, Row};
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use lab::stage;
 use lab::store::StageId;
 use models::optim::Optimizer;
 
-use super::preset::{ActivationsPreset, ProbedPreset, SwitchPreset};
+use super::preset::{ActivationsPreset, ProbedPreset, SwitchPreset, continued};
 use super::statistics::Probed;
 use crate::stages::{
     Continuation, Inside, Network, PretrainResult, Pretraining, Probe, TokenData, memory_line, training_speed,
@@ -36,11 +36,6 @@ struct ProbeJob {
 pub(super) struct Finished {
     pub(super) probed: Vec<Probed>,
     pub(super) provenance: Vec<(String, String)>,
-}
-
-/// The name of a checkpoint that was trained on with the optimizer of another, or its own.
-pub(super) fn continued(checkpoint: &str, with: &str) -> String {
-    format!("{checkpoint}-then-{with}")
 }
 
 impl Planned {

@@ -194,6 +194,11 @@ impl ActivationsPreset {
     }
 }
 
+/// The name of a checkpoint that was trained on with the optimizer of another, or its own.
+pub(super) fn continued(checkpoint: &str, with: &str) -> String {
+    format!("{checkpoint}-then-{with}")
+}
+
 #[cfg(test)]
 mod tests {
     use lab::preset::{Change, Preset as _, parse};

@@ -2,8 +2,7 @@
 
 use lab::statistics::ScorecardRow;
 
-use super::plan::continued;
-use super::preset::ActivationsPreset;
+use super::preset::{ActivationsPreset, continued};
 use crate::names::display;
 use crate::stages::{Inside, Measured, VectorRow};
 

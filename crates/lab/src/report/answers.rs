@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::html::{escape, signed};
+use super::text::{escape, signed};
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
 /// A claim, in words that need no other page.

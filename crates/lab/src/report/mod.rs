@@ -27,6 +27,7 @@ mod folder;
 mod html;
 mod page;
 mod section;
+mod text;
 
 pub use answers::Claim;
 pub use error::ReportError;

@@ -2,7 +2,8 @@
 
 use models::optim::RuleName;
 
-use super::preset::{MethodPreset, TradeoffPreset};
+use super::method::MethodPreset;
+use super::preset::TradeoffPreset;
 use super::statistics::{Comparison, Pair};
 use crate::parts::CheckpointPreset;
 

@@ -7,6 +7,8 @@ mod advice;
 mod brought;
 pub mod compared;
 pub mod figures;
+mod flags;
+mod method;
 mod plan;
 mod preset;
 mod section;
@@ -18,11 +20,10 @@ use lab::experiment::{Experiment, Options};
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
+pub use flags::TradeoffFlags;
+pub use method::{FinetunePreset, FinetuneScope, InitialState, MethodPreset};
 pub use plan::{Finished, Planned, finetuning, plan, plan_all, pretraining, refine, show_example};
-pub use preset::{
-    EvaluationPreset, FinetunePreset, FinetuneScope, InitialState, MethodPreset, RefinePreset, RescaledPreset,
-    TradeoffFlags, TradeoffPreset,
-};
+pub use preset::{EvaluationPreset, RefinePreset, RescaledPreset, TradeoffPreset};
 
 /// The experiment.
 pub struct Tradeoff;

@@ -114,6 +114,16 @@ fn two_checkpoints_with_their_optimizers_give_the_index() {
 }
 
 #[test]
+fn an_example_is_shown_in_the_tokens_of_the_checkpoint() {
+    let (folder, arguments) = prepared();
+    let brought = ["--checkpoint", &folder.path("first"), "--show-example", "1", "--quiet"];
+    let shown = Finished::of(&mut tradeoff(with(&arguments, &brought))).success();
+    let ids: Vec<u32> = shown.lines().skip(2).map(|line| line[5..12].trim().parse().unwrap()).collect();
+    // Every token is a byte, and the last one ends the text; the preset's own vocabulary has 320.
+    assert!(ids.len() > 30 && ids.iter().all(|&id| id <= 256) && ids.last() == Some(&256), "{shown}");
+}
+
+#[test]
 fn the_preset_of_a_checkpoint_prints_and_reads_back() {
     let (folder, arguments) = prepared();
     let brought = ["--checkpoint", &folder.path("first"), "--print-config"];
@@ -161,6 +171,9 @@ fn what_does_not_fit_together_is_refused_before_anything_is_computed() {
     });
     refused(&["--checkpoint", &wide], &["config.json", "`model_type`: found `bert`"]);
     let first = at("first");
+    let tokenizer = folder.path("first/tokenizer.json");
+    let ended = ["--checkpoint", &first, "--tokenizer", &tokenizer, "--end-of-text", "<nowhere>"];
+    refused(&ended, &["tokenizer.json", "<nowhere>"]);
     refused(&["--checkpoint", &first, "--set", "checkpoints.first.steps=3"], &["checkpoint first", "steps"]);
     let rank = ["--quiet", "--checkpoint", &first, "--set", "methods.lora-2.lora-rank=99"];
     let line = Finished::of(&mut tradeoff(with(&arguments, &rank))).refusal();

@@ -32,7 +32,7 @@ impl Brought {
         }
         let Some((_, first)) = sources.first() else { return Ok(None) };
         let tokenizer = match &preset.corpus.tokenizer {
-            Some(path) => Tokenizer::load(path)?,
+            Some(path) => Tokenizer::load_ended(path, preset.corpus.end_of_text.as_deref())?,
             None => tokenizer_of(first)?,
         };
         for (_, source) in &sources[1..] {

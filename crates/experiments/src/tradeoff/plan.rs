@@ -163,15 +163,7 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
     }
     let descriptions: BTreeSet<String> = tasks.iter().flatten().filter_map(Task::description).collect();
     descriptions.iter().for_each(|line| grid.say(line));
-    let with_code = tasks.iter().flatten().any(|task| task.name() == CODE);
-    let brought = Brought::open(first)?;
-    let (text, code) = match &brought {
-        None => TokenData::prepare(grid, &first.text(), with_code)?,
-        Some(brought) => {
-            let text = first.text();
-            TokenData::prepare_in(grid, &text, Some(brought.tokenizer.clone()), with_code)?
-        }
-    };
+    let Read { brought, text, code, .. } = Read::of(first, tasks.iter().flatten(), grid)?;
     let networks = match &brought {
         Some(brought) => brought.networks(first),
         None => {
@@ -208,6 +200,34 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
         grid.set_speed(training_speed(&networks[0], &policy, &loops[0])?);
     }
     Ok(planned)
+}
+
+/// The text in the tokens of the checkpoints.
+struct Read {
+    /// The checkpoints from elsewhere, if the preset has such.
+    brought: Option<Brought>,
+    text: Arc<TokenData>,
+    /// Code, if it is a task.
+    code: Option<CodeTokens>,
+    /// Tokens of a sequence.
+    context: usize,
+}
+
+impl Read {
+    fn of<'a>(
+        preset: &TradeoffPreset,
+        mut tasks: impl Iterator<Item = &'a Task>,
+        grid: &mut Grid,
+    ) -> Result<Self, Failure> {
+        let with_code = tasks.any(|task| task.name() == CODE);
+        let brought = Brought::open(preset)?;
+        let (text, code) = match &brought {
+            None => TokenData::prepare(grid, &preset.text(), with_code)?,
+            Some(brought) => TokenData::prepare_in(grid, &preset.text(), Some(brought.tokenizer.clone()), with_code)?,
+        };
+        let context = brought.as_ref().map_or(preset.model.context, |brought| brought.sequence(preset));
+        Ok(Self { brought, text, code, context })
+    }
 }
 
 /// What all presets that are planned together share.
@@ -285,11 +305,11 @@ fn plan_one(preset: &TradeoffPreset, all: &[Task], shared: Shared<'_>, grid: &mu
 /// As [`plan`], or if there is no such example.
 pub fn show_example(preset: &TradeoffPreset, number: usize, grid: &mut Grid) -> Result<String, Failure> {
     let tasks = preset.open_tasks(&preset.tasks, &[])?;
-    let with_code = tasks.iter().any(|task| task.name() == CODE);
-    let (text, code) = TokenData::prepare(grid, &preset.text(), with_code)?;
+    let Read { text, code, context, .. } = Read::of(preset, tasks.iter(), grid)?;
+    let sizes = TaskSizes { context, ..preset.task_sizes() };
     let mut lines = String::new();
     for task in &tasks {
-        let data = TaskData::prepare(task, &preset.task_sizes(), &text.tokenizer, code.as_ref(), preset.first_seed)?;
+        let data = TaskData::prepare(task, &sizes, &text.tokenizer, code.as_ref(), preset.first_seed)?;
         data.remarks().iter().for_each(|remark| grid.say(remark));
         lines.push_str(&shown(&data, &text.tokenizer, number)?);
     }

@@ -223,14 +223,14 @@ impl<E: Experiment> Registered for Entry<E> {
             run.slurm.prepare(E::NAME, &run.place.out)?;
             return Ok(None);
         }
-        if !run.print_config {
-            let preset = E::Preset::find(&run.preset, &changes)?;
-            if let Some(text) = E::show(&own, &preset, &run.place.options()?).map_err(LabError::Experiment)? {
-                console::print(&text);
-                return Ok(None);
-            }
+        let preset = E::Preset::find(&run.preset, &changes)?;
+        if !run.print_config
+            && let Some(text) = E::show(&own, &preset, &run.place.options()?).map_err(LabError::Experiment)?
+        {
+            console::print(&text);
+            return Ok(None);
         }
-        self.run(&changes, &run, place, front)
+        run_preset::<E>(&preset, &run, place, front)
     }
 
     fn check(&self, changes: &[Change], flags: &RunFlags) -> Result<()> {
@@ -239,17 +239,7 @@ impl<E: Experiment> Registered for Entry<E> {
     }
 
     fn run(&self, changes: &[Change], flags: &RunFlags, place: u32, front: &Front) -> Result<Option<PathBuf>> {
-        let preset = E::Preset::find(&flags.preset, changes)?;
-        if flags.print_config {
-            console::print(&preset.to_toml());
-            return Ok(None);
-        }
-        let options = flags.place.options()?;
-        if flags.plan {
-            show_plan::<E>(&preset, &options)?;
-            return Ok(None);
-        }
-        experiment::run::<E>(&preset, &options, place, front)
+        run_preset::<E>(&E::Preset::find(&flags.preset, changes)?, flags, place, front)
     }
 
     fn has_field(&self, preset: &str, change: &Change) -> Result<bool> {
@@ -267,6 +257,25 @@ impl<E: Experiment> Registered for Entry<E> {
             }
         }
     }
+}
+
+/// Prints a preset or its plan, or runs it, as the flags say.
+fn run_preset<E: Experiment>(
+    preset: &E::Preset,
+    flags: &RunFlags,
+    place: u32,
+    front: &Front,
+) -> Result<Option<PathBuf>> {
+    if flags.print_config {
+        console::print(&preset.to_toml());
+        return Ok(None);
+    }
+    let options = flags.place.options()?;
+    if flags.plan {
+        show_plan::<E>(preset, &options)?;
+        return Ok(None);
+    }
+    experiment::run::<E>(preset, &options, place, front)
 }
 
 /// Prints a line for each stage of a preset.

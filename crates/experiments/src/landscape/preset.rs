@@ -87,7 +87,8 @@ impl LandscapePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        self.base()?.check_tasks("tasks", &self.tasks)?;
+        let base = self.base()?;
+        base.check_tasks("tasks", &self.tasks)?;
         self.batches.iter().try_for_each(|&batches| within("batches", batches, 0..=MOST_BATCHES))?;
         if !self.batches.contains(&REFERENCE_BATCHES) || self.batches.contains(&0) {
             let expected = format!("numbers from 1 on, {REFERENCE_BATCHES} among them");
@@ -103,7 +104,6 @@ impl LandscapePreset {
         within("rank", self.rank as u64, 1..=MOST_WIDTH)?;
         within("draws", self.draws, 1..=1_000_000)?;
         drawn("curvature-windows", self.curvature_windows)?;
-        let base = self.base()?;
         base.check()?;
         self.pairs(&base).map(drop)
     }

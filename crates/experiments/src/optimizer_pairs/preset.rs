@@ -107,7 +107,7 @@ impl PairsPreset {
         if self.reasoning.is_empty() {
             return Err(ExperimentError::value("reasoning", "no task", "at least one"));
         }
-        let (base, _) = self.base()?;
+        let (base, whole) = self.base()?;
         let tasks: Vec<String> = self.reasoning.iter().chain(&self.others).cloned().collect();
         base.check_tasks("reasoning and others", &tasks)?;
         if self.reasoning.iter().any(|task| task == CODE) {
@@ -129,17 +129,13 @@ impl PairsPreset {
         if self.decoded == 0 {
             return Err(ExperimentError::value("decoded", 0, "at least 1"));
         }
-        let (base, _) = self.base()?;
         for optimizer in pair(&base)?.map(|checkpoint| checkpoint.optimizer()).into_iter().flatten() {
             if !self.rates.contains_key(&optimizer) {
                 let given = self.rates.keys().map(|optimizer| optimizer.as_str()).collect::<Vec<_>>().join(", ");
                 return Err(ExperimentError::value("rates", given, format!("{optimizer} among them")));
             }
         }
-        for (_, preset) in self.experiments()? {
-            preset.check()?;
-        }
-        Ok(())
+        self.of_amounts(&base, whole.as_ref()).iter().try_for_each(|(_, preset)| preset.check())
     }
 
     /// Every size with every number of epochs, the largest last.
@@ -199,6 +195,10 @@ impl PairsPreset {
     /// If the base cannot be read.
     pub fn experiments(&self) -> Result<Vec<(Amount, TradeoffPreset)>> {
         let (base, whole) = self.base()?;
+        Ok(self.of_amounts(&base, whole.as_ref()))
+    }
+
+    fn of_amounts(&self, base: &TradeoffPreset, whole: Option<&String>) -> Vec<(Amount, TradeoffPreset)> {
         let of_amount = |amount: Amount| {
             let mut preset = base.clone();
             preset.evaluation.train_examples = amount.examples;
@@ -207,11 +207,11 @@ impl PairsPreset {
             if amount == self.largest() {
                 preset.tasks.extend(self.others.iter().cloned());
             } else {
-                preset.checkpoints.retain(|checkpoint| Some(&checkpoint.name) != whole.as_ref());
+                preset.checkpoints.retain(|checkpoint| Some(&checkpoint.name) != whole);
             }
             (amount, preset)
         };
-        Ok(self.amounts().into_iter().map(of_amount).collect())
+        self.amounts().into_iter().map(of_amount).collect()
     }
 }
 

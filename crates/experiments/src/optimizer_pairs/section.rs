@@ -124,11 +124,7 @@ fn table(statistics: &Statistics, tasks: &[String], constant: &[(String, f64)]) 
 
 fn row(setting: &Setting, chosen: &[Chosen]) -> TableRow {
     let best: Vec<_> = chosen.iter().filter_map(|chosen| chosen.best).collect();
-    let mean = |numbers: Vec<f64>| match MeanInterval::arithmetic(&numbers) {
-        Some(MeanInterval { mean, bounds: Some((low, high)), .. }) => format!("{mean:.3} [{low:.3}, {high:.3}]"),
-        Some(MeanInterval { mean, .. }) => format!("{mean:.3}"),
-        None => String::new(),
-    };
+    let mean = |numbers: Vec<f64>| MeanInterval::arithmetic(&numbers).map_or_else(String::new, |mean| mean.describe(3));
     let mut rates: Vec<f64> = best.iter().map(|best| best.rate).collect();
     rates.sort_by(f64::total_cmp);
     rates.dedup();

@@ -73,11 +73,11 @@ impl PredictionPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        self.base()?.check_tasks("tasks", &self.tasks)?;
+        let base = self.base()?;
+        base.check_tasks("tasks", &self.tasks)?;
         at_least("divergence-windows", self.divergence_windows as u64, 1)?;
         at_least("gradient-batches", self.gradient_batches, 1)?;
         share("leading", self.leading, false)?;
-        let base = self.base()?;
         base.check()?;
         let known: Vec<&str> = base.methods.iter().filter(|m| m.variant.is_none()).map(|m| m.name.as_str()).collect();
         for (place, name) in self.methods.iter().enumerate() {

@@ -71,9 +71,9 @@ impl RotationPreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        self.base()?.check_tasks("tasks", &self.tasks)?;
-        within("rotations", self.rotations, 1..=10_000)?;
         let base = self.base()?;
+        base.check_tasks("tasks", &self.tasks)?;
+        within("rotations", self.rotations, 1..=10_000)?;
         base.check()?;
         let [first, second] = pair(&base)?;
         let [first, second] = [first.recipe()?.optimizer, second.recipe()?.optimizer];

@@ -96,10 +96,10 @@ impl UpdateStructurePreset {
     /// # Errors
     /// The first field that is out of range.
     pub fn check(&self) -> Result<()> {
-        self.base()?.check_tasks("tasks", &self.tasks)?;
+        let mut base = self.base()?;
+        base.check_tasks("tasks", &self.tasks)?;
         share("level", self.level, false)?;
         within("rank", self.rank as u64, 1..=MOST_WIDTH)?;
-        let mut base = self.base()?;
         for (place, method) in self.methods.iter().enumerate() {
             positive(&format!("methods.{}.rate", method.name), method.rate)?;
             if self.methods[..place].iter().any(|other| other.name == method.name) {

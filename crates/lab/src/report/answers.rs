@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text::{escape, signed};
+use super::text::{escape, signed, style_of};
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
 /// A claim, in words that need no other page.
@@ -60,11 +60,11 @@ impl Answer {
 
     /// The badge's style.
     fn class(self) -> &'static str {
-        match self {
-            Self::Yes | Self::InPart => "reproduced",
-            Self::No => "contradicted",
-            Self::Mixed | Self::Open => "inconclusive",
-        }
+        style_of(match self {
+            Self::Yes | Self::InPart => Verdict::Reproduced,
+            Self::No => Verdict::Contradicted,
+            Self::Mixed | Self::Open => Verdict::Inconclusive,
+        })
     }
 }
 
@@ -126,11 +126,7 @@ const HEIGHT: f64 = 18.0;
 
 /// One statement, its effect on a line around zero, and the verdict.
 fn forest_row(body: &mut String, row: &ScorecardRow, reach: f64) {
-    let class = match row.verdict {
-        Verdict::Reproduced => "reproduced",
-        Verdict::Contradicted => "contradicted",
-        Verdict::Inconclusive => "inconclusive",
-    };
+    let class = style_of(row.verdict);
     let numbers = match (row.effect, row.interval) {
         (Some(effect), Some((low, high))) => format!("{} [{}, {}]", signed(effect), signed(low), signed(high)),
         (Some(effect), None) => signed(effect),

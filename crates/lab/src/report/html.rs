@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::answers::{Claim, answers};
 use super::error::ReportError;
 use super::section::{FIGURES, FigureEntry, Section, Table};
-use super::text::{escape, signed};
+use super::text::{escape, signed, style_of};
 use crate::figures::file_stem;
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
@@ -201,11 +201,7 @@ fn scorecard(body: &mut String, rows: &[&ScorecardRow], kind: Kind) {
     }
     body.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
-        let class = match row.verdict {
-            Verdict::Reproduced if kind == Kind::Claims => "reproduced",
-            Verdict::Contradicted if kind == Kind::Claims => "contradicted",
-            _ => "inconclusive",
-        };
+        let class = style_of(if kind == Kind::Claims { row.verdict } else { Verdict::Inconclusive });
         let label = if kind == Kind::Claims { row.verdict_label() } else { row.sign_label() };
         let note = |text: &str| match text {
             "" => String::new(),

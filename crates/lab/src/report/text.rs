@@ -1,6 +1,16 @@
 //! Texts and numbers as they stand in the page.
 
 use crate::figures::visible;
+use crate::statistics::Verdict;
+
+/// The class of the style sheet that shows a verdict.
+pub(super) fn style_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reproduced => "reproduced",
+        Verdict::Contradicted => "contradicted",
+        Verdict::Inconclusive => "inconclusive",
+    }
+}
 
 /// Text with the characters that mean something in HTML replaced, and those that no page may hold; safe in text and in
 /// quoted attributes.

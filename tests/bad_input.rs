@@ -172,6 +172,8 @@ fn flags_that_ask_for_what_is_not_there_are_refused() {
             "methods: found lion, expected one of this preset's: adamw, muon, sgd, lora-2",
         ),
         ("--methods", "sgd", "expected a method `adamw`, which matches checkpoint `adamw`"),
+        ("--checkpoints", "adamw", "pair or controls: found muon, expected a checkpoint: adamw"),
+        ("--checkpoints", "adamw,muon,sgd", "checkpoints: found sgd, expected one of this preset's: adamw, muon"),
         ("--seeds", "0", "seeds: found 0, expected at least 1"),
         ("--weight-decay", "NaN", "finetune.weight-decay: found NaN"),
         ("--snapshot-every", "inf", "snapshot-every: found inf"),

@@ -59,6 +59,16 @@ fn flags_change_the_preset_that_they_name() {
     assert_eq!(preset["finetune"]["weight-decay"].as_float(), Some(0.5));
 }
 
+/// The controls of a checkpoint that is not kept go with it.
+#[test]
+fn checkpoints_that_are_kept_keep_the_controls_between_them() {
+    let kept = ["--preset", "standard", "--print-config", "--checkpoints", "adamw,muon,muon-short"];
+    let preset: toml::Table = Finished::of(&mut tradeoff(kept)).success().parse().unwrap();
+    let names: Vec<_> = preset["checkpoints"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["adamw", "muon", "muon-short"]);
+    assert_eq!(preset["controls"].to_string(), r#"[["adamw", "muon-short"]]"#);
+}
+
 /// The results hold what was asked for and nothing else; runs that both selections share are computed once.
 #[test]
 fn tasks_methods_and_seeds_select_what_is_run() {
@@ -85,7 +95,7 @@ fn tasks_methods_and_seeds_select_what_is_run() {
 fn help_names_every_flag_with_its_meaning() {
     let of_all = ["preset", "set", "seeds", "jobs", "out", "finished", "corpus", "tokenizer", "print-config", "plan"];
     for (binary, own) in [
-        (env!("CARGO_BIN_EXE_tradeoff"), &["tasks", "methods", "scope", "state", "weight-decay"][..]),
+        (env!("CARGO_BIN_EXE_tradeoff"), &["tasks", "methods", "checkpoints", "scope", "state", "weight-decay"][..]),
         (env!("CARGO_BIN_EXE_reproduce"), &["only"]),
     ] {
         let help = Finished::of(std::process::Command::new(binary).arg("--help")).success();

@@ -72,7 +72,8 @@ pub struct Change {
 pub enum To {
     /// It gets a value.
     Value(Value),
-    /// Of a list of names, or of tables with names, these are kept. All of them must be there if `all` says so.
+    /// Of a list of names, or of tables with names, these are kept; of a list of groups of names, the groups that
+    /// have no other. All of them must be there if `all` says so.
     Kept {
         /// The names.
         names: Vec<String>,
@@ -246,7 +247,11 @@ fn keep(table: &mut Table, path: &str, names: &[String], all: bool) -> Result<()
     if let Some(unknown) = names.iter().find(|name| all && !known.contains(name)) {
         return Err(LabError::value(path, unknown, format!("one of this preset's: {}", known.join(", "))));
     }
-    list.retain(|item| names.contains(&name_of(item)));
+    let is_kept = |item: &Value| match item.as_array() {
+        Some(group) => group.iter().all(|member| names.contains(&name_of(member))),
+        None => names.contains(&name_of(item)),
+    };
+    list.retain(is_kept);
     Ok(())
 }
 
@@ -369,6 +374,9 @@ mod tests {
         assert_eq!(keep(&["muon", "lion"], false).unwrap().methods, outer().methods[1..]);
         let message = keep(&["muon", "lion"], true).unwrap_err().to_string();
         assert_eq!(message, "methods: found lion, expected one of this preset's: adamw, muon");
+        let groups: Table = toml::from_str("pairs = [['a', 'b'], ['a', 'c'], ['b', 'a']]").unwrap();
+        let kept = with(&groups, &[Change::keep("pairs", vec!["a".into(), "b".into()], false)]).unwrap();
+        assert_eq!(kept["pairs"].to_string(), r#"[["a", "b"], ["b", "a"]]"#);
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct TradeoffFlags {
     /// Finetuning methods to keep of the preset's, comma-separated; those of the compared pair must be among them
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
+    /// Checkpoints to keep of the preset's, comma-separated; those of the compared pair must be among them
+    #[arg(long, value_name = "CHECKPOINTS", value_delimiter = ',', conflicts_with = "checkpoint")]
+    checkpoints: Vec<String>,
     /// What full finetuning trains [default: the preset's]
     #[arg(long, value_enum)]
     scope: Option<ScopeFlag>,
@@ -90,6 +93,10 @@ impl Flags for TradeoffFlags {
         if !self.methods.is_empty() {
             changes.push(Change::keep("methods", self.methods.clone(), true));
             changes.push(Change::keep("control-methods", self.methods.clone(), false));
+        }
+        if !self.checkpoints.is_empty() {
+            changes.push(Change::keep("checkpoints", self.checkpoints.clone(), true));
+            changes.push(Change::keep("controls", self.checkpoints.clone(), false));
         }
         let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_string());
         let scope = name(self.scope.and_then(|scope| scope.to_possible_value()));

@@ -63,7 +63,7 @@ pub fn append_at(path: &Path, keep: u64, bytes: &[u8]) -> Result<(), StoreError>
 
 /// Creates or replaces a file and syncs its content. Not atomic.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    fault::point().context("create", path)?;
+    fault::at(path).context("create", path)?;
     let mut file = File::create(path).context("create", path)?;
     append(&mut file, bytes).context("write", path)?;
     file.sync_all().context("sync", path)
@@ -71,7 +71,7 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 /// Creates a file that must not be there yet; false if it is. Not synced: a claim need not outlive the machine.
 pub(super) fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
-    fault::point().context("create", path)?;
+    fault::at(path).context("create", path)?;
     let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         file => file.context("create", path)?,
@@ -112,7 +112,7 @@ pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 
 /// Opens a file for appending after cutting it to `bytes` (created if missing).
 pub(super) fn open_truncated(path: &Path, bytes: u64) -> Result<File, StoreError> {
-    fault::point().context("open", path)?;
+    fault::at(path).context("open", path)?;
     let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path).context("open", path)?;
     file.set_len(bytes).context("truncate", path)?;
     file.seek(SeekFrom::End(0)).context("open", path)?;
@@ -121,7 +121,7 @@ pub(super) fn open_truncated(path: &Path, bytes: u64) -> Result<File, StoreError
 
 /// Syncs a file that something else wrote.
 pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
-    fault::point().context("sync", path)?;
+    fault::at(path).context("sync", path)?;
     // Windows refuses to sync a file that is open for reading only.
     let file = OpenOptions::new().read(true).write(true).open(path).context("open", path)?;
     file.sync_all().context("sync", path)
@@ -129,7 +129,7 @@ pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
 
 /// Renames and makes the new name durable.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fault::point().context("rename", to)?;
+    fault::at(to).context("rename", to)?;
     fs::rename(from, to).context("rename", to)?;
     sync_dir(&parent_of(to))
 }
@@ -145,7 +145,7 @@ pub(super) fn rename_if_there(from: &Path, to: &Path) -> Result<bool, StoreError
 /// Creates a folder in a parent that must be there: who does not know that the parent was renamed must not make it
 /// anew.
 pub(super) fn create_dir(path: &Path) -> Result<(), StoreError> {
-    fault::point().context("create folder", path)?;
+    fault::at(path).context("create folder", path)?;
     fs::create_dir(path).context("create folder", path)?;
     sync_dir(&parent_of(path))
 }
@@ -160,7 +160,7 @@ pub fn create_dir_all(path: &Path) -> Result<(), StoreError> {
     if missing.is_empty() {
         return Ok(());
     }
-    fault::point().context("create folder", path)?;
+    fault::at(path).context("create folder", path)?;
     fs::create_dir_all(path).context("create folder", path)?;
     // Each is a name in its parent, which a loss of power must not take back.
     missing.into_iter().try_for_each(|folder| sync_dir(&parent_of(folder)))
@@ -168,7 +168,7 @@ pub fn create_dir_all(path: &Path) -> Result<(), StoreError> {
 
 /// Removes a file; none there is fine.
 pub(super) fn remove_file(path: &Path) -> Result<(), StoreError> {
-    fault::point().context("remove", path)?;
+    fault::at(path).context("remove", path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove", path),
         _ => Ok(()),
@@ -187,7 +187,7 @@ pub(super) fn remove_any(path: &Path) -> Result<(), StoreError> {
     for entry in inside {
         remove_any(&entry)?;
     }
-    fault::point().context("remove folder", path)?;
+    fault::at(path).context("remove folder", path)?;
     match fs::remove_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove folder", path),
         _ => Ok(()),
@@ -200,7 +200,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
         .context("list", folder)?;
     paths.sort();
-    Ok(paths)
+    Ok(fault::seen(folder, paths))
 }
 
 /// Makes the names in a folder durable (where the system can).
@@ -221,11 +221,17 @@ fn parent_of(path: &Path) -> PathBuf {
 /// Outside tests nothing is ever cut off.
 #[cfg(not(test))]
 mod fault {
+    pub(super) fn at(_: &std::path::Path) -> std::io::Result<()> {
+        Ok(())
+    }
     pub(super) fn point() -> std::io::Result<()> {
         Ok(())
     }
     pub(super) fn tears_writes() -> bool {
         false
+    }
+    pub(super) fn seen(_: &std::path::Path, list: Vec<std::path::PathBuf>) -> Vec<std::path::PathBuf> {
+        list
     }
 }
 
@@ -233,7 +239,9 @@ mod fault {
 #[cfg(test)]
 pub(super) mod fault {
     use std::cell::{Cell, RefCell};
+    use std::collections::HashMap;
     use std::io;
+    use std::path::{Path, PathBuf};
 
     /// How the chosen operation fails.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -248,6 +256,39 @@ pub(super) mod fault {
         static PAUSE: RefCell<Option<Pause>> = const { RefCell::new(None) };
         static COUNTED: Cell<usize> = const { Cell::new(0) };
         static PLAN: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
+        static CACHE: RefCell<Option<Cache>> = const { RefCell::new(None) };
+    }
+
+    /// Lists of folders as this thread saw them, each with how often it is shown again: NFS and its like keep them for
+    /// a while.
+    struct Cache {
+        looks: usize,
+        lists: HashMap<PathBuf, (usize, Vec<PathBuf>)>,
+    }
+
+    /// Runs `work` where a folder's list is an old one for `looks` looks, unless this thread changes the folder.
+    pub(in crate::store) fn cached<T>(looks: usize, work: impl FnOnce() -> T) -> T {
+        CACHE.set(Some(Cache { looks, lists: HashMap::new() }));
+        let result = work();
+        CACHE.set(None);
+        result
+    }
+
+    /// What a folder's list looks like to this thread.
+    pub(super) fn seen(folder: &Path, list: Vec<PathBuf>) -> Vec<PathBuf> {
+        CACHE.with_borrow_mut(|cache| {
+            let Some(cache) = cache else { return list };
+            match cache.lists.get_mut(folder) {
+                Some((left, old)) if *left > 0 => {
+                    *left -= 1;
+                    old.clone()
+                }
+                _ => {
+                    cache.lists.insert(folder.into(), (cache.looks, list.clone()));
+                    list
+                }
+            }
+        })
     }
 
     /// The operation before which a process is paused, and what others do meanwhile.
@@ -272,6 +313,13 @@ pub(super) mod fault {
         let result = work();
         PLAN.set(None);
         (result, COUNTED.get())
+    }
+
+    /// An operation that changes what is at `path`.
+    pub(super) fn at(path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(path);
+        CACHE.with_borrow_mut(|cache| cache.iter_mut().for_each(|cache| drop(cache.lists.remove(folder))));
+        point()
     }
 
     pub(super) fn point() -> io::Result<()> {

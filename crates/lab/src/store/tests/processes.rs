@@ -73,6 +73,44 @@ fn three_processes_share_the_work() {
     assert!(claim_files(root.path()).is_empty());
 }
 
+/// Caches of a network file system show old lists of folders. The rules hold all the same, since what they rest on (a
+/// file that is created exclusively, a folder that is renamed) is decided by the server. Here two machines work on one
+/// stage; what one computes beside the other is thrown away.
+#[test]
+fn two_machines_that_see_old_lists_of_folders_leave_what_one_leaves() {
+    let reference = undisturbed();
+    for round in 0..24 {
+        let root = tempfile::tempdir().unwrap();
+        let looks = [1, 3, 40][round % 3];
+        let worker = |number: u32| {
+            let options = StoreOptions { heartbeat: Duration::from_millis(1), lease: Duration::from_secs(60) };
+            let machine = Process { machine: Some(format!("machine {number}")), ..elsewhere(number) };
+            let store = Store::open_as(root.path(), options, machine).unwrap();
+            let mut fresh = 0;
+            let count = &mut |state: &str, _| fresh += usize::from(state == "fresh");
+            let done = fault::cached(looks, || {
+                loop {
+                    match run_stage(&store, &key(), count, Duration::ZERO) {
+                        // As the grid has it: somebody works on the stage, or will.
+                        Err(StoreError::ClaimLost { .. }) => (),
+                        done => break done.unwrap(),
+                    }
+                }
+            });
+            done.files().verify().unwrap();
+            fresh
+        };
+        let worker = &worker;
+        let both = std::thread::scope(|scope| {
+            [1, 2].map(|number| scope.spawn(move || worker(number))).map(|thread| thread.join().unwrap())
+        });
+        // A second time where it was not seen yet that the first had finished.
+        assert!((1..=2).contains(&both.iter().sum::<usize>()), "round {round}: {both:?}");
+        assert_eq!(content(root.path()), reference, "round {round}");
+        assert!(claim_files(root.path()).is_empty(), "round {round}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 #[ignore = "the child process of a_process_that_was_paused_notices_that_its_stage_was_taken_over"]

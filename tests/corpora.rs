@@ -17,6 +17,19 @@ fn run(folder: &Folder, corpus: Option<&str>, more: &[&str]) -> (String, String)
 
 const ROWS: usize = 1 + 2 * 4;
 
+/// Worked problems among the text make another text, of which the report says so; without them all is as before.
+#[test]
+fn examples_of_tasks_can_be_mixed_into_the_text() {
+    let folder = Folder::new();
+    let corpus = folder.file("corpus.txt", common::corpus());
+    let plain = run(&folder, Some(&corpus), &[]);
+    let mixed = run(&folder, Some(&corpus), &["--set", r#"corpus.examples={tasks=["math"],share=0.1}"#]);
+    assert!(mixed.0.contains("; 10 % of what is trained on are examples of math"), "{}", mixed.0);
+    assert_eq!(mixed.1.lines().count(), ROWS);
+    assert_ne!(mixed.1, plain.1);
+    assert_eq!(run(&folder, Some(&corpus), &[]).1, plain.1);
+}
+
 #[test]
 fn the_default_corpus_is_the_pinned_packages() {
     let folder = Folder::new();

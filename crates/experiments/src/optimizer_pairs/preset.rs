@@ -82,6 +82,7 @@ impl lab::preset::Preset for PairsPreset {
         ("smoke", include_str!("../../presets/optimizer-pairs/smoke.toml")),
         ("quick", include_str!("../../presets/optimizer-pairs/quick.toml")),
         ("standard", include_str!("../../presets/optimizer-pairs/standard.toml")),
+        ("elicitation", include_str!("../../presets/optimizer-pairs/elicitation.toml")),
     ];
 
     fn validate(&self) -> Result<(), Failure> {
@@ -110,6 +111,12 @@ impl PairsPreset {
         let (base, whole) = self.base()?;
         let tasks: Vec<String> = self.reasoning.iter().chain(&self.others).cloned().collect();
         base.check_tasks("reasoning and others", &tasks)?;
+        // Else a chain of the test could be read in pretraining.
+        let read = self.corpus.examples.iter().flat_map(|examples| &examples.tasks);
+        if let Some(other) = read.into_iter().find(|task| !tasks.contains(task)) {
+            let expected = format!("one of the tasks that are finetuned on: {}", tasks.join("; "));
+            return Err(ExperimentError::value("corpus.examples.tasks", other, expected));
+        }
         if self.reasoning.iter().any(|task| task == CODE) {
             return Err(ExperimentError::value("reasoning", CODE, "tasks with answers"));
         }
@@ -220,6 +227,7 @@ mod tests {
     use lab::preset::{Preset as _, parse};
 
     use super::*;
+    use crate::stages::Mixture;
 
     #[test]
     fn the_built_in_presets_are_valid_and_print_in_a_form_that_reads_back() {
@@ -293,6 +301,8 @@ mod tests {
         assert!(refusal(|p| p.short_steps = Some(0)).starts_with("short-steps: "));
         assert!(refusal(|p| p.rates.get_mut(&RuleName::Muon).unwrap().clear()).contains("rates"));
         assert!(refusal(|p| drop(p.rates.remove(&RuleName::Muon))).starts_with("rates: found adamw, expected muon"));
+        let mixed = |p: &mut PairsPreset| p.corpus.examples = Some(Mixture { tasks: vec!["math".into()], share: 0.1 });
+        assert!(refusal(mixed).starts_with("corpus.examples.tasks: found math, expected one of"));
         assert!(refusal(|p| p.others = vec!["poems".into()]).starts_with("tasks: found poems"));
     }
 }

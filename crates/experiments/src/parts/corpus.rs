@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::at_least;
 use crate::error::{ExperimentError, Result};
-use crate::stages::TextSource;
+use crate::stages::{Mixture, TextSource};
 
 /// Files of a user's text: one, or several as a list. A name may be a pattern (`data/*.txt`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct CorpusPreset {
     /// About how many bytes of the packages' code, in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_bytes: Option<usize>,
+    /// Worked examples of generated tasks among the text to train on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<Mixture>,
 }
 
 /// Text and tokenizer of one's own, in place of the base's.
@@ -70,6 +73,9 @@ pub struct OwnText {
     /// The tokenizer's token that ends a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_of_text: Option<String>,
+    /// Worked examples of generated tasks among the text to train on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<Mixture>,
 }
 
 impl CorpusPreset {
@@ -92,22 +98,33 @@ impl CorpusPreset {
             let found = self.end_of_text.as_deref().unwrap_or_default();
             return Err(ExperimentError::value("corpus.end-of-text", found, expected));
         }
-        Ok(())
+        self.examples.as_ref().map_or(Ok(()), Mixture::check)
     }
 
     /// What `own` says takes the place of what is said here.
     pub fn take(&mut self, own: &OwnText) {
-        let OwnText { file, tokenizer, text_field, end_of_text } = own.clone();
+        let OwnText { file, tokenizer, text_field, end_of_text, examples } = own.clone();
         self.file = file.or(self.file.take());
         self.tokenizer = tokenizer.or(self.tokenizer.take());
         self.text_field = text_field.or(self.text_field.take());
         self.end_of_text = end_of_text.or(self.end_of_text.take());
+        self.examples = examples.or(self.examples.take());
     }
 
     /// The text for networks of such a vocabulary and context, with a share held out.
     pub fn source(&self, vocabulary: usize, context: usize, held_out: f64) -> TextSource {
-        let Self { file, tokenizer, text_field, end_of_text, prose_bytes, code_bytes } = self.clone();
-        let files = file.map(|files| files.paths()).unwrap_or_default();
-        TextSource { files, text_field, tokenizer, end_of_text, prose_bytes, code_bytes, vocabulary, context, held_out }
+        let Self { file, tokenizer, text_field, end_of_text, prose_bytes, code_bytes, examples } = self.clone();
+        TextSource {
+            files: file.map(|files| files.paths()).unwrap_or_default(),
+            text_field,
+            tokenizer,
+            end_of_text,
+            prose_bytes,
+            code_bytes,
+            examples,
+            vocabulary,
+            context,
+            held_out,
+        }
     }
 }

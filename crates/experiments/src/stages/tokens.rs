@@ -17,6 +17,7 @@ use models::data::{TokenStream, Tokens};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::mixture::{Mixture, MixtureKey};
 use crate::error::{ExperimentError, Result};
 
 /// Seed of the choice of files where the text is limited.
@@ -40,6 +41,8 @@ pub struct TextSource {
     pub prose_bytes: Option<usize>,
     /// Bytes of the packages' code, about; all if none are given.
     pub code_bytes: Option<usize>,
+    /// Examples of tasks among the text to train on.
+    pub examples: Option<Mixture>,
     /// Entries of the BPE; 257 means bytes.
     pub vocabulary: usize,
     /// Tokens of a window: text of fewer than two is refused. Decides nothing else.
@@ -231,6 +234,16 @@ impl TokenData {
             None => return Err(ExperimentError::value("corpus", "nothing", "text").into()),
         };
         let tokens = TextTokens::new(text, fingerprint, tokenizer, source, grid.teller())?;
+        let description = match &source.examples {
+            None => description,
+            Some(Mixture { tasks, share }) => {
+                format!(
+                    "{description}; {:.0} % of what is trained on are examples of {}",
+                    100.0 * share,
+                    tasks.join(", ")
+                )
+            }
+        };
         let (_, done) = grid.now(&tokens)?;
         let mut data = Self::read(&done, &tokens, source, description)?;
         data.check(source)?;
@@ -356,6 +369,7 @@ fn fingerprint(documents: &[Document]) -> String {
 struct TextTokens {
     text: Text,
     tokenizer: Option<Tokenizer>,
+    examples: Option<Mixture>,
     key: TokensKey,
     /// What a user calls the text.
     name: String,
@@ -372,6 +386,8 @@ struct TokensKey {
     tokenizer: Option<String>,
     vocabulary: usize,
     held_out: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    examples: Option<MixtureKey>,
 }
 
 impl TextTokens {
@@ -387,8 +403,19 @@ impl TextTokens {
         let ending = source.end_of_text.as_ref().map_or(String::new(), |end| format!("\0{end}"));
         let tokenizer_key = json.map(|json| hash::sha256_hex((json + &ending).as_bytes()));
         let vocabulary = tokenizer.as_ref().map_or(source.vocabulary, Tokenizer::vocabulary);
-        let key = TokensKey { text: fingerprint, tokenizer: tokenizer_key, vocabulary, held_out: source.held_out };
-        Ok(Self { text, tokenizer, key, name: named(&source.files), tell })
+        let examples = source.examples.clone();
+        if let (Some(_), Text::Ids(_)) = (&examples, &text) {
+            let expected = "none beside token ids, which stay in their file: give the text itself";
+            return Err(ExperimentError::value("corpus.examples", named(&source.files), expected));
+        }
+        let key = TokensKey {
+            text: fingerprint,
+            tokenizer: tokenizer_key,
+            vocabulary,
+            held_out: source.held_out,
+            examples: examples.as_ref().map(Mixture::key).transpose()?,
+        };
+        Ok(Self { text, tokenizer, examples, key, name: named(&source.files), tell })
     }
 }
 
@@ -398,7 +425,10 @@ const TRIED: (usize, usize) = (200, 10_000);
 impl TextTokens {
     /// The tokenizer, and the tokens to train on and held out.
     fn tokenise(&self, documents: &[Document]) -> Result<(Tokenizer, [Vec<u32>; 2])> {
-        let split = corpora::split(documents, self.key.held_out, SPLIT_SEED)?;
+        let mut split = corpora::split(documents, self.key.held_out, SPLIT_SEED)?;
+        if let Some(examples) = &self.examples {
+            split.train.extend(examples.documents(corpora::bytes(&split.train))?);
+        }
         let texts = split.train.iter().map(|document| document.text.as_str());
         let vocabulary = self.key.vocabulary;
         let tokenizer = match &self.tokenizer {

@@ -295,6 +295,10 @@ impl TradeoffPreset {
         self.seeds().check()?;
         self.device.check()?;
         self.corpus.validate()?;
+        if let (true, Some(examples)) = (self.imports(), &self.corpus.examples) {
+            let expected = "none where checkpoints are brought: nothing is pretrained";
+            return Err(ExperimentError::value("corpus.examples", examples.tasks.join(", "), expected));
+        }
         if self.imports() {
             at_least("model.context", self.model.context as u64, 1)?;
         } else {

@@ -42,6 +42,9 @@ pub(super) enum Predictor {
     /// The expansion with exact derivatives along the update, found by losses beside the checkpoint: the best that any
     /// curvature can do.
     Exact,
+    /// The same, but with each matrix's own second derivative: the best that a curvature can do that takes matrices
+    /// apart.
+    ExactApart,
     /// |dW|^2.
     Square,
     /// tr(dW S dW^T).
@@ -54,11 +57,12 @@ pub(super) enum Predictor {
 
 impl Predictor {
     /// All of them, the one that verdicts are about first.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Corrected,
         Self::Kronecker,
         Self::CorrectedAlone,
         Self::Exact,
+        Self::ExactApart,
         Self::Square,
         Self::OutputChange,
         Self::TaskDivergence,
@@ -66,7 +70,7 @@ impl Predictor {
     ];
 
     /// Those that are in nats of forgetting: an expansion of the loss.
-    pub(super) const EXPANSIONS: [Self; 3] = [Self::Corrected, Self::Kronecker, Self::Exact];
+    pub(super) const EXPANSIONS: [Self; 4] = [Self::Corrected, Self::Kronecker, Self::Exact, Self::ExactApart];
 
     /// Its name in tables and figures.
     pub(super) fn name(self) -> &'static str {
@@ -75,6 +79,7 @@ impl Predictor {
             Self::Kronecker => "F^ (K-FAC)",
             Self::CorrectedAlone => "EK-FAC without the gradient",
             Self::Exact => "exact second order",
+            Self::ExactApart => "exact, matrices apart",
             Self::Square => "|dW|^2",
             Self::OutputChange => "tr(dW S dW^T)",
             Self::TaskDivergence => "KL on the task",
@@ -90,6 +95,7 @@ impl Predictor {
             Self::Kronecker => run.sum(|part| part.first + 0.5 * part.kronecker),
             Self::CorrectedAlone => run.sum(|part| 0.5 * part.corrected),
             Self::Exact => found.along[0] + found.along[1],
+            Self::ExactApart => found.along[0] + run.sum(|part| part.alone),
             Self::Square => run.sum(|part| part.square),
             Self::OutputChange => run.sum(|part| part.output_change),
             Self::TaskDivergence => found.divergence_on_task,

@@ -9,7 +9,7 @@ use super::drawing;
 use super::plan::Finished;
 use super::predictor::{Predictor, Run};
 use super::preset::PredictionPreset;
-use super::statistics::blame::{by_seed, leading, places, share};
+use super::statistics::blame::{apart, by_seed, leading, places, share};
 use super::statistics::ranked::logs;
 use super::statistics::{Pair, Statistics};
 use crate::names::display;
@@ -45,13 +45,14 @@ struct RunRow<'a> {
     kfac: f64,
     ekfac_alone: f64,
     exact_second_order: f64,
+    exact_apart: f64,
     square: f64,
     output_change: f64,
     divergence_on_task: f64,
     divergence_on_text: f64,
 }
 
-const RUN_COLUMNS: [&str; 18] = [
+const RUN_COLUMNS: [&str; 19] = [
     "checkpoint",
     "task",
     "seed",
@@ -66,6 +67,7 @@ const RUN_COLUMNS: [&str; 18] = [
     "kfac",
     "ekfac_alone",
     "exact_second_order",
+    "exact_apart",
     "square",
     "output_change",
     "divergence_on_task",
@@ -85,13 +87,14 @@ struct MatrixRow<'a> {
     square: f64,
     output_change: f64,
     first: f64,
+    alone: f64,
     kronecker: f64,
     corrected: f64,
     leading: f64,
     leading_count: f64,
 }
 
-const MATRIX_COLUMNS: [&str; 14] = [
+const MATRIX_COLUMNS: [&str; 15] = [
     "checkpoint",
     "task",
     "seed",
@@ -102,6 +105,7 @@ const MATRIX_COLUMNS: [&str; 14] = [
     "square",
     "output_change",
     "first",
+    "alone",
     "kronecker",
     "corrected",
     "leading",
@@ -224,6 +228,7 @@ fn write(finished: &Finished, statistics: &Statistics, report: &ReportFolder) ->
         kfac: Predictor::Kronecker.of(run),
         ekfac_alone: Predictor::CorrectedAlone.of(run),
         exact_second_order: Predictor::Exact.of(run),
+        exact_apart: Predictor::ExactApart.of(run),
         square: Predictor::Square.of(run),
         output_change: Predictor::OutputChange.of(run),
         divergence_on_task: Predictor::TaskDivergence.of(run),
@@ -242,6 +247,7 @@ fn write(finished: &Finished, statistics: &Statistics, report: &ReportFolder) ->
             square: part.square,
             output_change: part.output_change,
             first: part.first,
+            alone: part.alone,
             kronecker: part.kronecker,
             corrected: part.corrected,
             leading: part.leading,
@@ -453,10 +459,14 @@ fn blame(runs: &[Run], methods: &[String]) -> Table {
     let mut rows: Vec<TableRow> = places(runs).into_iter().map(row).collect();
     let cells = std::iter::once("gradient's term over curvature's".to_owned()).chain(methods.iter().map(gradient));
     rows.push(TableRow { cells: cells.collect(), strong: true });
+    let of = |method: &String| describe(&by_seed(runs, |run| run.method == *method, apart), 3);
+    let cells = std::iter::once("matrices apart, of all (exact)".to_owned()).chain(methods.iter().map(of));
+    rows.push(TableRow { cells: cells.collect(), strong: true });
     Table {
         title: "Which layers the expansion blames".into(),
-        caption: "Shares of the second-order term by EK-FAC: of blocks, and of kinds of layers; the last row is the first-order term over the second-order one. Means over a \
-                  seed's runs, then over seeds with 95 % t intervals."
+        caption: "Shares of the second-order term by EK-FAC: of blocks, and of kinds of layers; then the first-order term over the second-order one. Last, what the \
+                  matrices' own exact second-order terms are of that of the whole update: less than 1 is what they do together and no curvature that takes them \
+                  apart knows. Means over a seed's runs, then over seeds with 95 % t intervals."
             .into(),
         header: std::iter::once("Layers".to_owned()).chain(methods.iter().map(|method| display(method))).collect(),
         rows,

@@ -15,6 +15,9 @@ use crate::error::Result;
 /// update.
 const RAY: f64 = 0.1;
 
+/// The most matrices that a block has: four of attention and three of a gated MLP.
+const MATRICES_OF_BLOCK: usize = 7;
+
 /// A finetuning whose forgetting is predicted.
 #[derive(Clone)]
 pub struct Prediction {
@@ -49,6 +52,8 @@ pub struct Part {
     pub output_change: f64,
     /// <g, D>.
     pub first: f64,
+    /// Half the second derivative of the loss along D alone, on the windows of `together`.
+    pub alone: f64,
     /// tr(B D S D^T).
     pub kronecker: f64,
     /// The same with the eigenvalues of EK-FAC.
@@ -71,6 +76,9 @@ pub struct Predicted {
     /// First derivative of L_pre along the update, and half the second, at the checkpoint: what the expansion would be
     /// if the curvature were exact.
     pub along: [f64; 2],
+    /// Half the second derivative along the whole update on the windows that the divergence is measured on: less the
+    /// sum of the matrices' own (`alone`), it is what they do together.
+    pub together: f64,
     /// KL(checkpoint || end), nats per token, on the task.
     pub divergence_on_task: f64,
     /// The same on pretraining text.
@@ -113,6 +121,12 @@ impl Prediction {
         }
         let beside = |length: f64| Ok::<_, models::Error>(mean_loss(&base.moved(&update, length)?, held_out)? - before);
         let (ahead, behind) = (beside(RAY)?, beside(-RAY)?);
+        let text = super::held_out(&start.text, start.context(), self.divergence_windows)?;
+        let here = mean_loss(base, &text)?;
+        let bend = |direction: &Direction| -> models::Result<f64> {
+            let (ahead, behind) = (base.moved(direction, RAY)?, base.moved(direction, -RAY)?);
+            Ok((mean_loss(&ahead, &text)? + mean_loss(&behind, &text)? - 2.0 * here) / (2.0 * RAY * RAY))
+        };
         let mut parts = Vec::new();
         for of in &bent {
             let (expanded, projected) = of.expanded(&part(&update, of.weight)?);
@@ -124,6 +138,7 @@ impl Prediction {
                 square: expanded.square,
                 output_change: expanded.output_change,
                 first: expanded.first,
+                alone: bend(&update.within(&[of.weight]))?,
                 kronecker: expanded.kronecker,
                 corrected: expanded.corrected,
                 leading: of.kronecker.leading_share(&projected, count),
@@ -132,9 +147,10 @@ impl Prediction {
         }
         let divergence =
             |batches: &[Batch]| mean_divergence(base, network, &first_rows(batches, self.divergence_windows));
-        let text = super::held_out(&start.text, start.context(), self.divergence_windows)?;
+        let together = bend(&update)?;
         let (divergence_on_task, divergence_on_text) = (divergence(start.task.test())?, divergence(&text)?);
-        if !(ahead + behind + divergence_on_task + divergence_on_text).is_finite() {
+        let bends = together + parts.iter().map(|part: &Part| part.alone).sum::<f64>();
+        if !(ahead + behind + bends + divergence_on_task + divergence_on_text).is_finite() {
             return Ok(None);
         }
         Ok(Some(Predicted {
@@ -142,6 +158,7 @@ impl Prediction {
             pretrain,
             task,
             along: [(ahead - behind) / (2.0 * RAY), (ahead + behind) / (2.0 * RAY * RAY)],
+            together,
             divergence_on_task,
             divergence_on_text,
             parts,
@@ -151,7 +168,7 @@ impl Prediction {
 
 impl Stage for Prediction {
     const KIND: &'static str = "predict";
-    const SEMANTICS: u32 = 1;
+    const SEMANTICS: u32 = 2;
     type Key = PredictionKey;
     /// None if the run diverged.
     type Output = Option<Predicted>;
@@ -169,12 +186,14 @@ impl Stage for Prediction {
         format!("predict: {}", self.run.label())
     }
 
-    /// The training, the losses, both on the ray, and the divergences.
+    /// The training, the losses, both on the ray, the divergences, and two losses beside the checkpoint for every
+    /// matrix and for all of them.
     fn cost(&self) -> u64 {
         let start = &self.run.start;
-        let divergence = 2 * self.divergence_windows * start.context();
+        let windows = self.divergence_windows * start.context();
         let text = start.text_windows * start.context();
-        self.run.cost() + (2 * text + 2 * divergence) as u64 / 3
+        let matrices = MATRICES_OF_BLOCK * start.network.config.layers;
+        self.run.cost() + (2 * text + (4 + 2 * (matrices + 1)) * windows) as u64 / 3
     }
 
     fn compute(&self, work: &mut Work<'_>) -> Result<Option<Predicted>, Failure> {

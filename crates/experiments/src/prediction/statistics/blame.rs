@@ -46,6 +46,12 @@ pub(in crate::prediction) fn share(run: &Run, place: &Place) -> Option<f64> {
     (all > 0.0).then(|| there / all)
 }
 
+/// The sum of the matrices' own exact second-order terms, of that of the whole update; none where that is not positive.
+pub(in crate::prediction) fn apart(run: &Run) -> Option<f64> {
+    let together = run.predicted.together;
+    (together > 0.0).then(|| run.sum(|part| part.alone) / together)
+}
+
 /// How much of a run's update lies in the leading eigenvectors of what its matrices read, and how much would if it lay
 /// anywhere: sums over matrices, weighted by |dW|^2.
 pub(in crate::prediction) fn leading(run: &Run) -> Option<[f64; 2]> {
@@ -88,6 +94,7 @@ mod tests {
         for (found, expected) in shares.iter().zip([0.8, 0.2, 0.6, 0.4]) {
             assert!((found - expected).abs() < 1e-12, "{shares:?}");
         }
+        assert!((apart(&runs[0]).unwrap() - 1.5).abs() < 1e-12);
         let [within, chance] = leading(&runs[0]).unwrap();
         assert!((within - (0.5 + 0.5 + 2.0 * 0.2) / 4.0).abs() < 1e-12 && (chance - 0.25).abs() < 1e-12);
         assert_eq!(by_seed(&runs, |run| run.method == "muon", |_| Some(2.0)), [2.0]);

@@ -65,6 +65,7 @@ pub(super) fn page(
     body.push_str("</nav>\n<main>\n");
     let rows: Vec<&ScorecardRow> = sections.iter().flat_map(|section| &section.scorecard).collect();
     body.push_str("<section id=\"scorecard\">\n<h2>What came out</h2>\n");
+    made_by(&mut body, sections);
     answers(&mut body, front.claims, &rows, &stored);
     if rows.is_empty() {
         body.push_str("<p>No claim has been measured yet.</p>\n");
@@ -98,6 +99,22 @@ pub(super) fn page(
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}<script>{SCRIPT}</script>\n</body>\n</html>\n"
     ))
+}
+
+/// What this run is: the commands that made the sections, each once.
+fn made_by(body: &mut String, sections: &[Section]) {
+    let lines = sections.iter().flat_map(|section| &section.provenance);
+    let mut commands: Vec<&str> = Vec::new();
+    for (_, command) in lines.filter(|(label, command)| label == "command" && !command.is_empty()) {
+        if !commands.contains(&command.as_str()) {
+            commands.push(command);
+        }
+    }
+    if !commands.is_empty() {
+        let commands: Vec<String> =
+            commands.iter().map(|command| format!("<code>{}</code>", escape(command))).collect();
+        let _ = writeln!(body, "<p class=\"reading\">This run: {}.</p>", commands.join(", "));
+    }
 }
 
 fn section(
@@ -255,6 +272,19 @@ fn p_values(row: &ScorecardRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_says_once_by_which_command_it_was_made() {
+        let section = |name: &str, command: &str| Section {
+            provenance: vec![("command".into(), command.into()), ("date".into(), "2026".into())],
+            ..Section::new(name, name)
+        };
+        let sections = [section("a", "reproduce <x>"), section("b", "reproduce <x>"), section("c", "theory")];
+        let front = Front { title: "t", lead: "", claims: &[], evidence: "" };
+        let text = page(&sections, &front, &|_| Ok(String::new())).unwrap();
+        let line = "<p class=\"reading\">This run: <code>reproduce &lt;x&gt;</code>, <code>theory</code>.</p>";
+        assert!(text.contains(line), "{text}");
+    }
 
     #[test]
     fn links_lead_to_files_of_the_report_and_nowhere_else() {

@@ -18,8 +18,8 @@ mdbook build docs
 find target/book -name '*.html' -print0 |
     xargs -0 sed -i -E ':again; s#(href="[./]*)crates/([a-z-]+)/src/([^"]*)\.rs"#\1doc/src/\2/\3.rs.html"#g;
         s#(href="[^"]*doc/src/[a-z_]*)-([a-z-]*/)#\1_\2#g; t again'
-# What the book leads to outside of docs.
-sed -i -E 's#href="\.\./README\.html(\#[a-z-]*)?"#href="start.html"#g' target/book/*.html
+# A README is its folder's index page; the repository's own is the first chapter.
+find target/book -name '*.html' -print0 | xargs -0 sed -i -E 's#href="\.\./README\.html(\#[a-z-]*)?"#href="start.html"#g; s#(href="[^":]*)README\.html#\1index.html#g'
 if [[ ${1:-} != --book-alone ]]; then
     cargo doc --locked --no-deps
 fi

@@ -3,9 +3,10 @@
 
     scripts/screenshots.py OUT PAGE...
 
-A PAGE is an HTML file, or a folder: then all pages in it. Pictures are OUT/PAGE-WIDTH-SCHEME-1.png and on. Ends with exit code 1 if a
-page writes an error to the console, asks for anything outside of its folder, is wider than the window, or cuts a text
-off. PICTURES=1 takes the first picture of a page alone. Needs Chromium (or CHROMIUM=path) and nothing beyond Python: it speaks to the browser through two pipes.
+A PAGE is an HTML file, or a folder: then all pages in it. Pictures are OUT/PAGE-WIDTH-SCHEME-1.png and on. Ends with
+exit code 1 if a page writes an error to the console, asks for anything outside of its folder, is wider than the window,
+or cuts a text off. PICTURES=1 takes the first picture of a page alone. Needs Chromium (or CHROMIUM=path) and nothing
+beyond Python: it speaks to the browser through two pipes.
 """
 
 import base64
@@ -23,7 +24,8 @@ SCHEMES = ["light", "dark"]
 # A long page is several pictures, each so tall; what lies below the last is not pictured, but is checked.
 TALL, MOST = 1600, int(os.environ.get("PICTURES", "12"))
 
-# What stands outside of the window or is cut off by a box that does not scroll. The title in mdbook's bar may end in dots.
+# What stands outside of the window or is cut off by a box that does not scroll. The title in mdbook's bar may end in
+# dots.
 CUT_OFF = """(() => {
   const wide = document.documentElement.clientWidth + 1, found = [];
   const name = e => e.tagName.toLowerCase() + (e.id ? '#' + e.id : '') + ' "' + (e.textContent || '').trim().slice(0, 50) + '"';

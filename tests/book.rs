@@ -1,5 +1,5 @@
-//! The documentation as a book: every page has its place in it, every link leads somewhere, and statements of theory name
-//! tests that there are. Needs no mdbook.
+//! The documentation as a book: every page has its place in it, every link leads somewhere, and statements of theory
+//! name tests that there are. Needs no mdbook.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! What the page opens with: one answer to each claim, from this run and from published rows, with the statements behind
-//! it as a forest plot.
+//! What the page opens with: one answer to each claim, from this run and from published rows, with the statements
+//! behind it as a forest plot.
 
 use std::fmt::Write as _;
 

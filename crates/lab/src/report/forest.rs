@@ -88,8 +88,8 @@ fn seeds(n: usize) -> String {
     format!("<span class=\"origin\">This run: {n} {plural}</span>")
 }
 
-/// The effect and its interval on a line; positive, and so on the claim's side, is to the right. A disc is this run's, a
-/// diamond is published.
+/// The effect and its interval on a line; positive, and so on the claim's side, is to the right. A disc is this run's,
+/// a diamond is published.
 fn plot(row: &ScorecardRow, kind: &str, reach: f64, numbers: &str) -> String {
     let x = |number: f64| {
         let share = if reach > 0.0 && number.is_finite() { (number / reach).clamp(-1.0, 1.0) } else { 0.0 };

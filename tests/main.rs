@@ -5,6 +5,7 @@
 //! not what the networks learn.
 
 mod bad_input;
+mod book;
 mod bounds;
 mod common;
 mod configuration;

@@ -11,6 +11,7 @@
 //!   [`update_structure`] about C3, [`prediction`] about what both say of forgetting, [`optimizer_pairs`] about C4,
 //!   [`memorization`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a plan, statistics and
 //!   a section.
+//! - [`evidence`] is what published rows say, beside which a report shows its own.
 //! - [`ground`] is what experiments on the checkpoints of a preset of `tradeoff` share.
 //! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the
 //!   report, and the reference follow.
@@ -22,6 +23,7 @@
 pub mod activations;
 pub mod consistency_matrix;
 pub mod error;
+pub mod evidence;
 pub mod fingerprint;
 pub mod ground;
 pub mod landscape;

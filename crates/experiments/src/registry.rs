@@ -42,6 +42,7 @@ pub static REGISTRY: Registry = Registry {
             },
             Claim { id: "C5", question: "Does Muon memorise where AdamW generalises?" },
         ],
+        evidence: crate::evidence::EVIDENCE,
     },
     experiments: &[
         &Entry::<Tradeoff>::new(),

@@ -63,7 +63,11 @@ fn a_page_with_every_part() {
     assert_eq!(text.matches("<figure").count(), 5);
     // The claim that has rows is answered before everything else.
     let (answer, first) = (text.find("id=\"C1\"").unwrap(), text.find("<figure").unwrap());
-    assert!(answer < first && !text.contains("id=\"C2\""));
+    assert!(answer < first);
+    // Published rows stand beside those of this run, told apart by name.
+    assert!(text.contains("class=\"line stored") && text.contains("Stored evidence: standard, 5 seeds, protocol 1"));
+    // Who points at a run is told which it is.
+    assert!(text.contains("<title>AdamW checkpoint, Muon at rate "), "no run says what it is");
     for expected in [
         "badge reproduced",
         "From the AdamW checkpoint, AdamW forgets less than Muon",
@@ -74,8 +78,10 @@ fn a_page_with_every_part() {
     ] {
         assert!(text.contains(expected), "{expected}");
     }
-    // Nothing is loaded from elsewhere: no scripts, no style sheets, no images; only links.
-    for loader in ["<script", "<link", "<img", "@import", "url("] {
+    // Nothing is loaded from elsewhere: one script, which stands in the page, no style sheets, no images; only links.
+    assert_eq!((text.matches("<script>").count(), text.matches("<script").count()), (1, 1));
+    assert!(text.contains("default-src 'none'"), "the page allows to load something");
+    for loader in ["<link", "<img", "@import", "url("] {
         assert!(!text.contains(loader), "{loader}");
     }
     assert!(Report::read(&folder).unwrap().sections == [section], "the section read is not the one written");
@@ -106,7 +112,8 @@ fn texts_are_shown_as_written() {
     section.write(&folder).unwrap();
     let page = Report::read(&folder).unwrap().write(&folder, &REGISTRY.front).unwrap();
     let text = std::fs::read_to_string(page).unwrap();
-    assert!(!text.contains("<script") && !text.contains("alert(\"") && !text.contains("<?xml"));
+    assert_eq!(text.matches("<script").count(), 1, "the page's own");
+    assert!(!text.contains("alert(\"") && !text.contains("<?xml"));
     assert!(text.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; &#39;x&#39;"));
 }
 

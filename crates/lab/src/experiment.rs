@@ -18,7 +18,7 @@ use crate::grid::{self, Display, Grid, Outcomes, Shard};
 use crate::memory;
 use crate::preset::{Change, Preset};
 use crate::provenance;
-use crate::report::{Front, Report, ReportFolder, Section};
+use crate::report::{CLAIM, CONTROL, Front, Report, ReportFolder, ScorecardLine, Section};
 use crate::store::Store;
 
 /// Flags that an experiment has beside those of all programs: each changes fields of the preset.
@@ -181,8 +181,15 @@ pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, fro
         let seconds = started.elapsed().as_secs_f64();
         section.provenance.splice(0..0, provenance::lines(&options.command, seconds));
         section.write(report.path())?;
+        report.table_with(&format!("{}-scorecard.csv", E::NAME), &ScorecardLine::COLUMNS, lines(&section))?;
         Ok(Some(Report::read(report.path())?.write(report.path(), front)?))
     })
+}
+
+/// The section's rows as lines of a file.
+fn lines(section: &Section) -> Vec<ScorecardLine> {
+    let claims = section.scorecard.iter().map(|row| ScorecardLine::new(CLAIM, row));
+    claims.chain(section.controls.iter().map(|row| ScorecardLine::new(CONTROL, row))).collect()
 }
 
 fn run_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Grid) -> Result<()> {
@@ -280,7 +287,7 @@ mod tests {
     fn a_rerun_refines_to_the_same_stages() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::quiet(folder.path());
-        let front = Front { title: "Roots", lead: "", claims: &[] };
+        let front = Front { title: "Roots", lead: "", claims: &[], evidence: "" };
         let preset = RootPreset::find("two", &[]).unwrap();
         for _ in 0..2 {
             run::<Root>(&preset, &options, 0, &front).unwrap();

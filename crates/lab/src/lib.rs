@@ -89,7 +89,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! let options = Options::quiet(folder.path());
-//! let front = Front { title: "Coins", lead: "All were tossed.", claims: &[] };
+//! let front = Front { title: "Coins", lead: "All were tossed.", claims: &[], evidence: "" };
 //! experiment::run::<Coin>(&CoinPreset::find("quick", &[])?, &options, 0, &front)?;
 //! assert!(options.report().join("sections/coin.json").exists());
 //! # Ok(())

@@ -112,7 +112,7 @@ fn introduction(preset: &ActivationsPreset) -> Vec<String> {
     let names: Vec<String> = preset.checkpoints.iter().map(|checkpoint| display(&checkpoint.name)).collect();
     vec![
         format!(
-            "ActivationsPreset {}: checkpoints {}, a network that is not trained, and up to {} seeds; each is run on {} held-out \
+            "Preset {}: checkpoints {}, a network that is not trained, and up to {} seeds; each is run on {} held-out \
              tokens. a is the sum of the roots of the diagonal of S = E[x x^T] over its mean under random rotations of the axes: \
              below 1 the axes carry the anisotropy.",
             preset.name,

@@ -58,7 +58,7 @@ fn introduction(preset: &MatrixPreset) -> Vec<String> {
     let optimizers: Vec<String> = preset.optimizers.iter().map(named).collect();
     vec![
         format!(
-            "MatrixPreset {}: each of {} pretrains a checkpoint and finetunes every checkpoint; {} seeds. Forgetting and learning are \
+            "Preset {}: each of {} pretrains a checkpoint and finetunes every checkpoint; {} seeds. Forgetting and learning are \
              those of the learning-forgetting tradeoff, and so are the readings.",
             preset.name,
             optimizers.join(", "),

@@ -121,7 +121,7 @@ fn introduction(preset: &MemorizationPreset, statistics: &Statistics) -> Vec<Str
     let names: Vec<String> = preset.optimizers.iter().map(|optimizer| display(optimizer.name.as_str())).collect();
     vec![
         format!(
-            "MemorizationPreset {}: networks with {} layers of width {}, trained with {} on a language of facts, which only memory can hold, and of a \
+            "Preset {}: networks with {} layers of width {}, trained with {} on a language of facts, which only memory can hold, and of a \
              pattern with {} instances, of which a tenth is held out for choosing learning rates and a tenth for the result. A cell is a \
              number of facts and a number of pattern examples; a seed fixes the language, the initial weights and the data order.",
             preset.name,

@@ -140,7 +140,7 @@ fn introduction(preset: &TradeoffPreset, results: &Results) -> Vec<String> {
     let names = |list: Vec<&str>| list.join(", ");
     let mut paragraphs = vec![
         format!(
-            "TradeoffPreset {}: checkpoints {}; finetuned on {} with {}; {} seeds. Forgetting is the rise of the loss on held-out pretraining \
+            "Preset {}: checkpoints {}; finetuned on {} with {}; {} seeds. Forgetting is the rise of the loss on held-out pretraining \
              text, learning the fall of the loss on held-out task text, both in nats per token. Every run has its own schedule \
              to zero; verdicts compare forgetting at matched learning, interpolated between the end points of runs with different learning rates.",
             preset.name,

@@ -3,6 +3,8 @@
 //! Backends place everything at whole numbers; a canvas therefore uses [`SCALE`] units for a CSS
 //! pixel, which keeps curves smooth in SVG and gives the bitmap something to be averaged from.
 
+use std::cell::RefCell;
+
 use plotters::coord::Shift;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::element::{Circle, PathElement, Polygon, Rectangle};
@@ -78,12 +80,33 @@ impl<'a> Text<'a> {
 /// A drawing surface; positions and lengths are CSS pixels from the upper left corner.
 pub struct Canvas<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
+    notes: RefCell<Vec<Note>>,
+}
+
+/// What a reader is told who points at a place.
+pub(super) struct Note {
+    /// The place, in the backend's units.
+    pub(super) at: (i32, i32),
+    /// Name and values.
+    pub(super) text: String,
 }
 
 impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
     /// A canvas over the whole of `area`.
     pub(super) fn new(area: &'a DrawingArea<DB, Shift>) -> Self {
-        Self { area }
+        Self { area, notes: RefCell::default() }
+    }
+
+    /// What was noted, in order.
+    pub(super) fn into_notes(self) -> Vec<Note> {
+        self.notes.into_inner()
+    }
+
+    /// Says what is drawn at a place: name, values, run. An SVG shows it to who points there; other files do not.
+    pub fn note(&self, at: (f64, f64), text: impl Into<String>) {
+        if at.0.is_finite() && at.1.is_finite() {
+            self.notes.borrow_mut().push(Note { at: units(at), text: text.into() });
+        }
     }
 
     /// Width and height.

@@ -6,6 +6,7 @@ use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, DrawError, Text};
 use super::output::Figure;
 use super::panel::{LegendEntry, legend, legend_height};
+use super::text::brief;
 use super::theme::{GRID, INK, MUTED, Style, size};
 
 const HEAD: f64 = 40.0;
@@ -84,7 +85,14 @@ impl Figure for IntervalRows {
         }
         canvas.line(&[(at(self.reference), HEAD), (at(self.reference), bottom)], INK, 1.0, 1.2)?;
         canvas.line(&[(LABELS, bottom), (LABELS + PLOT, bottom)], INK, 1.0, 1.0)?;
-        canvas.text((LABELS + PLOT / 2.0, bottom + 32.0), Text::new(&self.x, size::LABEL))?;
+        let x = Text::new(&self.x, size::LABEL);
+        // Under the middle of the axis, or further left where it would leave the figure.
+        let middle = (LABELS + PLOT / 2.0).min(canvas.size().0 - 8.0 - canvas.text_width(x) / 2.0);
+        canvas.text((middle, bottom + 32.0), x)?;
+        if marks().next().is_none() {
+            let none = Text::new("no intervals: they need two seeds", size::LABEL).colored(MUTED);
+            canvas.text((LABELS + PLOT / 2.0, HEAD + 24.0), none)?;
+        }
         let mut top = HEAD;
         let mut entries: Vec<LegendEntry> = Vec::new();
         for row in &self.rows {
@@ -101,6 +109,13 @@ impl Figure for IntervalRows {
                 let (low, high) = mark.interval;
                 canvas.line(&[(at(low), y), (at(high), y)], mark.style.color, 1.0, 2.0)?;
                 canvas.marker((at(mark.mean), y), mark.style, 4.2, 1.0)?;
+                let interval = if low.is_finite() && high.is_finite() {
+                    format!(" [{}, {}]", brief(low), brief(high))
+                } else {
+                    String::new()
+                };
+                let row = row.label.lines().next().unwrap_or_default();
+                canvas.note((at(mark.mean), y), format!("{row}, {}: {}{interval}", mark.label, brief(mark.mean)));
                 if entries.iter().all(|entry| entry.label != mark.label) {
                     let label = mark.label.clone();
                     entries.push(LegendEntry { label, style: mark.style, line: true, marker: true });

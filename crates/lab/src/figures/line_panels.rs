@@ -7,6 +7,7 @@ use super::canvas::{Canvas, DrawError};
 use super::output::Figure;
 use super::panel::{LegendEntry, Panel, PanelTitles};
 use super::panel_rows::PanelRows;
+use super::text::brief;
 use super::theme::{INK, Style};
 
 const PANEL: (f64, f64) = (360.0, 270.0);
@@ -84,6 +85,12 @@ impl LinePanels {
         if self.logarithmic { axis.labelled(|log| format!("{:.2}", 10f64.powf(log))) } else { axis }
     }
 
+    /// A point in words.
+    fn said(&self, panel: &LinePanel, series: &Series, (x, y, interval): Point) -> String {
+        let interval = interval.map_or(String::new(), |(low, high)| format!(" [{}, {}]", brief(low), brief(high)));
+        format!("{}: {} = {}{interval}, {} = {}", series.label, panel.y, brief(y), self.x, brief(x))
+    }
+
     fn x_axis(&self, panel: &LinePanel) -> Axis {
         let values = panel.series.iter().flat_map(|series| series.points.iter().map(|&(x, ..)| x));
         Axis::around(values, 0.04, 5)
@@ -114,11 +121,12 @@ impl Figure for LinePanels {
             for series in &panel.series {
                 let points: Vec<(f64, f64)> = series.points.iter().map(|&(x, y, _)| (x, self.scaled(y))).collect();
                 area.line(&points, series.style, 0.9, 1.8)?;
-                for (&(x, _, interval), &point) in series.points.iter().zip(&points) {
+                for (&(x, y, interval), &point) in series.points.iter().zip(&points) {
                     if let Some((low, high)) = interval {
                         area.whisker_y(x, (self.scaled(low), self.scaled(high)), 0.0, series.style.color)?;
                     }
                     area.marker(point, series.style, 3.0, 1.0)?;
+                    area.note(point, self.said(panel, series, (x, y, interval)));
                 }
             }
         }

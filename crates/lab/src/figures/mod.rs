@@ -29,5 +29,5 @@ pub use line_panels::{LinePanel, LinePanels, Point, Series};
 pub use output::{Figure, FigureError, Saved, save};
 pub use panel::{LegendEntry, Panel, PanelTitles, legend, legend_height};
 pub use scatter_panels::{Cloud, ScatterPanel, ScatterPanels};
-pub use text::file_stem;
 pub(crate) use text::visible;
+pub use text::{brief, file_stem};

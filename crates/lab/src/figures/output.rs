@@ -1,13 +1,14 @@
 //! Writing a figure to SVG and PNG.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::drawing::IntoDrawingArea;
 
-use super::canvas::{Canvas, DrawError, SCALE};
+use super::canvas::{Canvas, DrawError, Note, SCALE};
 use super::font::embed_font;
-use super::text::file_stem;
+use super::text::{file_stem, xml};
 use super::theme::BACKGROUND;
 use crate::store::{StoreError, write_atomic};
 
@@ -72,7 +73,8 @@ pub fn save(figure: &impl Figure, dir: &Path) -> Result<Saved, FigureError> {
 fn svg(figure: &impl Figure) -> Result<String, String> {
     let (width, height) = units(figure);
     let mut text = String::new();
-    draw(figure, SVGBackend::with_string(&mut text, (width, height)))?;
+    let notes = draw(figure, SVGBackend::with_string(&mut text, (width, height)))?;
+    add_notes(&mut text, &notes);
     // The backend gives size and coordinates in one unit; the coordinates stay in canvas units.
     let (css_width, css_height) = figure.size();
     Ok(text.replacen(
@@ -80,6 +82,21 @@ fn svg(figure: &impl Figure) -> Result<String, String> {
         &format!("width=\"{css_width}\" height=\"{css_height}\""),
         1,
     ))
+}
+
+/// Radius around a point in which it is pointed at, in canvas units.
+const REACH: f64 = 6.0 * SCALE;
+
+/// Adds an invisible disc with a title at each noted place, above all that is drawn: a viewer shows the title to who
+/// points there.
+fn add_notes(svg: &mut String, notes: &[Note]) {
+    let Some(end) = svg.rfind("</svg>").filter(|_| !notes.is_empty()) else { return };
+    let mut group = String::from("<g class=\"points\" fill=\"#000000\" fill-opacity=\"0\">\n");
+    for Note { at: (x, y), text } in notes {
+        let _ = writeln!(group, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{REACH}\"><title>{}</title></circle>", xml(text));
+    }
+    group.push_str("</g>\n");
+    svg.insert_str(end, &group);
 }
 
 /// The figure as a PNG file: drawn in canvas units and averaged down to its pixels.
@@ -114,16 +131,49 @@ fn png(figure: &impl Figure) -> Result<Vec<u8>, String> {
     std::fs::read(file.path()).map_err(|error| error.to_string())
 }
 
-fn draw<DB: DrawingBackend>(figure: &impl Figure, backend: DB) -> Result<(), String> {
+/// Draws the figure; returns what its places say.
+fn draw<DB: DrawingBackend>(figure: &impl Figure, backend: DB) -> Result<Vec<Note>, String> {
     embed_font()?;
     let root = backend.into_drawing_area();
+    let canvas = Canvas::new(&root);
     root.fill(&BACKGROUND)
-        .and_then(|()| figure.draw(&Canvas::new(&root)))
+        .and_then(|()| figure.draw(&canvas))
         .and_then(|()| root.present())
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    Ok(canvas.into_notes())
 }
 
 fn units(figure: &impl Figure) -> (u32, u32) {
     let (width, height) = figure.size();
     (width * SCALE as u32, height * SCALE as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Noted(Vec<&'static str>);
+
+    impl Figure for Noted {
+        fn name(&self) -> String {
+            "noted".into()
+        }
+        fn size(&self) -> (u32, u32) {
+            (40, 30)
+        }
+        fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), DrawError<DB>> {
+            self.0.iter().for_each(|text| canvas.note((10.0, 20.0), *text));
+            canvas.note((f64::NAN, 1.0), "nowhere");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_noted_place_has_its_title_and_a_figure_without_notes_has_none() {
+        let text = svg(&Noted(vec!["muon & <b>: y = 1\u{0}"])).unwrap();
+        let title = "<circle cx=\"40\" cy=\"80\" r=\"24\"><title>muon &amp; &lt;b&gt;: y = 1\u{2400}</title></circle>";
+        assert!(text.contains(title) && !text.contains("nowhere"), "{text}");
+        assert!(text.trim_end().ends_with("</g>\n</svg>"), "{text}");
+        assert!(!svg(&Noted(vec![])).unwrap().contains("points"));
+    }
 }

@@ -110,6 +110,13 @@ impl<'a, 'b, DB: DrawingBackend> Panel<'a, 'b, DB> {
         if self.contains(data) { self.canvas.marker(self.at(data), style, radius, alpha) } else { Ok(()) }
     }
 
+    /// Says what is drawn at a data point; nothing outside of the axes.
+    pub fn note(&self, data: (f64, f64), text: impl Into<String>) {
+        if self.contains(data) {
+            self.canvas.note(self.at(data), text);
+        }
+    }
+
     /// A vertical interval at `x`, moved sideways by `shift` CSS pixels; ends within the axes have caps.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use super::canvas::{Canvas, DrawError};
 use super::output::Figure;
 use super::panel::{LegendEntry, Panel, PanelTitles};
 use super::panel_rows::PanelRows;
+use super::text::brief;
 use super::theme::{MUTED, Marker, Style};
 
 const PANEL: (f64, f64) = (400.0, 320.0);
@@ -114,8 +115,11 @@ impl Figure for ScatterPanels {
                 area.line(&[(low, low), (high, high)], style, 0.9, 1.2)?;
             }
             for cloud in &panel.clouds {
-                for point in placed(cloud) {
+                for &values in &cloud.points {
+                    let Some(point) = self.placed(values) else { continue };
                     area.marker(point, cloud.style, 2.8, 0.7)?;
+                    let (x, y) = (brief(values.0), brief(values.1));
+                    area.note(point, format!("{}: {} = {y}, {} = {x}", cloud.label, self.y, panel.x));
                 }
             }
             let left_out = panel.clouds.iter().map(|cloud| cloud.points.len()).sum::<usize>() - all.len();

@@ -19,6 +19,22 @@ pub(crate) fn visible(c: char) -> char {
     }
 }
 
+/// Text between the tags of an SVG.
+pub(super) fn xml(text: &str) -> String {
+    let visible: String = text.chars().map(visible).collect();
+    visible.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A number in four significant digits, as a reader who points at it wants it.
+pub fn brief(value: f64) -> String {
+    let digits = if value == 0.0 || !value.is_finite() { 0 } else { value.abs().log10().floor() as i32 };
+    if (-4..7).contains(&digits) {
+        let text = format!("{value:.*}", (3 - digits).max(0) as usize);
+        return if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text };
+    }
+    format!("{value:.3e}")
+}
+
 /// The name of a figure's files, without their ending: the figure's own name, where that is one on every system. In
 /// place of any other character stands `-`, and then some digits at the end tell two such names apart.
 pub fn file_stem(name: &str) -> String {
@@ -33,6 +49,12 @@ pub fn file_stem(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_is_pointed_at_has_four_digits() {
+        let texts = [0.0, 0.3, 12.3456, -0.000123456, 123456.7, 3e-9, f64::NAN].map(brief);
+        assert_eq!(texts, ["0", "0.3", "12.35", "-0.0001235", "123457", "3.000e-9", "NaN"]);
+    }
 
     #[test]
     fn a_plain_name_stays_and_any_other_is_a_file_below_the_folder() {

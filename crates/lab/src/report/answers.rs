@@ -1,8 +1,11 @@
-//! What the page opens with: one answer to each claim, with the rows behind it as a forest plot.
+//! What the page opens with: one answer to each claim, from this run and from published rows, with the statements
+//! behind it as a forest plot.
 
 use std::fmt::Write as _;
 
-use super::text::{escape, signed, style_of};
+use super::forest::{Line, forest};
+use super::stored::Stored;
+use super::text::{escape, style_of};
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
 /// A claim, in words that need no other page.
@@ -16,14 +19,14 @@ pub struct Claim {
 
 impl Claim {
     /// Whether a row is about this claim: `C1` is not what `C10` is about.
-    fn has(&self, row: &ScorecardRow) -> bool {
-        row.claim.strip_prefix(self.id).is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+    pub fn has(&self, claim: &str) -> bool {
+        claim.strip_prefix(self.id).is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
     }
 }
 
 /// What all rows about a claim say together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub enum Answer {
     /// Every row is reproduced.
     Yes,
     /// Some are, and none is contradicted.
@@ -37,24 +40,26 @@ enum Answer {
 }
 
 impl Answer {
-    fn of(rows: &[&ScorecardRow]) -> Self {
-        let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+    /// The answer of rows with these verdicts.
+    pub fn of(verdicts: &[Verdict]) -> Self {
+        let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
         match (count(Verdict::Reproduced), count(Verdict::Contradicted)) {
             (0, 0) => Self::Open,
             (0, _) => Self::No,
-            (all, 0) if all == rows.len() => Self::Yes,
+            (all, 0) if all == verdicts.len() => Self::Yes,
             (_, 0) => Self::InPart,
             (_, _) => Self::Mixed,
         }
     }
 
-    fn label(self) -> &'static str {
+    /// In a word or three.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Yes => "reproduced",
             Self::InPart => "reproduced in part",
             Self::Mixed => "mixed",
             Self::No => "contradicted",
-            Self::Open => "no verdict here",
+            Self::Open => "no verdict",
         }
     }
 
@@ -66,37 +71,152 @@ impl Answer {
             Self::Mixed | Self::Open => Verdict::Inconclusive,
         })
     }
-}
 
-/// Adds an answer for each claim that has rows. Nothing without any.
-pub(super) fn answers(body: &mut String, claims: &[Claim], rows: &[&ScorecardRow]) {
-    for claim in claims {
-        let own: Vec<&ScorecardRow> = rows.iter().copied().filter(|row| claim.has(row)).collect();
-        if own.is_empty() {
-            continue;
-        }
-        let answer = Answer::of(&own);
-        let _ = writeln!(
-            body,
-            "<article class=\"answer\" id=\"{id}\">\n<h3>{id}. {question} <span class=\"badge {class}\">{label}</span></h3>\n<p>{why}</p>",
-            id = escape(claim.id),
-            question = escape(claim.question),
-            class = answer.class(),
-            label = answer.label(),
-            why = escape(&counts(&own)),
-        );
-        body.push_str("<div class=\"forest\">\n");
-        own.iter().for_each(|row| forest_row(body, row, reach(&own, &row.unit)));
-        body.push_str("</div>\n</article>\n");
+    fn badge(self, prefix: &str) -> String {
+        format!("<span class=\"badge {}\">{prefix}{}</span>", self.class(), self.label())
     }
 }
 
-/// "Of 5 statements 2 are reproduced, 1 contradicted, 2 open (1 has fewer than 5 seeds)."
-fn counts(rows: &[&ScorecardRow]) -> String {
-    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+/// The verdicts of rows with their claims, and what stands before the answer: simulations do not decide beside
+/// measurements, and where there is nothing else the answer says so. Nor does what a claim presupposes, marked
+/// `(pretraining)`.
+pub fn deciding<'a>(rows: impl Iterator<Item = (&'a str, Verdict)>) -> (Vec<Verdict>, &'static str) {
+    let (simulated, measured): (Vec<_>, Vec<_>) =
+        rows.filter(|(claim, _)| !claim.ends_with("(pretraining)")).partition(|(claim, _)| claim.ends_with("(theory)"));
+    let verdicts = |rows: Vec<(&str, Verdict)>| rows.into_iter().map(|(_, verdict)| verdict).collect();
+    if measured.is_empty() && !simulated.is_empty() {
+        (verdicts(simulated), "linear models: ")
+    } else {
+        (verdicts(measured), "")
+    }
+}
+
+/// The rows about one claim.
+struct About<'a> {
+    claim: &'a Claim,
+    run: Vec<&'a ScorecardRow>,
+    stored: Vec<&'a Stored>,
+}
+
+impl About<'_> {
+    /// What this run says: a badge, and how many statements it rests on.
+    fn of_run(&self) -> String {
+        if self.run.is_empty() {
+            return "<span class=\"none\">not measured in this run</span>".into();
+        }
+        let (verdicts, prefix) = deciding(self.run.iter().map(|row| (row.claim.as_str(), row.verdict)));
+        let decides = |row: &&&ScorecardRow| {
+            !row.claim.ends_with("(pretraining)") && prefix.is_empty() != row.claim.ends_with("(theory)")
+        };
+        let open = |row: &&&ScorecardRow| row.verdict == Verdict::Inconclusive && row.n < MIN_SEEDS;
+        let few = self.run.iter().filter(decides).filter(open).count();
+        let seeds = seeds(self.run.iter().map(|row| row.n));
+        format!(
+            "{}<span class=\"note\">{} {seeds}.</span>",
+            Answer::of(&verdicts).badge(prefix),
+            counts(&verdicts, few)
+        )
+    }
+
+    /// What the published rows say.
+    fn of_stored(&self) -> String {
+        if self.stored.is_empty() {
+            return "<span class=\"none\">none yet</span>".into();
+        }
+        let (verdicts, prefix) = deciding(self.stored.iter().map(|row| (row.claim.as_str(), row.verdict)));
+        let mut scales: Vec<&str> = Vec::new();
+        for row in &self.stored {
+            if !scales.contains(&row.scale.as_str()) {
+                scales.push(&row.scale);
+            }
+        }
+        let seeds = seeds(self.stored.iter().map(|row| row.seeds));
+        format!(
+            "{}<span class=\"note\">{} {seeds}; {}.</span>",
+            Answer::of(&verdicts).badge(prefix),
+            counts(&verdicts, 0),
+            escape(&scales.join("; "))
+        )
+    }
+
+    /// A row of this run, what is published about the same under it, and at the end what is published about else.
+    fn lines(&self) -> Vec<Line<'_>> {
+        let mut lines = Vec::new();
+        for &row in &self.run {
+            let same = self.stored.iter().copied().find(|stored| stored.is(row));
+            lines.push(Line::Run(row, same));
+            let beside = self.stored.iter().filter(|stored| stored.says(row) && !stored.is(row));
+            lines.extend(beside.map(|stored| Line::Beside(stored)));
+        }
+        let else_ = self.stored.iter().filter(|stored| !self.run.iter().any(|row| stored.says(row)));
+        lines.extend(else_.map(|stored| Line::Stored(stored)));
+        lines
+    }
+}
+
+/// Adds an answer for each claim, and then the rows behind them. Nothing where there is nothing at all.
+pub(super) fn answers(body: &mut String, claims: &[Claim], rows: &[&ScorecardRow], stored: &[Stored]) {
+    let about = |claim| About {
+        claim,
+        run: rows.iter().copied().filter(|row| Claim::has(claim, &row.claim)).collect(),
+        stored: stored.iter().filter(|row| Claim::has(claim, &row.claim)).collect(),
+    };
+    let all: Vec<About<'_>> = claims.iter().map(about).collect();
+    if all.iter().all(|about| about.run.is_empty() && about.stored.is_empty()) {
+        return;
+    }
+    body.push_str("<div class=\"glance\" role=\"table\" aria-label=\"An answer to each claim\">\n");
+    body.push_str("<div class=\"head\" role=\"row\"><span role=\"columnheader\">Claim</span>");
+    body.push_str(
+        "<span role=\"columnheader\">This run</span><span role=\"columnheader\">Stored evidence</span></div>\n",
+    );
+    for about in &all {
+        let (id, question) = (escape(about.claim.id), escape(about.claim.question));
+        let known = !about.run.is_empty() || !about.stored.is_empty();
+        let title = if known { format!("<a href=\"#{id}\">{id}</a>") } else { id };
+        let _ = writeln!(
+            body,
+            "<div role=\"row\"><span role=\"cell\" class=\"question\">{title} {question}</span><span role=\"cell\" data-title=\"This run\">\
+             <span>{}</span></span><span role=\"cell\" data-title=\"Stored evidence\"><span>{}</span></span></div>",
+            about.of_run(),
+            about.of_stored()
+        );
+    }
+    body.push_str("</div>\n");
+    body.push_str(HOW_TO_READ);
+    for about in all.iter().filter(|about| !about.run.is_empty() || !about.stored.is_empty()) {
+        let _ = writeln!(
+            body,
+            "<article class=\"answer\" id=\"{id}\">\n<h3>{id}. {question}</h3>",
+            id = escape(about.claim.id),
+            question = escape(about.claim.question),
+        );
+        forest(body, &about.lines());
+        body.push_str("</article>\n");
+    }
+}
+
+/// What the marks mean; the numbers in it are the statistics' own.
+const HOW_TO_READ: &str = "<p class=\"reading\"><span class=\"key run\"></span> this run; <span class=\"key stored\"></span> stored evidence: rows \
+     that were published with this program, from larger runs. In the plots below a mark is the mean effect over seeds (of \
+     pretraining), the bar its 95 % interval, and the line in the middle zero; <strong>right of it supports the \
+     claim</strong>. Lines of one unit share a scale within a claim. All networks here are small: what holds in a large \
+     model, these numbers do not say.</p>\n";
+
+/// "5 seeds", "1 to 5 seeds".
+fn seeds(of: impl Iterator<Item = usize> + Clone) -> String {
+    match (of.clone().min().unwrap_or(0), of.max().unwrap_or(0)) {
+        (1, 1) => "1 seed".into(),
+        (least, most) if least == most => format!("{most} seeds"),
+        (least, most) => format!("{least} to {most} seeds"),
+    }
+}
+
+/// "Of 5 statements 2 reproduced, 1 contradicted, 2 open, for want of seeds (a verdict needs 5)."
+fn counts(verdicts: &[Verdict], few: usize) -> String {
+    let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     let (reproduced, contradicted) = (count(Verdict::Reproduced), count(Verdict::Contradicted));
-    let open = rows.len() - reproduced - contradicted;
-    let few = rows.iter().filter(|row| row.verdict == Verdict::Inconclusive && row.n < MIN_SEEDS).count();
+    let open = verdicts.len() - reproduced - contradicted;
     let mut parts = Vec::new();
     for (number, what) in [(reproduced, "reproduced"), (contradicted, "contradicted"), (open, "open")] {
         if number > 0 {
@@ -108,68 +228,8 @@ fn counts(rows: &[&ScorecardRow]) -> String {
         few if few == open => format!(", for want of seeds (a verdict needs {MIN_SEEDS})"),
         few => format!(", {few} of these for want of seeds (a verdict needs {MIN_SEEDS})"),
     };
-    let noun = if rows.len() == 1 { "statement" } else { "statements" };
-    format!("Of {} {noun}: {}{few}.", rows.len(), parts.join(", "))
-}
-
-/// The largest absolute number that rows of one unit show: what their plots reach to on either side.
-fn reach(rows: &[&ScorecardRow], unit: &str) -> f64 {
-    let of_unit = rows.iter().filter(|row| row.unit == unit);
-    let numbers =
-        of_unit.flat_map(|row| row.effect.into_iter().chain(row.interval.into_iter().flat_map(|(a, b)| [a, b])));
-    numbers.filter(|number| number.is_finite()).fold(0.0, |most, number| f64::max(most, number.abs()))
-}
-
-/// Half the width of a plot, and its height, in its own units.
-const HALF: f64 = 100.0;
-const HEIGHT: f64 = 18.0;
-
-/// One statement, its effect on a line around zero, and the verdict.
-fn forest_row(body: &mut String, row: &ScorecardRow, reach: f64) {
-    let class = style_of(row.verdict);
-    let numbers = match (row.effect, row.interval) {
-        (Some(effect), Some((low, high))) => format!("{} [{}, {}]", signed(effect), signed(low), signed(high)),
-        (Some(effect), None) => signed(effect),
-        (None, _) => "not measured".to_owned(),
-    };
-    let _ = writeln!(
-        body,
-        "<div class=\"line {class}\"><span class=\"says\">{statement}<span class=\"note\">{task}</span></span>{plot}\
-         <span class=\"numbers\">{numbers}<span class=\"note\">{unit}</span></span><span class=\"badge {class}\">{label}</span></div>",
-        statement = escape(&row.statement),
-        task = escape(&row.task),
-        plot = plot(row, reach, &numbers),
-        unit = escape(&row.unit),
-        label = escape(&row.verdict_label()),
-    );
-}
-
-/// The effect and its interval on a line; positive, and so on the claim's side, is to the right.
-fn plot(row: &ScorecardRow, reach: f64, numbers: &str) -> String {
-    let x = |number: f64| {
-        let share = if reach > 0.0 && number.is_finite() { (number / reach).clamp(-1.0, 1.0) } else { 0.0 };
-        HALF + 0.96 * HALF * share
-    };
-    let (width, middle) = (2.0 * HALF, HEIGHT / 2.0);
-    let label = escape(&format!("effect {numbers} {}; right of the middle supports the statement", row.unit));
-    let mut svg = format!(
-        "<svg class=\"plot\" role=\"img\" aria-label=\"{label}\" viewBox=\"0 0 {width} {HEIGHT}\">\
-         <line class=\"axis\" x1=\"0\" x2=\"{width}\" y1=\"{middle}\" y2=\"{middle}\"/>\
-         <line class=\"zero\" x1=\"{HALF}\" x2=\"{HALF}\" y1=\"0\" y2=\"{HEIGHT}\"/>"
-    );
-    if let Some((low, high)) = row.interval {
-        let _ = write!(
-            svg,
-            "<line class=\"interval\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\"/>",
-            x(low),
-            x(high)
-        );
-    }
-    if let Some(effect) = row.effect {
-        let _ = write!(svg, "<circle class=\"effect\" cx=\"{:.1}\" cy=\"{middle}\" r=\"4\"/>", x(effect));
-    }
-    svg.push_str("</svg>");
-    svg
+    let noun = if verdicts.len() == 1 { "statement" } else { "statements" };
+    format!("Of {} {noun}: {}{few}.", verdicts.len(), parts.join(", "))
 }
 
 #[cfg(test)]
@@ -183,27 +243,52 @@ mod tests {
         ScorecardRow::from_samples(claim, "a statement", "code", "nats", samples, "")
     }
 
+    fn stored(claim: &str, statement: &str, effect: f64) -> Stored {
+        Stored {
+            claim: claim.into(),
+            statement: statement.into(),
+            task: "code".into(),
+            effect: Some(effect),
+            low: Some(effect - 0.1),
+            high: Some(effect + 0.1),
+            unit: "nats".into(),
+            seeds: 12,
+            readings: None,
+            verdict: Verdict::Contradicted,
+            scale: "large".into(),
+            protocol: 2,
+            commit: "abc123".into(),
+            file: "large/rows.csv".into(),
+        }
+    }
+
     const UP: [f64; 5] = [1.0, 1.1, 0.9, 1.0, 1.2];
     const DOWN: [f64; 5] = [-2.0, -2.1, -1.9, -2.0, -2.2];
 
-    fn shown(rows: &[ScorecardRow]) -> String {
+    fn shown_with(rows: &[ScorecardRow], stored: &[Stored]) -> String {
         let mut body = String::new();
-        answers(&mut body, &CLAIMS, &rows.iter().collect::<Vec<_>>());
+        answers(&mut body, &CLAIMS, &rows.iter().collect::<Vec<_>>(), stored);
         body
+    }
+
+    fn shown(rows: &[ScorecardRow]) -> String {
+        shown_with(rows, &[])
     }
 
     #[test]
     fn a_claim_is_answered_from_its_own_rows() {
         let body = shown(&[row("C1a", &UP), row("C1 (matrix)", &UP), row("C10", &DOWN), row("theory", &DOWN)]);
         assert_eq!(body.matches("<article").count(), 1);
-        assert_eq!(body.matches("class=\"line ").count(), 2);
-        assert!(body.contains("badge reproduced\">reproduced</span></h3>"), "{body}");
-        assert!(body.contains("Of 2 statements: 2 reproduced."), "{body}");
+        assert_eq!(body.matches("class=\"line run").count(), 2);
+        assert!(
+            body.contains("badge reproduced\">reproduced</span><span class=\"note\">Of 2 statements: 2 reproduced.")
+        );
+        assert!(body.contains("not measured in this run"), "{body}");
     }
 
     #[test]
     fn every_mixture_of_verdicts_has_its_answer() {
-        let answer = |rows: &[ScorecardRow]| Answer::of(&rows.iter().collect::<Vec<_>>());
+        let answer = |rows: &[ScorecardRow]| Answer::of(&rows.iter().map(|row| row.verdict).collect::<Vec<_>>());
         let open = || row("C1", &[1.0]);
         assert_eq!(answer(&[row("C1", &UP)]), Answer::Yes);
         assert_eq!(answer(&[row("C1", &UP), open()]), Answer::InPart);
@@ -218,6 +303,19 @@ mod tests {
     }
 
     #[test]
+    fn simulations_do_not_decide_beside_measurements() {
+        let answer = |rows: &[ScorecardRow]| {
+            let (verdicts, prefix) = deciding(rows.iter().map(|row| (row.claim.as_str(), row.verdict)));
+            (Answer::of(&verdicts), prefix)
+        };
+        assert_eq!(answer(&[row("C1 (theory)", &UP)]), (Answer::Yes, "linear models: "));
+        assert_eq!(answer(&[row("C1 (theory)", &UP), row("C1", &DOWN)]), (Answer::No, ""));
+        assert_eq!(answer(&[row("C1 (pretraining)", &UP), row("C1", &DOWN)]), (Answer::No, ""));
+        assert_eq!(answer(&[row("C1 (pretraining)", &UP)]), (Answer::Open, ""));
+        assert!(shown(&[row("C1 (theory)", &UP)]).contains("linear models: reproduced</span>"));
+    }
+
+    #[test]
     fn plots_of_one_unit_share_a_scale_and_hold_what_they_show() {
         let body = shown(&[row("C1a", &UP), row("C1b", &DOWN)]);
         let centres: Vec<f64> =
@@ -227,5 +325,32 @@ mod tests {
         assert!(centres.iter().all(|x| (0.0..=200.0).contains(x)));
         let nothing = shown(&[row("C1a", &[])]);
         assert!(nothing.contains("not measured") && !nothing.contains("<circle"), "{nothing}");
+    }
+
+    #[test]
+    fn published_rows_stand_under_the_rows_about_the_same_and_once() {
+        let mine = row("C1a", &UP);
+        let body = shown_with(&[mine.clone()], &[stored("C1a", "a statement", -0.5), stored("C2", "other", 0.3)]);
+        assert_eq!(body.matches("class=\"line stored contradicted\"").count(), 2);
+        // Told apart by label and shape, with their origin, and without the statement where it stands above.
+        assert!(body.contains("Stored evidence: large, 12 seeds, protocol 2, commit abc123"), "{body}");
+        assert_eq!(body.matches("a statement<span").count(), 1);
+        assert!(body.contains("<article class=\"answer\" id=\"C2\">") && body.contains("other<span"));
+        assert!(
+            body.contains("<div class=\"group\">Stored evidence: large; 12 seeds, protocol 2, commit abc123</div>")
+        );
+        // A run that is the published one is not shown beside itself.
+        let (low, high) = mine.interval.unwrap();
+        let same = Stored {
+            effect: mine.effect,
+            low: Some(low),
+            high: Some(high),
+            seeds: 5,
+            verdict: mine.verdict,
+            ..stored("C1a", "a statement", 0.0)
+        };
+        let body = shown_with(&[mine], &[same]);
+        assert_eq!(body.matches("class=\"line ").count(), 1, "{body}");
+        assert!(body.contains("Stored evidence: large, 5 seeds"), "{body}");
     }
 }

@@ -18,6 +18,9 @@ pub enum ReportError {
     /// A file could not be written; an earlier one is still there.
     #[error(transparent)]
     Write(#[from] crate::store::StoreError),
+    /// The published rows cannot be read: a mistake in the program.
+    #[error(transparent)]
+    Evidence(#[from] crate::table::TableError),
     /// A section file does not hold a section.
     #[error("{path}: {source}, expected a section of the report (delete the file and run its binary again)")]
     Parse {

@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 use super::answers::{Claim, answers};
 use super::error::ReportError;
 use super::section::{FIGURES, FigureEntry, Section, Table};
-use super::text::{escape, signed, style_of};
+use super::stored::Stored;
+use super::text::{escape, short_setting, signed, style_of};
 use crate::figures::file_stem;
+use crate::hash::sha256_base64;
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
 const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
 
 /// What the page opens with.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +23,8 @@ pub struct Front {
     pub lead: &'static str,
     /// The claims that are answered first, in order.
     pub claims: &'static [Claim],
+    /// Published rows, which stand beside this run's: a CSV file of [`Stored`], or nothing.
+    pub evidence: &'static str,
 }
 
 /// The target of a link to a file of the report: a path below its folder, and nothing else. A section may have been
@@ -49,43 +54,67 @@ pub(super) fn page(
     svg: &impl Fn(&str) -> Result<String, ReportError>,
 ) -> Result<String, ReportError> {
     let title = escape(front.title);
+    let stored = if front.evidence.is_empty() { Vec::new() } else { Stored::parse(front.evidence)? };
     let mut body = String::new();
     let _ = writeln!(body, "<header>\n<h1>{title}</h1>");
     let _ = writeln!(body, "<p>{}</p>", front.lead);
-    if sections.len() > 1 {
-        body.push_str("<nav>");
-        for section in sections {
-            let _ = write!(body, "<a href=\"#{}\">{}</a> ", escape(&section.name), escape(&section.title));
-        }
-        body.push_str("</nav>\n");
+    body.push_str("</header>\n<nav aria-label=\"Contents\"><a href=\"#scorecard\">What came out</a> ");
+    for section in sections {
+        let _ = write!(body, "<a href=\"#{}\">{}</a> ", escape(&section.name), escape(&section.title));
     }
-    body.push_str("</header>\n<main>\n");
+    body.push_str("</nav>\n<main>\n");
     let rows: Vec<&ScorecardRow> = sections.iter().flat_map(|section| &section.scorecard).collect();
     body.push_str("<section id=\"scorecard\">\n<h2>What came out</h2>\n");
-    answers(&mut body, front.claims, &rows);
-    let _ = writeln!(
-        body,
-        "<p>Effects are means over seeds (of pretraining; of simulations in the rows marked theory), oriented so that a positive one supports the claim, with \
-         paired t intervals at 95 %. <em>Reproduced</em>: the interval lies on the claimed side of zero; \
-         <em>contradicted</em>: on the other; else <em>inconclusive</em>. A verdict needs at least {MIN_SEEDS} \
-         seeds.</p>"
-    );
+    made_by(&mut body, sections);
+    answers(&mut body, front.claims, &rows, &stored);
     if rows.is_empty() {
         body.push_str("<p>No claim has been measured yet.</p>\n");
     } else {
-        folded(&mut body, "All statements, with notes and p-values", |body| scorecard(body, &rows, Kind::Claims));
+        folded(&mut body, "All statements of this run, with notes and p-values", |body| {
+            let _ = writeln!(
+                body,
+                "<p>Effects are means over seeds (of pretraining; of simulations in the rows marked theory), oriented so \
+                 that a positive one supports the claim, with paired t intervals at 95 %. <em>Reproduced</em>: the \
+                 interval lies on the claimed side of zero; <em>contradicted</em>: on the other; else \
+                 <em>inconclusive</em>. A verdict needs at least {MIN_SEEDS} seeds. <em>Robust</em>: every other way of \
+                 reading the same runs has the verdict's sign, and all intervals but one exclude zero.</p>"
+            );
+            scorecard(body, &rows, Kind::Claims);
+        });
     }
     body.push_str("</section>\n");
     for part in sections {
         section(&mut body, part, svg)?;
     }
     body.push_str("</main>\n");
+    // Nothing but what stands in the page may run, and nothing at all may be loaded.
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        sha256_base64(SCRIPT.as_bytes())
+    );
     Ok(format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}<script>{SCRIPT}</script>\n</body>\n</html>\n"
     ))
+}
+
+/// What this run is: the commands that made the sections, each once.
+fn made_by(body: &mut String, sections: &[Section]) {
+    let lines = sections.iter().flat_map(|section| &section.provenance);
+    let mut commands: Vec<&str> = Vec::new();
+    for (_, command) in lines.filter(|(label, command)| label == "command" && !command.is_empty()) {
+        if !commands.contains(&command.as_str()) {
+            commands.push(command);
+        }
+    }
+    if !commands.is_empty() {
+        let commands: Vec<String> =
+            commands.iter().map(|command| format!("<code>{}</code>", escape(command))).collect();
+        let _ = writeln!(body, "<p class=\"reading\">This run: {}.</p>", commands.join(", "));
+    }
 }
 
 fn section(
@@ -215,7 +244,7 @@ fn scorecard(body: &mut String, rows: &[&ScorecardRow], kind: Kind) {
         let cells = [
             escape(&row.claim),
             escape(&row.statement) + &note(&row.note),
-            escape(&row.task),
+            short_setting(&row.task),
             format!("<span class=\"badge {class}\">{}</span>", escape(&label)),
             effect,
             interval,
@@ -243,6 +272,19 @@ fn p_values(row: &ScorecardRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_says_once_by_which_command_it_was_made() {
+        let section = |name: &str, command: &str| Section {
+            provenance: vec![("command".into(), command.into()), ("date".into(), "2026".into())],
+            ..Section::new(name, name)
+        };
+        let sections = [section("a", "reproduce <x>"), section("b", "reproduce <x>"), section("c", "theory")];
+        let front = Front { title: "t", lead: "", claims: &[], evidence: "" };
+        let text = page(&sections, &front, &|_| Ok(String::new())).unwrap();
+        let line = "<p class=\"reading\">This run: <code>reproduce &lt;x&gt;</code>, <code>theory</code>.</p>";
+        assert!(text.contains(line), "{text}");
+    }
 
     #[test]
     fn links_lead_to_files_of_the_report_and_nowhere_else() {

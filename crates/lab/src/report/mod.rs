@@ -6,6 +6,7 @@
 //! index.html             the page: styles and SVG inline, nothing loaded from elsewhere
 //! sections/NAME.json     one [`Section`] for each experiment
 //! figures/FIGURE.svg     and .png, as saved by [`crate::figures::save`]
+//! NAME-scorecard.csv     the same section's rows of the scorecard and controls, a [`ScorecardLine`] each
 //! *.csv                  data that sections link to
 //! ```
 //!
@@ -14,7 +15,7 @@
 //! # fn main() -> Result<(), lab::report::ReportError> {
 //! let folder = std::path::Path::new("report");
 //! Section::new("tradeoff", "The learning-forgetting tradeoff").write(folder)?;
-//! let front = Front { title: "What came out", lead: "All numbers were measured.", claims: &[] };
+//! let front = Front { title: "What came out", lead: "All numbers were measured.", claims: &[], evidence: "" };
 //! let page = Report::read(folder)?.write(folder, &front)?;
 //! println!("{}", page.display());
 //! # Ok(())
@@ -24,14 +25,17 @@
 mod answers;
 mod error;
 mod folder;
+mod forest;
 mod html;
 mod page;
 mod section;
+mod stored;
 mod text;
 
-pub use answers::Claim;
+pub use answers::{Answer, Claim, deciding};
 pub use error::ReportError;
 pub use folder::ReportFolder;
 pub use html::Front;
 pub use page::Report;
 pub use section::{FIGURES, FigureEntry, Section, Table, TableRow};
+pub use stored::{CLAIM, CONTROL, ScorecardLine, Stored};

@@ -1,7 +1,7 @@
 //! The consistency index of every task and pair of checkpoints.
 
 use lab::figures::theme::{GRID, INK, MUTED, Marker, Style, size};
-use lab::figures::{Anchor, Axis, Canvas, DrawError, Figure, Text};
+use lab::figures::{Anchor, Axis, Canvas, DrawError, Figure, Text, brief};
 use lab::statistics::Verdict;
 use plotters::prelude::DrawingBackend;
 use plotters::style::RGBColor;
@@ -139,10 +139,13 @@ impl Row {
             if let Some(interval) = other.interval {
                 let small = Style { marker: [Marker::TriangleDown, Marker::Triangle][order % 2], ..style };
                 canvas.marker((at(interval.mean), y + 11.0), small, 2.8, 0.45)?;
+                let text = format!("{}, {}: {}", self.pair, other.reading.label(), other.describe());
+                canvas.note((at(interval.mean), y + 11.0), text);
             }
         }
-        for &(_, value) in &self.verdict.samples {
+        for &(seed, value) in &self.verdict.samples {
             canvas.marker((at(value), y - 11.0), style, 1.8, 0.55)?;
+            canvas.note((at(value), y - 11.0), format!("{}, seed {seed}: {}", self.pair, brief(value)));
         }
         let numbers = PLOT.1 + 14.0;
         let Some(interval) = self.verdict.interval else {
@@ -156,6 +159,8 @@ impl Row {
             }
         }
         canvas.marker((at(interval.mean), y), style, 4.6, 1.0)?;
+        let text = format!("{}, {}: {}", self.pair, self.verdict.reading.label(), self.verdict.describe());
+        canvas.note((at(interval.mean), y), text);
         let value = self.verdict.describe();
         canvas.text((numbers, y - 8.0), Text::new(&value, size::TICK).anchored(Anchor::Left))?;
         let verdict = self.verdict.verdict();

@@ -3,7 +3,7 @@
 use crate::names::{display, style};
 use lab::figures::theme::{MUTED, size};
 use lab::figures::{
-    Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height,
+    Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, brief, legend, legend_height,
 };
 use plotters::prelude::DrawingBackend;
 
@@ -104,6 +104,11 @@ impl Figure for Curves {
         }
         for curve in &self.curves {
             panel.line(&curve.points, style(&curve.checkpoint), 0.8, 1.5)?;
+            for &(tokens, loss) in &curve.points {
+                let (name, seen) = (display(&curve.checkpoint), with_si_prefix(tokens));
+                let text = format!("{name}, seed {}: loss {} after {seen} tokens", curve.seed, brief(loss));
+                panel.note((tokens, loss), text);
+            }
         }
         let entries: Vec<LegendEntry> = self
             .checkpoints()
@@ -131,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_written_with_prefixes() {
+    fn seenare_written_with_prefixes() {
         assert_eq!(with_si_prefix(1_500_000.0), "1.5M");
         assert_eq!(with_si_prefix(200_000.0), "200k");
         assert_eq!(with_si_prefix(0.0), "0");

@@ -3,7 +3,9 @@
 use crate::names::{display, style};
 use crate::tradeoff::statistics::{Effect, PRIMARY, TradeoffStatistics};
 use lab::figures::theme::{INK, MUTED, size};
-use lab::figures::{Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height};
+use lab::figures::{
+    Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, brief, legend, legend_height,
+};
 use plotters::prelude::DrawingBackend;
 
 /// Height of one task's panel in CSS pixels.
@@ -105,13 +107,15 @@ impl TaskPanel {
             let at = (at(0.0).0, bottom - 9.0);
             return canvas.text(at, Text::new("n/a", size::REMARK).colored(style.color));
         };
-        for &(_, value) in &effect.samples {
+        for &(seed, value) in &effect.samples {
             let (left, top) = at(value);
             canvas.marker((left + 6.0, top), style, 1.8, 0.45)?;
+            canvas.note((left + 6.0, top), format!("{}, seed {seed}: {}", effect.label, brief(value)));
         }
         if let Some(bounds) = mean.bounds {
             panel.whisker_y(x, bounds, shift, style.color)?;
         }
+        canvas.note(at(mean.mean), format!("{}: {}, n = {}", effect.label, effect.describe(), mean.n));
         canvas.marker(at(mean.mean), style, 4.2, 1.0)
     }
 }

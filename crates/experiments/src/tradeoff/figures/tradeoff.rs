@@ -6,7 +6,7 @@ use crate::tradeoff::statistics::pareto;
 use crate::tradeoff::statistics::{TradeoffStatistics, VERDICT_LEVEL};
 use lab::figures::theme::{MUTED, Marker, Style, size};
 use lab::figures::{
-    Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, legend, legend_height,
+    Anchor, Axis, Canvas, DrawError, Figure, LegendEntry, Panel, PanelTitles, Text, brief, legend, legend_height,
 };
 use plotters::prelude::DrawingBackend;
 
@@ -56,6 +56,8 @@ struct MethodPoints {
     method: String,
     /// `(learning, forgetting)` of each usable run, for each seed.
     seeds: Vec<Vec<(f64, f64)>>,
+    /// Each of these runs in words, in the same order.
+    said: Vec<Vec<String>>,
     along: Vec<Vec<(f64, f64)>>,
 }
 
@@ -90,23 +92,20 @@ impl CheckpointPanel {
         along: &[AlongRun],
     ) -> Self {
         let point = |row: &EndPoint| (row.learning(), row.forgetting());
+        let of_seed = |method: &String, seed: u64| -> Vec<&EndPoint> {
+            let all = results.of(task, &checkpoint);
+            all.filter(|row| row.method == *method && row.seed == seed && row.is_usable()).collect()
+        };
+        let by_seed =
+            |method: &String| results.seeds().into_iter().map(|seed| of_seed(method, seed)).collect::<Vec<_>>();
         let methods: Vec<MethodPoints> = statistics
             .comparison
             .methods
             .iter()
             .map(|method| MethodPoints {
                 method: method.clone(),
-                seeds: results
-                    .seeds()
-                    .into_iter()
-                    .map(|seed| {
-                        results
-                            .of(task, &checkpoint)
-                            .filter(|row| row.method == *method && row.seed == seed && row.is_usable())
-                            .map(point)
-                            .collect()
-                    })
-                    .collect(),
+                seeds: by_seed(method).iter().map(|rows| rows.iter().map(|row| point(row)).collect()).collect(),
+                said: by_seed(method).iter().map(|rows| rows.iter().map(|row| said(row)).collect()).collect(),
                 along: along
                     .iter()
                     .filter(|run| run.task == task && run.checkpoint == checkpoint && run.method == *method)
@@ -171,8 +170,9 @@ impl CheckpointPanel {
         }
         let mut off_scale = 0;
         for method in &self.methods {
-            for &point in method.seeds.iter().flatten() {
+            for (&point, said) in method.seeds.iter().flatten().zip(method.said.iter().flatten()) {
                 panel.marker(point, style(&method.method), 3.1, 0.75)?;
+                panel.note(point, said);
                 off_scale += usize::from(!panel.contains(point));
             }
         }
@@ -206,9 +206,25 @@ impl CheckpointPanel {
         canvas.dashed(&[(at(mean), top), (at(mean), bottom)], MUTED, 1.0, 1.2)?;
         let label = format!("{:.0} % level", VERDICT_LEVEL * 100.0);
         let text = Text::new(&label, size::REMARK).colored(MUTED);
-        // At the foot of the line, where forgetting is least and data are few.
-        canvas.text((at(mean) + 5.0, bottom - 9.0), text.anchored(Anchor::Left))
+        // At the foot of the line, where forgetting is least and data are few; left of it where the right has no room.
+        let fits = at(mean) + 5.0 + canvas.text_width(text) <= right;
+        let (x, anchor) = if fits { (at(mean) + 5.0, Anchor::Left) } else { (at(mean) - 5.0, Anchor::Right) };
+        canvas.text((x, bottom - 9.0), text.anchored(anchor))
     }
+}
+
+/// A run in words, for who points at it.
+fn said(row: &EndPoint) -> String {
+    let order = if row.order == 0 { String::new() } else { format!(", data order {}", row.order) };
+    format!(
+        "{} checkpoint, {} at rate {}, seed {}{order}: learning {}, forgetting {} nats per token",
+        display(&row.checkpoint),
+        display(&row.method),
+        brief(row.learning_rate),
+        row.seed,
+        brief(row.learning()),
+        brief(row.forgetting())
+    )
 }
 
 /// Mean over seeds of their Pareto fronts, at learnings that every seed's front covers.

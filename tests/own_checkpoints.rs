@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+use candle_core::safetensors::load;
 use models::checkpoint::{self, Source, SpecialTokens};
 use models::{ModelConfig, Tokenizer, Transformer};
 
-use super::common::{Finished, Folder, PRESET, copy, corpus, finished, tradeoff};
+use super::common::{Finished, Folder, PRESET, copy, corpus, files, finished, tradeoff};
 
 /// A small network that reads bytes, with random weights of a seed.
 fn network(seed: u64, vocabulary: usize) -> Transformer {
@@ -98,6 +100,57 @@ fn a_checkpoint_is_finetuned_and_the_end_says_what_to_use() {
     let other = plan(&folder.path("second"));
     assert!(other.lines().all(|line| line.starts_with("to do")), "{other}");
     assert!(other.lines().any(|line| line.contains("import second")), "{other}");
+}
+
+/// Adapters stand in place of merged weights, and with the checkpoint they are what merging gives.
+#[test]
+fn adapters_are_kept_for_peft_and_are_what_was_merged() {
+    let (folder, arguments) = prepared();
+    let first = folder.path("first");
+    let brought = ["--quiet", "--checkpoint", &first, "--seeds", "1"];
+    let kept = |what: &str| {
+        Finished::of(&mut tradeoff(with(&arguments, &[&brought[..], &["--keep", what]].concat()))).success();
+        let runs = stages(&folder, "finetune-");
+        runs.into_iter().filter(|path| path.join("adapter_config.json").exists()).collect::<Vec<_>>()
+    };
+    assert!(kept("weights").is_empty());
+    let merged = stages(&folder, "finetune-");
+    let adapters = kept("adapters,weights");
+    assert_eq!(adapters.len(), 1, "the one LoRA run");
+    let folder_of = |path: &Path| files(path).into_keys().collect::<Vec<_>>();
+    let names = folder_of(&adapters[0]);
+    for name in ["adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        assert!(names.iter().any(|other| other == name), "{name} is not in {names:?}");
+    }
+    assert!(!names.iter().any(|name| name == "model.safetensors" || name == "config.json"), "{names:?}");
+
+    let said = fs::read_to_string(adapters[0].join("adapter_config.json")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let base = folder.out().join("runs").join(said["base_model_name_or_path"].as_str().unwrap());
+    let scale = said["lora_alpha"].as_f64().unwrap() / said["r"].as_f64().unwrap();
+    let stored = load(&adapters[0].join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    let value = |network: &Transformer, name: &str| {
+        network.parameters().value(network.parameters().find(name).unwrap()).clone()
+    };
+    let base = checkpoint::load(&base).unwrap();
+    // The run whose every weight is the checkpoint's plus the adapter's.
+    let is_it = |merged: &PathBuf| {
+        let merged = checkpoint::load(merged).unwrap();
+        base.parameters().iter().all(|(_, parameter)| {
+            let module = format!("base_model.model.{}", parameter.name.trim_end_matches(".weight"));
+            let expected = match stored.get(&format!("{module}.lora_A.weight")) {
+                None => parameter.value.clone(),
+                Some(a) => {
+                    let b = &stored[&format!("{module}.lora_B.weight")];
+                    (&parameter.value + (b.matmul(a).unwrap() * scale).unwrap()).unwrap()
+                }
+            };
+            let distance = (value(&merged, &parameter.name) - expected).unwrap().abs().unwrap();
+            distance.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-6
+        })
+    };
+    assert_eq!(merged.iter().filter(|merged| is_it(merged)).count(), 1);
+    assert!(stored.keys().filter(|name| name.contains("lora_A")).count() == 7, "{:?}", stored.keys());
 }
 
 #[test]

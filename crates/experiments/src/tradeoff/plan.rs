@@ -533,6 +533,7 @@ pub fn finetuning(
         training: method.training(finetune),
         along: finetune.along,
         keep_weights: finetune.keep_weights,
+        keep_adapter: finetune.keep_adapters,
     }
 }
 

@@ -153,8 +153,9 @@ fn a_preset_that_is_not_there_is_named() {
     let folder = Folder::with_finished_run();
     let missing = folder.path("missing.toml");
     assert_refused(&folder, with(folder.tiny(), "--preset", &missing), &["missing.toml", "No such file"]);
-    let named =
-        ["preset: found slow, expected smoke, quick, standard, controls, long, paper or the path of a .toml file"];
+    let named = [
+        "preset: found slow, expected smoke, quick, standard, controls, long, paper, llama-7b or the path of a .toml file",
+    ];
     assert_refused(&folder, with(folder.tiny(), "--preset", "slow"), &named);
 }
 

@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+use candle_core::safetensors::load;
 use models::checkpoint::{self, Source, SpecialTokens};
 use models::{ModelConfig, Tokenizer, Transformer};
 
-use super::common::{Finished, Folder, PRESET, copy, corpus, finished, tradeoff};
+use super::common::{Finished, Folder, PRESET, copy, corpus, files, finished, tradeoff};
 
 /// A small network that reads bytes, with random weights of a seed.
 fn network(seed: u64, vocabulary: usize) -> Transformer {
@@ -98,6 +100,57 @@ fn a_checkpoint_is_finetuned_and_the_end_says_what_to_use() {
     let other = plan(&folder.path("second"));
     assert!(other.lines().all(|line| line.starts_with("to do")), "{other}");
     assert!(other.lines().any(|line| line.contains("import second")), "{other}");
+}
+
+/// Adapters stand in place of merged weights, and with the checkpoint they are what merging gives.
+#[test]
+fn adapters_are_kept_for_peft_and_are_what_was_merged() {
+    let (folder, arguments) = prepared();
+    let first = folder.path("first");
+    let brought = ["--quiet", "--checkpoint", &first, "--seeds", "1"];
+    let kept = |what: &str| {
+        Finished::of(&mut tradeoff(with(&arguments, &[&brought[..], &["--keep", what]].concat()))).success();
+        let runs = stages(&folder, "finetune-");
+        runs.into_iter().filter(|path| path.join("adapter_config.json").exists()).collect::<Vec<_>>()
+    };
+    assert!(kept("weights").is_empty());
+    let merged = stages(&folder, "finetune-");
+    let adapters = kept("adapters,weights");
+    assert_eq!(adapters.len(), 1, "the one LoRA run");
+    let folder_of = |path: &Path| files(path).into_keys().collect::<Vec<_>>();
+    let names = folder_of(&adapters[0]);
+    for name in ["adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        assert!(names.iter().any(|other| other == name), "{name} is not in {names:?}");
+    }
+    assert!(!names.iter().any(|name| name == "model.safetensors" || name == "config.json"), "{names:?}");
+
+    let said = fs::read_to_string(adapters[0].join("adapter_config.json")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let base = folder.out().join("runs").join(said["base_model_name_or_path"].as_str().unwrap());
+    let scale = said["lora_alpha"].as_f64().unwrap() / said["r"].as_f64().unwrap();
+    let stored = load(&adapters[0].join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    let value = |network: &Transformer, name: &str| {
+        network.parameters().value(network.parameters().find(name).unwrap()).clone()
+    };
+    let base = checkpoint::load(&base).unwrap();
+    // The run whose every weight is the checkpoint's plus the adapter's.
+    let is_it = |merged: &PathBuf| {
+        let merged = checkpoint::load(merged).unwrap();
+        base.parameters().iter().all(|(_, parameter)| {
+            let module = format!("base_model.model.{}", parameter.name.trim_end_matches(".weight"));
+            let expected = match stored.get(&format!("{module}.lora_A.weight")) {
+                None => parameter.value.clone(),
+                Some(a) => {
+                    let b = &stored[&format!("{module}.lora_B.weight")];
+                    (&parameter.value + (b.matmul(a).unwrap() * scale).unwrap()).unwrap()
+                }
+            };
+            let distance = (value(&merged, &parameter.name) - expected).unwrap().abs().unwrap();
+            distance.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-6
+        })
+    };
+    assert_eq!(merged.iter().filter(|merged| is_it(merged)).count(), 1);
+    assert!(stored.keys().filter(|name| name.contains("lora_A")).count() == 7, "{:?}", stored.keys());
 }
 
 #[test]
@@ -213,4 +266,98 @@ fn an_experiment_on_pretrained_checkpoints_says_that_it_takes_no_others() {
     let arguments = ["--preset", "smoke", "--set", &set, "--quiet", "--out", &folder.path("out")];
     let line = Finished::of(&mut super::common::program("landscape", arguments)).refusal();
     assert!(line.contains("first from") && line.contains("pretrained here"), "{line}");
+}
+
+/// Llama-2-7B's own configuration.
+const SEVEN_BILLION: &str = r#"{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
+    "hidden_size": 4096, "intermediate_size": 11008, "max_position_embeddings": 4096, "num_attention_heads": 32,
+    "num_hidden_layers": 32, "num_key_value_heads": 32, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+    "tie_word_embeddings": false, "torch_dtype": "float16", "vocab_size": 32000, "bos_token_id": 1,
+    "eos_token_id": 2}"#;
+
+/// Stand-ins of the tasks of `paper`, and the changes of a preset that name them.
+fn tasks_of_the_paper(folder: &Folder) -> Vec<String> {
+    let rows = |row: &dyn Fn(usize) -> serde_json::Value| (0..60).map(row).collect::<Vec<_>>();
+    let metamath =
+        rows(&|i| serde_json::json!({"query": format!("What is {i} and 1?"), "response": format!("#### {}", i + 1)}));
+    let alpaca = rows(
+        &|i| serde_json::json!({"instruction": format!("Name {i}."), "input": "", "output": format!("It is {i}.")}),
+    );
+    let magicoder = rows(
+        &|i| serde_json::json!({"seed": "x", "problem": format!("Print {i}."), "solution": format!("print({i})"), "lang": "python"}),
+    );
+    let lines: Vec<String> = magicoder.iter().map(ToString::to_string).collect();
+    let files = [
+        ("metamath", folder.file("metamath.json", serde_json::to_string(&metamath).unwrap())),
+        ("alpaca", folder.file("alpaca.json", serde_json::to_string(&alpaca).unwrap())),
+        ("magicoder", folder.file("magicoder.jsonl", lines.join("\n"))),
+    ];
+    files.into_iter().flat_map(|(task, file)| ["--set".to_owned(), format!("task-files.{task}.file={file}")]).collect()
+}
+
+const TASKS: [&str; 3] = ["metamath", "alpaca", "magicoder"];
+
+#[test]
+fn the_preset_of_the_paper_is_planned_from_files_and_nothing_is_trained() {
+    let folder = Folder::new();
+    let text = corpus();
+    let tokenizer = Tokenizer::train_bpe([text.as_str()].into_iter(), 300).unwrap();
+    let json = folder.file("tokenizer.json", tokenizer.to_json().unwrap().unwrap());
+    let ids: Vec<u8> = (0..500_000_u32).flat_map(|i| ((i * 7919 % 300) as u16).to_le_bytes()).collect();
+    let (ids, out) = (folder.file("train.bin", ids), folder.path("out"));
+    let arguments = ["--preset", "paper", "--plan", "--out", &out, "--device", "cpu", "--corpus", &ids];
+    let arguments: Vec<String> = arguments.map(String::from).to_vec();
+    let arguments = [arguments, vec!["--tokenizer".into(), json, "--seeds".into(), "1".into()]].concat();
+    let ended = Finished::of(&mut tradeoff(with(&arguments, &[]).into_iter().chain(tasks_of_the_paper(&folder))));
+    for said in ["memory: about ", "tokens/s", "task metamath: 60 examples", "(alpaca)", "(magicoder-oss)"] {
+        assert!(ended.stderr.contains(said), "no `{said}` in {}", ended.stderr);
+    }
+    let plan = ended.success();
+    for optimizer in ["adamw", "muon"] {
+        assert!(plan.lines().any(|line| line.contains(&format!("pretrain {optimizer} seed 0"))), "{plan}");
+        for (task, method) in TASKS
+            .iter()
+            .flat_map(|task| ["adamw", "muon", "sgd", "lora-16", "lora-64", "lora-256"].map(|method| (task, method)))
+        {
+            let label = format!("finetune {optimizer} on {task} with {method} at ");
+            assert_eq!(plan.lines().filter(|line| line.contains(&label)).count(), 5, "{label}");
+        }
+    }
+    // A pretraining is 5000 steps of 480 sequences of 1024 tokens.
+    assert!(plan.contains("2457.6"), "{plan}");
+    assert!(stages(&folder, "").iter().all(|path| path.file_name().unwrap().to_string_lossy().starts_with("tokens-")));
+}
+
+#[test]
+fn a_network_of_seven_billion_is_planned_from_its_configuration_alone() {
+    let folder = Folder::new();
+    let base = folder.root().join("base");
+    fs::create_dir_all(&base).unwrap();
+    fs::write(base.join("config.json"), SEVEN_BILLION).unwrap();
+    let config = ModelConfig::gpt2(257, 8, 1, 8, 1);
+    for (name, text) in checkpoint::files_beside(&config, Some(&Tokenizer::Bytes), None).unwrap() {
+        if name == "tokenizer.json" {
+            fs::write(base.join(name), text).unwrap();
+        }
+    }
+    let (text, out, base) = (folder.file("general.txt", corpus()), folder.path("out"), folder.path("base"));
+    let arguments = ["--preset", "llama-7b", "--out", &out, "--device", "cpu", "--corpus", &text, "--seeds", "1"];
+    let arguments = with(&arguments.map(String::from), &["--checkpoint", &format!("adamw={base}")]);
+    let arguments = [arguments, tasks_of_the_paper(&folder)].concat();
+    let ended = Finished::of(&mut tradeoff(with(&arguments, &["--plan"])));
+    for said in
+        ["has no weights", "under other ids", "network: 6738415616 parameters", "GB a job (lora-16 ", "tokens/s"]
+    {
+        assert!(ended.stderr.contains(said), "no `{said}` in {}", ended.stderr);
+    }
+    let plan = ended.success();
+    assert!(plan.lines().any(|line| line.contains("import adamw")), "{plan}");
+    for (task, method) in TASKS.iter().flat_map(|task| ["adamw", "muon", "sgd", "lora-64"].map(|method| (task, method)))
+    {
+        let label = format!("finetune adamw on {task} with {method} at ");
+        assert_eq!(plan.lines().filter(|line| line.contains(&label)).count(), 4, "{label}");
+    }
+    // A run needs the weights.
+    let line = Finished::of(&mut tradeoff(with(&arguments, &["--quiet"]))).refusal();
+    assert!(line.contains("base") && line.contains("found neither, expected model.safetensors"), "{line}");
 }

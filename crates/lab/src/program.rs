@@ -281,6 +281,7 @@ fn run_preset<E: Experiment>(
 /// Prints a line for each stage of a preset.
 fn show_plan<E: Experiment>(preset: &E::Preset, options: &Options) -> Result<()> {
     let mut grid = options.grid(preset)?;
+    grid.plan_only();
     E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
     for stage in grid.look()? {
         let state = if stage.done { "done" } else { "to do" };

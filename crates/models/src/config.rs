@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// The longest sequence in tokens. Sizes have bounds, far above what makes sense, so that a mistake in a file is one
+/// line and not all memory.
+pub const MOST_CONTEXT: usize = 1 << 20;
+/// The most blocks.
+pub const MOST_LAYERS: usize = 1 << 12;
+/// The most features of the residual stream.
+pub const MOST_WIDTH: usize = 1 << 17;
+/// The most angles in the table of rotations: the context times half the features of a head.
+const MOST_ANGLES: usize = 1 << 27;
+
 /// How a token's place in the sequence reaches the network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -224,23 +234,23 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`] with the first field that does not.
     pub fn validate(&self) -> Result<()> {
-        let positive = [
-            ("vocabulary", self.vocabulary),
-            ("context", self.context),
-            ("layers", self.layers),
-            ("width", self.width),
-            ("heads", self.heads),
-            ("kv-heads", self.kv_heads),
-            ("mlp-width", self.mlp_width),
-            ("head-features", self.head_features.unwrap_or(1)),
+        let bounded = [
+            ("vocabulary", self.vocabulary, u32::MAX as usize - 1),
+            ("context", self.context, MOST_CONTEXT),
+            ("layers", self.layers, MOST_LAYERS),
+            ("width", self.width, MOST_WIDTH),
+            ("heads", self.heads, MOST_WIDTH),
+            ("kv-heads", self.kv_heads, MOST_WIDTH),
+            ("mlp-width", self.mlp_width, 8 * MOST_WIDTH),
+            ("head-features", self.head_features.unwrap_or(1), MOST_WIDTH),
         ];
-        for (field, value) in positive {
+        for (field, value, most) in bounded {
             if value == 0 {
                 return Err(Error::config(field, value, "at least 1"));
             }
-        }
-        if self.vocabulary >= u32::MAX as usize {
-            return Err(Error::config("vocabulary", self.vocabulary, "less than 2^32 - 1"));
+            if value > most {
+                return Err(Error::config(field, value, format!("at most {most}")));
+            }
         }
         if self.head_features.is_none() && !self.width.is_multiple_of(self.heads) {
             return Err(Error::config("width", self.width, format!("a multiple of heads = {}", self.heads)));
@@ -255,6 +265,11 @@ impl ModelConfig {
             if !self.head_width().is_multiple_of(2) {
                 let expected = "an even number of features a head for rotary positions";
                 return Err(Error::config("width", self.width, expected));
+            }
+            let most = MOST_ANGLES / (self.head_width() / 2).max(1);
+            if self.context > most {
+                let expected = format!("at most {most}, with heads of {} features", self.head_width());
+                return Err(Error::config("context", self.context, expected));
             }
             if !(theta.is_finite() && theta > 1.0) {
                 return Err(Error::config("theta", theta, "a finite number above 1"));
@@ -288,6 +303,29 @@ mod tests {
         assert_eq!(scaling.frequency(wave(9000.0)), wave(9000.0) / 8.0);
         let between: Vec<f64> = (20..82).map(|i| scaling.frequency(wave(100.0 * f64::from(i)))).collect();
         assert!(between.windows(2).all(|pair| pair[1] < pair[0]), "{between:?}");
+    }
+
+    /// Otherwise a network of so many blocks, or a table of so many angles, is built before its weights are looked for.
+    #[test]
+    fn sizes_beyond_all_networks_are_refused_with_the_most_that_there_may_be() {
+        let llama = ModelConfig::llama(64, 16, 2, 24, 3, 1);
+        let huge = usize::MAX / 2 + 1;
+        let cases = [
+            ("vocabulary", ModelConfig { vocabulary: huge, ..llama.clone() }),
+            ("context", ModelConfig { context: huge, ..llama.clone() }),
+            ("layers", ModelConfig { layers: 1 << 30, ..llama.clone() }),
+            ("width", ModelConfig { width: 3 << 40, ..llama.clone() }),
+            ("heads", ModelConfig { heads: huge, kv_heads: huge, head_features: Some(2), ..llama.clone() }),
+            ("mlp-width", ModelConfig { mlp_width: huge, ..llama.clone() }),
+            ("head-features", ModelConfig { head_features: Some(huge), ..llama.clone() }),
+            ("context", ModelConfig { context: 1 << 20, head_features: Some(1 << 12), ..llama.clone() }),
+        ];
+        for (field, config) in cases {
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{field}:")) && message.contains("at most"), "{message}");
+        }
+        let long = ModelConfig { context: 1_010_000, head_features: Some(128), ..llama };
+        assert!(long.validate().is_ok());
     }
 
     #[test]

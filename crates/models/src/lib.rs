@@ -60,6 +60,7 @@ mod direction;
 mod divergence;
 mod error;
 pub mod generate;
+mod guard;
 mod init;
 mod layers;
 pub mod lora;
@@ -78,7 +79,9 @@ mod transformer;
 pub mod watch;
 
 pub use batch::Batch;
-pub use config::{Activation, AttentionBias, ModelConfig, NormKind, Positions, RotaryScaling};
+pub use config::{
+    Activation, AttentionBias, MOST_CONTEXT, MOST_LAYERS, MOST_WIDTH, ModelConfig, NormKind, Positions, RotaryScaling,
+};
 pub use device::{GpuMemory, Hardware, gpu_memory};
 pub use direction::Direction;
 pub use divergence::mean_divergence;

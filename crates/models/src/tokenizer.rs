@@ -4,10 +4,7 @@
 //! random. None of that is wanted here, where every text becomes its tokens, and it is switched off as the file is
 //! read.
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Once;
 
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
@@ -17,6 +14,7 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, TokenizerBuilder, TokenizerImpl};
 
+use crate::guard::unpanicked;
 use crate::{Error, Result};
 
 /// The token that ends a document or an answer.
@@ -270,6 +268,15 @@ impl Tokenizer {
     }
 }
 
+/// Calls the library, which panics on some files that it has read without complaint.
+fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    unpanicked(call).unwrap_or_else(|reason| {
+        Err(failed(format!(
+            "found a part that the tokenizers library fails on ({reason}), expected one that it can run"
+        )))
+    })
+}
+
 /// Switches off what makes a tokenizer encode the same text in different ways.
 fn without_chance(tokenizer: &mut tokenizers::Tokenizer) {
     match tokenizer.get_model().clone() {
@@ -301,35 +308,6 @@ fn bounded(text: &str) -> Vec<&str> {
     }
     pieces.push(&text[start..]);
     pieces
-}
-
-thread_local! {
-    /// Whether a panic of this thread is expected and becomes an error.
-    static EXPECTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Calls the library, which panics on some files that it has read without complaint: an error, and no word on standard
-/// error.
-fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !EXPECTED.get() {
-                others(info);
-            }
-        }));
-    });
-    let before = EXPECTED.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(call));
-    EXPECTED.set(before);
-    outcome.unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let first = message.and_then(|message| message.lines().next()).unwrap_or("no reason given");
-        Err(failed(format!(
-            "found a part that the tokenizers library fails on ({first}), expected one that it can run"
-        )))
-    })
 }
 
 #[cfg(test)]

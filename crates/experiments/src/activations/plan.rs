@@ -11,7 +11,7 @@ use models::optim::Optimizer;
 use super::preset::{ActivationsPreset, ProbedPreset, SwitchPreset, continued};
 use super::statistics::Probed;
 use crate::stages::{
-    Continuation, Inside, Network, PretrainResult, Pretraining, Probe, TokenData, memory_line, training_speed,
+    Continuation, Inside, Network, PretrainResult, Pretraining, Probe, TokenData, memory, memory_line, training_speed,
 };
 
 /// The name of a network that is not trained.
@@ -66,7 +66,7 @@ pub(super) fn plan(preset: &ActivationsPreset, grid: &mut Grid) -> Result<Planne
         sequence: None,
     };
     let training = preset.pretrain.training(1);
-    if let Some(line) = memory_line(&network, &[training], false)? {
+    if let Some(line) = memory_line(&network, &memory(&network, &[(String::new(), training, None)]), false)? {
         grid.say(&line);
     }
     let mut provenance = vec![("arithmetic".into(), network.arithmetic()), ("text".into(), text.description.clone())];

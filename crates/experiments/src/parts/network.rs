@@ -39,11 +39,11 @@ pub struct ModelPreset {
 /// The largest vocabulary of a tokenizer.
 const MOST_TOKENS: u64 = 1 << 22;
 /// The longest sequence in tokens.
-pub const MOST_CONTEXT: u64 = 1 << 20;
+pub const MOST_CONTEXT: u64 = models::MOST_CONTEXT as u64;
 /// The most blocks.
-pub const MOST_LAYERS: u64 = 1 << 12;
+pub const MOST_LAYERS: u64 = models::MOST_LAYERS as u64;
 /// The most features of the residual stream.
-pub const MOST_WIDTH: u64 = 1 << 17;
+pub const MOST_WIDTH: u64 = models::MOST_WIDTH as u64;
 
 /// Names the fields that decide how much memory a training step takes.
 const MEMORY: &str = "model, sequences or micro-batch";

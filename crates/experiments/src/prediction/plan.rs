@@ -123,7 +123,13 @@ pub(super) fn plan(preset: &PredictionPreset, grid: &mut Grid) -> Result<Planned
                     for &rate in &method.rates {
                         let run = finetuning(base, &start, checkpoint, method, rate);
                         let prediction = Prediction {
-                            run: Finetuning { carries_state: false, along: 0, keep_weights: false, ..run },
+                            run: Finetuning {
+                                carries_state: false,
+                                along: 0,
+                                keep_weights: false,
+                                keep_adapter: false,
+                                ..run
+                            },
                             curvature: kept.clone(),
                             divergence_windows: preset.divergence_windows,
                             leading: preset.leading,

@@ -80,7 +80,13 @@ pub(super) fn plan(preset: &RotationPreset, grid: &mut Grid) -> Result<Planned, 
                     for method in preset.methods() {
                         for &rate in &method.rates {
                             let run = finetuning(&ground.preset, &start, checkpoint, &method, rate);
-                            let run = Finetuning { carries_state: false, along: 0, keep_weights: false, ..run };
+                            let run = Finetuning {
+                                carries_state: false,
+                                along: 0,
+                                keep_weights: false,
+                                keep_adapter: false,
+                                ..run
+                            };
                             let after = grid.stage(run.clone(), &[job.any(), before.any()])?;
                             planned.finetuned.push((run, before, after));
                         }

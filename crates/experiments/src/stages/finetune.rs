@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::OPTIMIZER;
 use super::end_point::EndPoint;
 use super::measure::{Losses, MeasureKey, Start};
-use super::network::keep;
+use super::network::{keep, keep_adapter};
 use super::plausible::losses;
 use super::training::{Trained, Training};
 use crate::error::Result;
@@ -60,6 +60,8 @@ pub struct Finetuning {
     pub along: u64,
     /// Whether the finetuned weights are kept.
     pub keep_weights: bool,
+    /// Whether LoRA's adapters are kept as they are, in place of weights that they are merged into.
+    pub keep_adapter: bool,
 }
 
 /// What decides the result, beside the checkpoint.
@@ -72,6 +74,8 @@ pub struct FinetuneKey {
     training: Training,
     along: u64,
     keep_weights: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keep_adapter: bool,
     seed: u64,
     order: u64,
 }
@@ -146,6 +150,7 @@ impl Stage for Finetuning {
             training: self.training,
             along: self.along,
             keep_weights: self.keep_weights,
+            keep_adapter: self.keep_adapter && self.lora.is_some(),
             seed: self.start.seed,
             order: self.start.order,
         }
@@ -175,7 +180,9 @@ impl Stage for Finetuning {
             false => Some(self.start.measure(&trained.model, &held_out)?).filter(Losses::are_finite),
         };
         let result = FinetuneResult { end, along: trained.points, steps: trained.steps };
-        if self.keep_weights {
+        if let Some(lora) = self.lora.as_ref().filter(|_| self.keep_adapter) {
+            keep_adapter(&trained.model, lora, &work.input(&self.start.checkpoint)?, work.files())?;
+        } else if self.keep_weights {
             trained.model.merge_lora()?;
             let from = work.input(&self.start.checkpoint)?;
             keep(&trained.model, Some(&self.start.text.tokenizer), Some(&from), work.files())?;

@@ -44,7 +44,8 @@ pub struct Imported {
     pub parameters: usize,
 }
 
-/// The SHA-256 of the files that hold a checkpoint's weights: of the one, or of the hashes of several in their order.
+/// The SHA-256 of the files that hold a checkpoint's weights: of the one, or of the hashes of several (or none) in
+/// their order.
 ///
 /// # Errors
 /// If a file cannot be read.

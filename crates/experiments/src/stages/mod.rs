@@ -44,7 +44,7 @@ pub use baselines::Baselines;
 pub use continued::Continuation;
 pub use curvature::{Curvature, CurvatureRow};
 pub use end_point::{EndPoint, Results, ResultsError};
-pub use estimate::{memory_line, training_speed};
+pub use estimate::{memory, memory_line, training_speed};
 pub use finetune::{Along, FinetuneResult, Finetuning};
 pub use foresight::{Cost, Foreseen, Foresight, Moment};
 pub use import::{Import, Imported, weights_hash};

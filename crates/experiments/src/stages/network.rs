@@ -2,6 +2,7 @@
 
 use lab::store::{DoneStage, FilesWriter};
 use models::checkpoint::SpecialTokens;
+use models::lora::LoraConfig;
 use models::{Hardware, ModelConfig, Precision, Tokenizer, Transformer, checkpoint};
 use serde::Serialize;
 
@@ -88,7 +89,27 @@ pub(super) fn keep(
         files.write(name, text.as_bytes())?;
     }
     let Some(from) = from else { return Ok(()) };
-    for name in OF_TEXT.iter().filter(|name| !beside.iter().any(|(written, _)| written == *name)) {
+    let written: Vec<&str> = beside.iter().map(|(name, _)| *name).collect();
+    take_along(from, &written, files)
+}
+
+/// Keeps a network's adapters in a stage's folder as PEFT reads them, with what `AutoTokenizer` needs. They are for the
+/// checkpoint that the stage `from` keeps, and name it.
+pub(super) fn keep_adapter(
+    network: &Transformer,
+    lora: &LoraConfig,
+    from: &DoneStage,
+    files: &mut FilesWriter,
+) -> Result<()> {
+    files.write_with(checkpoint::ADAPTER_WEIGHTS, |path| checkpoint::save_adapter(network, path))?;
+    let base = from.folder().file_name().unwrap_or_default().to_string_lossy();
+    files.write(checkpoint::ADAPTER_CONFIG, checkpoint::adapter_config(network, lora, &base)?.as_bytes())?;
+    take_along(from, &[], files)
+}
+
+/// Copies what a checkpoint has of [`OF_TEXT`], but for what is `written` already.
+fn take_along(from: &DoneStage, written: &[&str], files: &mut FilesWriter) -> Result<()> {
+    for name in OF_TEXT.iter().filter(|name| !written.contains(*name)) {
         if from.files().contains(name) {
             files.write(name, &from.files().read(name)?)?;
         }

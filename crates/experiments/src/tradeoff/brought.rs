@@ -19,16 +19,28 @@ pub(super) struct Brought {
 }
 
 impl Brought {
-    /// Opens the checkpoints that `preset` imports; `None` if it pretrains its own.
+    /// Opens the checkpoints that `preset` imports; `None` if it pretrains its own. Where stages are only planned, a
+    /// folder may be without its weights.
     ///
     /// # Errors
     /// If one cannot be opened, has no tokenizer, or two have different ones.
-    pub(super) fn open(preset: &TradeoffPreset) -> Result<Option<Self>> {
+    pub(super) fn open(preset: &TradeoffPreset, grid: &Grid) -> Result<Option<Self>> {
         let mut sources = Vec::new();
         for checkpoint in &preset.checkpoints {
-            if let Origin::Imported { from, .. } = &checkpoint.origin {
-                sources.push((checkpoint.name.clone(), Source::open(from)?));
-            }
+            let Origin::Imported { from, .. } = &checkpoint.origin else { continue };
+            let source = match Source::open(from) {
+                Err(missing) if grid.plans_only() => {
+                    let shape = Source::open_without_weights(from).map_err(|_| missing)?;
+                    let (name, path) = (&checkpoint.name, from.display());
+                    grid.say(&format!(
+                        "checkpoint {name}: {path} has no weights that can be read; what is planned is of its shape, \
+                         and under other ids than with its weights"
+                    ));
+                    shape
+                }
+                opened => opened?,
+            };
+            sources.push((checkpoint.name.clone(), source));
         }
         let Some((_, first)) = sources.first() else { return Ok(None) };
         let tokenizer = match &preset.corpus.tokenizer {
@@ -78,10 +90,11 @@ impl Brought {
         let mut imports = Vec::new();
         for ((name, source), network) in self.sources.iter().zip(networks) {
             let weights = weights_hash(source)?;
-            let (path, short) = (source.path().display(), &weights[..8]);
+            let path = source.path().display();
+            let known = if source.files().is_empty() { String::new() } else { format!(", sha256 {}", &weights[..8]) };
             let (sequence, context) = (network.context(), network.config.context);
             grid.say(&format!(
-                "checkpoint {name}: {path}, sha256 {short}; sequences of {sequence} tokens (its context has {context})"
+                "checkpoint {name}: {path}{known}; sequences of {sequence} tokens (its context has {context})"
             ));
             let tokenizer = text.tokenizer.clone();
             let network = network.clone();

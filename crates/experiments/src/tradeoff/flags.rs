@@ -27,6 +27,15 @@ enum StateFlag {
     Carried,
 }
 
+/// What is kept of finetuned networks.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KeepFlag {
+    /// The weights of every run, LoRA's adapters merged into them, as Transformers opens them.
+    Weights,
+    /// The adapters of every run with LoRA, as PEFT opens them, in place of merged weights.
+    Adapters,
+}
+
 /// The flags of `tradeoff` beside those of all programs.
 #[derive(Debug, Clone, Args)]
 pub struct TradeoffFlags {
@@ -65,6 +74,9 @@ pub struct TradeoffFlags {
     /// The optimizer's state when finetuning starts [default: the preset's]
     #[arg(long, value_enum)]
     state: Option<StateFlag>,
+    /// Keep finetuned networks in the run store, comma-separated [default: the preset's, which is nothing]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    keep: Vec<KeepFlag>,
     /// Weight decay of finetuning [default: the preset's]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
@@ -103,6 +115,10 @@ impl Flags for TradeoffFlags {
         let state = name(self.state.and_then(|state| state.to_possible_value()));
         changes.extend(scope.map(|scope| Change::new("finetune.scope", scope)));
         changes.extend(state.map(|state| Change::new("finetune.state", state)));
+        changes.extend(self.keep.iter().map(|keep| match keep {
+            KeepFlag::Weights => Change::new("finetune.keep-weights", true),
+            KeepFlag::Adapters => Change::new("finetune.keep-adapters", true),
+        }));
         changes.extend(self.weight_decay.map(|decay| Change::new("finetune.weight-decay", decay)));
         changes
     }

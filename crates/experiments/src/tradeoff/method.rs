@@ -44,6 +44,10 @@ pub struct FinetunePreset {
     pub along: u64,
     /// Whether the finetuned weights are kept in the run store.
     pub keep_weights: bool,
+    /// Whether the adapters of LoRA are kept, as the PEFT library opens them, in place of weights that they are merged
+    /// into.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_adapters: bool,
 }
 
 /// What full finetuning trains.

@@ -7,8 +7,8 @@ use lab::error::Failure;
 use lab::grid::{AnyJob, Grid, Job, Outcomes};
 use lab::stage;
 use lab::store::StageId;
-use models::Transformer;
 use models::optim::Policy;
+use models::{Hardware, Transformer};
 
 use super::advice;
 use super::brought::Brought;
@@ -22,7 +22,7 @@ use crate::parts::{CheckpointPreset, Origin};
 use crate::stages::{
     Baselines, CODE, CodeTokens, EndPoint, FinetuneResult, Finetuning, Import, Imported, Losses, Measurement, Network,
     PretrainResult, Pretraining, Rescaled, Results, SameFunction, Start, Task, TaskData, TaskSizes, TokenData,
-    WeightScale, Weights, memory_line, shown, training_speed,
+    Training, WeightScale, Weights, memory, memory_line, shown, training_speed,
 };
 
 /// The jobs of a preset.
@@ -180,10 +180,17 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
         Some(brought) => brought.imports(&networks, &text, grid)?,
         None => Vec::new(),
     };
-    let finetune = first.finetune.training();
-    let loops = if imports.is_empty() { vec![first.pretrain.training(1), finetune] } else { vec![finetune] };
+    let pretrain = imports.is_empty().then(|| ("pretraining".to_owned(), first.pretrain.training(1), None));
+    let jobs: Vec<(String, Training, Option<usize>)> =
+        pretrain.into_iter().chain(presets.iter().flat_map(of_methods)).collect();
     for network in &networks {
-        if let Some(line) = memory_line(network, &loops, !imports.is_empty())? {
+        let needed = memory(network, &jobs);
+        if !imports.is_empty() && !grid.plans_only() && network.device == Hardware::Cpu {
+            let largest = needed.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+            // The count is of a GPU's step and a little high for a processor's.
+            lab::memory::check(largest / 4 * 3, "checkpoint, finetune.sequences, finetune.micro-batch or methods")?;
+        }
+        if let Some(line) = memory_line(network, &needed, !imports.is_empty())? {
             grid.say(&line);
         }
     }
@@ -197,9 +204,14 @@ pub fn plan_all(presets: &[TradeoffPreset], grid: &mut Grid) -> Result<Vec<Plann
             Origin::Pretrained(recipe) => recipe.policy(&first.pretrain),
             Origin::Imported { .. } => first.methods[0].policy(first.methods[0].rates[0], &first.finetune),
         };
-        grid.set_speed(training_speed(&networks[0], &policy, &loops[0])?);
+        grid.set_speed(training_speed(&networks[0], &policy, &jobs[0].1)?);
     }
     Ok(planned)
+}
+
+/// Every method's loop, with the rank of its adapters if it has such.
+fn of_methods(preset: &TradeoffPreset) -> impl Iterator<Item = (String, Training, Option<usize>)> {
+    preset.methods.iter().map(|method| (method.name.clone(), method.training(&preset.finetune), method.lora_rank))
 }
 
 /// The text in the tokens of the checkpoints.
@@ -220,7 +232,7 @@ impl Read {
         grid: &mut Grid,
     ) -> Result<Self, Failure> {
         let with_code = tasks.any(|task| task.name() == CODE);
-        let brought = Brought::open(preset)?;
+        let brought = Brought::open(preset, grid)?;
         let (text, code) = match &brought {
             None => TokenData::prepare(grid, &preset.text(), with_code)?,
             Some(brought) => TokenData::prepare_in(grid, &preset.text(), Some(brought.tokenizer.clone()), with_code)?,
@@ -533,6 +545,7 @@ pub fn finetuning(
         training: method.training(finetune),
         along: finetune.along,
         keep_weights: finetune.keep_weights,
+        keep_adapter: finetune.keep_adapters,
     }
 }
 

@@ -155,6 +155,7 @@ impl lab::preset::Preset for TradeoffPreset {
         ("controls", include_str!("../../presets/controls.toml")),
         ("long", include_str!("../../presets/long.toml")),
         ("paper", include_str!("../../presets/paper.toml")),
+        ("llama-7b", include_str!("../../presets/llama-7b.toml")),
     ];
 
     fn validate(&self) -> Result<(), Failure> {

@@ -94,7 +94,7 @@ fn finetunings(
             let mut of = Runs { start: start.clone(), kept: Vec::new(), jobs: vec![pretrained.any()] };
             for method in &preset.methods {
                 let run = finetuning(&ground.preset, &start, checkpoint, &method.method(), method.rate);
-                let run = Finetuning { carries_state: false, along: 0, keep_weights: true, ..run };
+                let run = Finetuning { carries_state: false, along: 0, keep_weights: true, keep_adapter: false, ..run };
                 of.kept.push(stage::id_of(&run)?);
                 of.jobs.push(grid.stage(run, &[pretrained.any()])?.any());
             }

@@ -212,6 +212,8 @@ pub struct Grid {
     speed: Option<f64>,
     /// Where finished lines are kept while the grid runs.
     keep: Option<PathBuf>,
+    /// Whether the stages are only to be looked at.
+    plans_only: bool,
 }
 
 impl Grid {
@@ -225,7 +227,18 @@ impl Grid {
             earlier.extend(Finished::read(path)?);
         }
         let (entries, outcomes, jobs, prepared) = (Vec::new(), Outcomes::default(), HashMap::new(), Vec::new());
-        Ok(Self { store, options, earlier, entries, outcomes, round: 0, jobs, prepared, speed: None, keep: None })
+        let (speed, keep, plans_only) = (None, None, false);
+        Ok(Self { store, options, earlier, entries, outcomes, round: 0, jobs, prepared, speed, keep, plans_only })
+    }
+
+    /// Says that stages are added to be looked at, and none will run: what only a run needs may then be missing.
+    pub(crate) fn plan_only(&mut self) {
+        self.plans_only = true;
+    }
+
+    /// Whether no stage that is added will run.
+    pub fn plans_only(&self) -> bool {
+        self.plans_only
     }
 
     /// The store.

@@ -13,12 +13,16 @@ use candle_core::{Device, Tensor};
 
 use super::special::SpecialTokens;
 use crate::config::{AttentionBias, ModelConfig, Positions, RotaryScaling};
+use crate::guard::unpanicked;
 use crate::{Error, Result};
 
 /// How far the file's factors may be from those that its rotation's numbers give.
 const SAME_FACTORS: f64 = 1e-3;
 /// Where a rotation's scaling is stored as one factor a frequency.
 const FACTORS: &str = "rope_freqs.weight";
+
+/// The most numbers of a tensor: more than any file holds.
+const MOST_NUMBERS: usize = 1 << 40;
 
 /// An opened file.
 pub(super) struct Gguf {
@@ -46,11 +50,18 @@ impl Gguf {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
         let mut reader = BufReader::new(file);
-        let content = Content::read(&mut reader).map_err(|error| Error::File {
-            path: path.into(),
-            what: format!("found {}, expected a whole GGUF file", first_line(&error)),
-        })?;
         let refuse = |what: String| Error::File { path: path.into(), what };
+        let damaged = |found: &str| refuse(format!("found {found}, expected a whole GGUF file"));
+        // The library divides by the file's alignment.
+        let content = unpanicked(|| Content::read(&mut reader)).map_err(|reason| damaged(&reason))?;
+        let content = content.map_err(|error| damaged(&first_line(&error)))?;
+        for (name, tensor) in &content.tensor_infos {
+            let count = tensor.shape.dims().iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
+            if count.is_none_or(|count| count > MOST_NUMBERS) {
+                let expected = format!("at most {MOST_NUMBERS} numbers");
+                return Err(refuse(format!("tensor `{name}`: found {:?}, expected {expected}", tensor.shape.dims())));
+            }
+        }
         let architecture = match content.metadata.get("general.architecture") {
             Some(Value::String(name)) => name.as_str(),
             _ => return Err(refuse("key `general.architecture` is missing".into())),

@@ -50,6 +50,15 @@ fn gpt2_place(name: &str) -> Option<Gpt2Place> {
     })
 }
 
+/// GPT-2's name of one of our linear maps, as its files have it, and which third of it that is where it is fused.
+pub(super) fn module_of_gpt2(module: &str) -> Option<(String, Option<usize>)> {
+    let (name, part) = match gpt2_place(&format!("{module}.weight"))? {
+        Gpt2Place::Same(name) | Gpt2Place::Transposed(name) => (name, None),
+        Gpt2Place::Fused(name, part) => (name, Some(part)),
+    };
+    Some((format!("transformer.{}", name.trim_end_matches(".weight")), part))
+}
+
 /// A matrix's transpose, or the tensor itself if it is a vector.
 fn transposed(tensor: &Tensor) -> Result<Tensor> {
     Ok(if tensor.rank() == 2 { tensor.t()?.contiguous()? } else { tensor.clone() })

@@ -5,11 +5,13 @@
 //! folder: config.json -> shape      model.safetensors, or shards with an index -> layout --+
 //! file.gguf: metadata -> gguf       its tensors, quantised or not ------------------------+--> Transformer
 //! Transformer -> layout -> model.safetensors;  shape, export -> config.json, tokenizer.json, ...
+//!             -> adapter -> adapter_model.safetensors, adapter_config.json
 //! ```
 //!
 //! What is written is of the class that Transformers has for the shape; a shape that none has is written under this
 //! crate's own names (Llama's, plus `model.embed_positions.weight` and biases) with `"model_type": "omc"`.
 
+mod adapter;
 mod export;
 mod family;
 mod gguf;
@@ -25,6 +27,7 @@ use std::path::Path;
 
 use candle_core::Device;
 
+pub use adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config, save_adapter};
 pub use export::files as files_beside;
 pub use layout::hugging_face_tensors;
 pub use source::{CHAT_TEMPLATE, Source, TOKENIZER};

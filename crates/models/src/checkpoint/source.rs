@@ -46,10 +46,29 @@ impl Source {
     /// # Errors
     /// One line that names what is missing, or the field that is not supported with what was found and expected.
     pub fn open(path: &Path) -> Result<Self> {
-        let found = std::fs::metadata(path).map_err(Error::io(path))?;
-        if found.is_dir() {
-            return Self::open_folder(path);
+        if std::fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+            let opened = Self::open_shape(path)?;
+            let files = weight_files(path)?;
+            return opened.with_weights(files);
         }
+        Self::open_file(path)
+    }
+
+    /// Opens what says the network's shape and, of a folder, nothing else: its weights may be missing, and then there
+    /// are no [`files`](Self::files). What is done with them needs [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for weights.
+    pub fn open_without_weights(path: &Path) -> Result<Self> {
+        if std::fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+            Self::open_shape(path)
+        } else {
+            Self::open(path)
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<Self> {
+        let found = std::fs::metadata(path).map_err(Error::io(path))?;
         let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
         if !found.is_file() || !is_gguf {
             let what = "found neither, expected a folder with config.json and model.safetensors, or a .gguf file";
@@ -60,7 +79,8 @@ impl Source {
         Ok(Self { path: path.into(), config, files: vec![path.into()], kind: Kind::Gguf, tokens })
     }
 
-    fn open_folder(folder: &Path) -> Result<Self> {
+    /// A folder by its `config.json`.
+    fn open_shape(folder: &Path) -> Result<Self> {
         let path = folder.join(CONFIG);
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -71,12 +91,16 @@ impl Source {
         };
         let value: Value =
             serde_json::from_str(&text).map_err(|e| Error::File { path: path.clone(), what: e.to_string() })?;
-        let mut config = parse_config(&value).map_err(|what| Error::File { path, what })?;
-        let files = weight_files(folder)?;
-        let weights = TensorFile::read_all(folder, &files, &Device::Cpu)?;
+        let config = parse_config(&value).map_err(|what| Error::File { path, what })?;
+        let tokens = SpecialTokens::of_folder(folder);
+        Ok(Self { path: folder.into(), config, files: Vec::new(), kind: Kind::Folder, tokens })
+    }
+
+    fn with_weights(mut self, files: Vec<PathBuf>) -> Result<Self> {
+        let weights = TensorFile::read_all(&self.path, &files, &Device::Cpu)?;
         // A head that is not there is the embedding, whatever the configuration says.
-        config.tied |= !weights.contains(HEAD);
-        Ok(Self { path: folder.into(), config, files, kind: Kind::Folder, tokens: SpecialTokens::of_folder(folder) })
+        self.config.tied |= !weights.contains(HEAD);
+        Ok(Self { files, ..self })
     }
 
     /// Where it is.

@@ -103,6 +103,57 @@ fn a_gguf_files_tokenizer_becomes_a_byte_level_bpe() {
     assert_eq!(text(&tokens), ["the", " ", "1", "2", " a", "n", "d", " the"]);
 }
 
+#[derive(serde::Deserialize)]
+struct Tokenised {
+    text: String,
+    ids: Vec<u32>,
+}
+
+/// `vectors/make_sentencepiece.py` asked the SentencePiece library itself, and Transformers.
+#[test]
+fn a_gguf_files_sentencepiece_tokenizer_gives_the_ids_of_the_library() {
+    let source = open("sentencepiece.gguf");
+    let tokenizer = Tokenizer::from_json(&source.tokenizer_json().unwrap().unwrap()).unwrap();
+    assert_eq!((tokenizer.vocabulary(), tokenizer.end_of_text()), (420, 2));
+    assert_eq!((source.special_tokens().end.clone(), source.special_tokens().begin), (vec![2], Some(1)));
+    let expected = std::fs::read_to_string(vector_path("checkpoints/sentencepiece.expected.json")).unwrap();
+    let expected: Vec<Tokenised> = serde_json::from_str(&expected).unwrap();
+    assert!(expected.len() > 10);
+    for Tokenised { text, ids } in expected {
+        assert_eq!(tokenizer.encode(&text).unwrap(), ids, "{text:?}");
+        // A mark that stands for a space reads as one.
+        let back = text.replace('\u{2581}', " ");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), back);
+    }
+    // The end of text is found in text, and is no part of it.
+    assert_eq!(tokenizer.encode("a</s>").unwrap(), tokenizer.encode("a").unwrap());
+}
+
+#[test]
+fn a_gguf_tokenizer_that_cannot_be_read_is_named_with_its_key() {
+    let bytes = std::fs::read(vector_path("checkpoints/sentencepiece.gguf")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.gguf");
+    let place = |text: &[u8]| bytes.windows(text.len()).position(|window| window == text).unwrap();
+    let refused = |at: usize, changed: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + changed.len()].copy_from_slice(changed);
+        std::fs::write(&path, bytes).unwrap();
+        Source::open(&path).unwrap().tokenizer_json().unwrap_err().to_string()
+    };
+    let model = b"tokenizer.ggml.model";
+    // Behind a key are four bytes of its type and eight of the text's length.
+    let message = refused(place(model) + model.len() + 12, b"other");
+    assert!(message.contains("`tokenizer.ggml.model`: found other, expected gpt2 or llama"), "{message}");
+    for (key, found) in
+        [("scores", "`tokenizer.ggml.scores`: found none"), ("tokens", "`tokenizer.ggml.tokens`: found none")]
+    {
+        let key = format!("tokenizer.ggml.{key}");
+        let message = refused(place(key.as_bytes()) + key.len() - 1, b"X");
+        assert!(message.contains(found) && message.contains("tokenizer.json beside the file"), "{message}");
+    }
+}
+
 /// A copy of a vector's folder, of which files can be changed.
 fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -184,4 +235,21 @@ fn a_cut_or_foreign_gguf_file_is_one_line_that_names_it() {
     other[place..place + 5].copy_from_slice(b"mamba");
     std::fs::write(&file, other).unwrap();
     assert_refused(&file, &["general.architecture", "found mamba", "expected llama"]);
+}
+
+/// The library that reads the header divides by it.
+#[test]
+fn an_alignment_of_zero_is_one_line() {
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    let key = "general.alignment";
+    for count in [0_u64, 1, key.len() as u64] {
+        bytes.extend(count.to_le_bytes());
+    }
+    bytes.extend(key.bytes());
+    // Of type u32.
+    bytes.extend([4_u32, 0].into_iter().flat_map(u32::to_le_bytes));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("zero.gguf");
+    std::fs::write(&file, bytes).unwrap();
+    assert_refused(&file, &["zero.gguf", "expected a whole GGUF file"]);
 }

@@ -27,6 +27,7 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
+pub(crate) use measure::effective_rank;
 pub use measure::{Point, Spectrum};
 pub use plan::{Planned, Reported};
 pub use preset::{
@@ -35,6 +36,7 @@ pub use preset::{
 };
 pub use run::{Run, RunResult};
 pub use statistics::{Difference, FEW, MEMORISED, Reading, Statistics};
+pub(crate) use tuning::edge;
 pub use tuning::{LEARNED, RateScore, choose};
 pub use variation::varied;
 

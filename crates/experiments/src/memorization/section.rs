@@ -239,7 +239,7 @@ fn rates_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
             };
             let score = &run.scores[run.chosen];
             let mut remarks = Vec::new();
-            remarks.extend(edge(&run.scores, run.chosen));
+            remarks.extend(edge(run.scores.len(), run.chosen));
             if score.training < LEARNED {
                 remarks.push("no rate learned the training answers");
             }

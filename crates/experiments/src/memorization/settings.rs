@@ -26,7 +26,7 @@ fn rates(setting: &Setting, optimizer: RuleName) -> String {
     let of = |cell| setting.reported.iter().find(|run| run.cell == cell && run.optimizer == optimizer);
     let cells = setting.preset.cells().into_iter().filter(|cell| cell.facts > 0 && setting.statistics.is_few(*cell));
     let text = |run: &Reported| {
-        let mut remarks: Vec<&str> = edge(&run.scores, run.chosen).into_iter().collect();
+        let mut remarks: Vec<&str> = edge(run.scores.len(), run.chosen).into_iter().collect();
         if run.scores[run.chosen].training < LEARNED {
             remarks.push("not learned");
         }

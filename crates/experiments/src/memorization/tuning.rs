@@ -54,11 +54,11 @@ pub fn choose(scores: &[RateScore]) -> usize {
 }
 
 /// What has to be said of a rate by its place in its grid: a better one may lie outside.
-pub(super) fn edge(scores: &[RateScore], chosen: usize) -> Option<&'static str> {
+pub(crate) fn edge(rates: usize, chosen: usize) -> Option<&'static str> {
     match chosen {
-        _ if scores.len() == 1 => Some("the only rate"),
+        _ if rates == 1 => Some("the only rate"),
         0 => Some("lowest of its grid"),
-        place if place + 1 == scores.len() => Some("highest of its grid"),
+        place if place + 1 == rates => Some("highest of its grid"),
         _ => None,
     }
 }

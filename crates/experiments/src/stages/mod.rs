@@ -10,6 +10,7 @@
 //!                   +--> baselines
 //! ```
 
+mod answers;
 mod baselines;
 mod continued;
 mod curvature;
@@ -39,6 +40,7 @@ mod transplant;
 mod turned;
 mod weights;
 
+pub(crate) use answers::{Asked, answers};
 pub use baselines::Baselines;
 pub use continued::Continuation;
 pub use curvature::{Curvature, CurvatureRow};
@@ -49,6 +51,7 @@ pub use foresight::{Cost, Foreseen, Foresight, Moment};
 pub use import::{Import, Imported, weights_hash};
 pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
+pub(crate) use matrices::{decomposed, hidden_matrices, shaped};
 pub use measure::{Losses, Measurement, Start};
 pub use network::{Network, NetworkKey};
 pub use prediction::{Part, Predicted, Prediction};

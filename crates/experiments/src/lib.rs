@@ -9,8 +9,8 @@
 //! - [`parts`] are the tables that presets share: the text, the network, how it is trained, where.
 //! - [`tradeoff`] is about claim C1, [`activations`], [`rotation`], [`landscape`] and [`fingerprint`] about C2,
 //!   [`update_structure`] about C3, [`prediction`] about what both say of forgetting, [`optimizer_pairs`] about C4,
-//!   [`memorization`] and [`nonces`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a plan, statistics and
-//!   a section.
+//!   [`memorization`] and [`nonces`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a plan,
+//!   statistics and a section.
 //! - [`ground`] is what experiments on the checkpoints of a preset of `tradeoff` share.
 //! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the
 //!   report, and the reference follow.

@@ -3,12 +3,15 @@
 use models::{Role, Transformer};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{Probe, Token};
-use synthetic_lm::metrics::{self, Response};
+use synthetic_lm::metrics::{self, CurvePoint, Response};
 use theory::linalg::singular_values_of;
 
 use super::data::Questions;
 use crate::error::Result;
 use crate::stages::{Asked, answers};
+
+/// Share of the facts at which they count as memorised.
+pub const MEMORISED: f64 = 0.9;
 
 /// A point of a run. Accuracies are shares of questions, losses nats per answer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,16 @@ pub struct Point {
     pub test: f64,
     /// Loss on test instances.
     pub test_loss: f64,
+}
+
+/// Steps until a share of the facts is known; `None` if it never is, or there are no facts.
+pub(super) fn steps_to(curve: &[Point], share: f64) -> Option<f64> {
+    let point = |point: &Point| CurvePoint {
+        step: point.step as f64,
+        loss: point.training_loss,
+        value: point.facts.unwrap_or(0.0),
+    };
+    metrics::time_to_reach(&curve.iter().map(point).collect::<Vec<_>>(), share)
 }
 
 /// The network's answers.

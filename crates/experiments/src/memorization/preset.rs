@@ -7,9 +7,7 @@ use synthetic_lm::language::{ComponentConfig, Content, Group, Language, Language
 
 use super::tuning::Choice;
 use crate::error::{ExperimentError, Result};
-use crate::parts::checks::{
-    MOST_DRAWN, MOST_SEEDS, at_least, distinct, not_negative, positive, share, steps, within,
-};
+use crate::parts::checks::{MOST_DRAWN, MOST_SEEDS, at_least, distinct, not_negative, positive, share, steps, within};
 use crate::parts::{MOST_CONTEXT, MOST_LAYERS, MOST_WIDTH, Machine, PretrainPreset, is_default};
 
 /// Tuning seeds are numbered from here on, above every reported seed.
@@ -283,7 +281,10 @@ impl MemorizationPreset {
             if optimizer.rates.is_empty() {
                 return Err(ExperimentError::value(field, "none", "at least one learning rate"));
             }
-            not_negative(&format!("rate-times-decay of {}", optimizer.name), optimizer.rate_times_decay.unwrap_or(0.0))?;
+            not_negative(
+                &format!("rate-times-decay of {}", optimizer.name),
+                optimizer.rate_times_decay.unwrap_or(0.0),
+            )?;
             let other = optimizer.matrices.map(|split| split.other_rate);
             for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate).chain(&other) {
                 positive(&field, rate)?;

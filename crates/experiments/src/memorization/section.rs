@@ -7,11 +7,11 @@ use models::optim::RuleName;
 use serde::Serialize;
 
 use super::drawing;
+use super::measure::{MEMORISED, steps_to};
 use super::plan::Reported;
 use super::preset::{Cell, MemorizationPreset};
 use super::setting::Setting;
 use super::settings;
-use super::measure::{MEMORISED, steps_to};
 use super::statistics::{Reading, Statistics};
 use super::tuning::edge;
 use crate::names::display;

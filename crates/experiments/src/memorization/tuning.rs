@@ -67,7 +67,12 @@ impl RateScore {
                 None => score.loss = f64::INFINITY,
             }
         }
-        Self { training: score.training / count, validation: score.validation / count, steps: score.steps / count, ..score }
+        Self {
+            training: score.training / count,
+            validation: score.validation / count,
+            steps: score.steps / count,
+            ..score
+        }
     }
 }
 

@@ -193,8 +193,7 @@ fn on_nonces(network: &Transformer, documents: &[Told]) -> Result<Option<Score>>
 }
 
 fn score(network: &Transformer, documents: &[Told], part: impl Fn(&Told) -> Range<usize>) -> Result<Score> {
-    let asked: Vec<Asked<'_>> =
-        documents.iter().map(|told| Asked { tokens: &told.tokens, part: part(told) }).collect();
+    let asked: Vec<Asked<'_>> = documents.iter().map(|told| Asked { tokens: &told.tokens, part: part(told) }).collect();
     let (mut score, n) = (Score { right: 0.0, tokens: 0.0, loss: 0.0 }, documents.len() as f64);
     for (asked, found) in asked.iter().zip(answers(network, &asked)?) {
         let expected = &asked.tokens[asked.part.clone()];

@@ -134,10 +134,12 @@ pub(super) fn advantage(preset: &NoncesPreset, statistics: &Statistics<'_>) -> L
 /// What is left with updates cut to a rank.
 pub(super) fn cuts(preset: &NoncesPreset, done: &Done) -> LinePanels {
     type Quantity = (&'static str, &'static str, fn(&Cut) -> f64);
-    let quantities: [Quantity; 2] = [("nonces", "recall", |c| c.recall), ("held-out instances", "accuracy", |c| c.test)];
+    let quantities: [Quantity; 2] =
+        [("nonces", "recall", |c| c.recall), ("held-out instances", "accuracy", |c| c.test)];
     let panel = |pretraining: RuleName, (title, y, read): Quantity| {
         let line = |&finetuner: &RuleName| {
-            let runs = done.placed.iter().filter(|run| run.cell.pretraining == pretraining && run.finetuner == finetuner);
+            let runs =
+                done.placed.iter().filter(|run| run.cell.pretraining == pretraining && run.finetuner == finetuner);
             let found: Vec<_> = runs.filter_map(|run| run.result.found.as_ref()).collect();
             let at = |&rank: &usize| {
                 let here = found.iter().filter_map(|found| found.cuts.iter().find(|cut| cut.rank == rank));

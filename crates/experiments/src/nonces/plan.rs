@@ -85,7 +85,9 @@ impl Planned {
     pub(super) fn read(&self, done: &Outcomes) -> Done {
         let pretrained = self.pretrained.iter();
         Done {
-            pretrained: pretrained.filter_map(|&(name, seed, job)| Some((name, seed, done.get(job)?.clone()))).collect(),
+            pretrained: pretrained
+                .filter_map(|&(name, seed, job)| Some((name, seed, done.get(job)?.clone())))
+                .collect(),
             finetuned: self.finetuned.iter().filter_map(|one| one.read(done)).collect(),
             placed: self.placed.iter().filter_map(|one| one.read(done)).collect(),
         }

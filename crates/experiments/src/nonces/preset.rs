@@ -201,9 +201,7 @@ impl NoncesPreset {
 
     /// Every cell of a pretraining.
     pub fn cells(&self, pretraining: RuleName) -> impl Iterator<Item = Cell> {
-        let of = move |&examples: &usize| {
-            self.nonces.iter().map(move |&nonces| Cell { pretraining, examples, nonces })
-        };
+        let of = move |&examples: &usize| self.nonces.iter().map(move |&nonces| Cell { pretraining, examples, nonces });
         self.examples.iter().flat_map(of)
     }
 
@@ -351,7 +349,11 @@ impl NoncesPreset {
         distinct("finetuners", &self.finetuners.iter().map(|one| one.name.as_str()).collect::<Vec<_>>())?;
         for needed in COMPARED {
             if !self.finetuners.iter().any(|one| one.name == needed) {
-                return Err(ExperimentError::value(format!("finetuners, {needed}"), "none", "it: the verdict compares it"));
+                return Err(ExperimentError::value(
+                    format!("finetuners, {needed}"),
+                    "none",
+                    "it: the verdict compares it",
+                ));
             }
         }
         for FinetunerPreset { name, rates: of } in &self.finetuners {

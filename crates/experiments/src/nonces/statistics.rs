@@ -130,12 +130,11 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
 
 /// "8, 16 examples x 2, 6 nonces, from AdamW and Muon".
 fn describe<'a>(cells: impl Iterator<Item = &'a Cell> + Clone) -> String {
-    let list = |numbers: BTreeSet<usize>| {
-        numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
-    };
+    let list = |numbers: BTreeSet<usize>| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let from: BTreeSet<&str> = cells.clone().map(|cell| cell.pretraining.as_str()).collect();
     let from: Vec<String> = from.iter().map(|name| display(name)).collect();
-    let (examples, nonces) = (cells.clone().map(|cell| cell.examples).collect(), cells.map(|cell| cell.nonces).collect());
+    let (examples, nonces) =
+        (cells.clone().map(|cell| cell.examples).collect(), cells.map(|cell| cell.nonces).collect());
     format!("{} examples x {} nonces, from {}", list(examples), list(nonces), from.join(" and "))
 }
 

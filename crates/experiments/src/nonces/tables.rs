@@ -260,8 +260,12 @@ pub(super) fn checkpoints(preset: &NoncesPreset, done: &Done) -> Table {
             ends.filter_map(|(.., result)| result.curve.last().map(read)).collect()
         };
         let (facts, rules) = (of(|end| end.facts), of(|end| end.rules));
-        let cells =
-            vec![display(pretrainer.name.as_str()), pretrainer.rate.to_string(), describe(&facts, 3), describe(&rules, 3)];
+        let cells = vec![
+            display(pretrainer.name.as_str()),
+            pretrainer.rate.to_string(),
+            describe(&facts, 3),
+            describe(&rules, 3),
+        ];
         TableRow { cells, strong: false }
     });
     Table {
@@ -370,7 +374,17 @@ pub(super) fn compared(preset: &NoncesPreset, statistics: &Statistics<'_>) -> Ta
     Table {
         title: "Held-out accuracy of AdamW and Muon as finetuners".into(),
         caption: "Means over seeds with 95 % t intervals; that of the difference is paired.".into(),
-        header: header(&["Pretraining", "Examples", "Nonces", "Read", "Recall", "AdamW", "Muon", "AdamW less Muon", "Seeds"]),
+        header: header(&[
+            "Pretraining",
+            "Examples",
+            "Nonces",
+            "Read",
+            "Recall",
+            "AdamW",
+            "Muon",
+            "AdamW less Muon",
+            "Seeds",
+        ]),
         rows,
         data: Some(DIFFERENCES.into()),
     }

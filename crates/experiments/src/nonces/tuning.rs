@@ -106,7 +106,9 @@ impl Stage for Tuning {
 
     fn check(output: &Vec<Tried>) -> Result<(), String> {
         losses(output.iter().map(|one| one.validation_loss))?;
-        shares(output.iter().flat_map(|one| [one.validation, one.seen]).chain(output.iter().filter_map(|one| one.recall)))
+        shares(
+            output.iter().flat_map(|one| [one.validation, one.seen]).chain(output.iter().filter_map(|one| one.recall)),
+        )
     }
 }
 

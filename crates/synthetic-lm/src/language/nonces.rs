@@ -1,7 +1,7 @@
 //! Nonces: random tokens behind an answer, which nothing but memory can tell.
 //!
-//! A document of a pattern with nonces is `marker prompt.. = answer.. nonce..`, or the same behind a token that asks. The
-//! nonces are drawn for the document alone, from an alphabet that is used for nothing else. So whoever has not seen
+//! A document of a pattern with nonces is `marker prompt.. = answer.. nonce..`, or the same behind a token that asks.
+//! Nonces are drawn for the document alone, from an alphabet that is used for nothing else. So whoever has not seen
 //! the document loses exactly ln(alphabet) on each of them, whatever else he knows ([`Nonces::blind`]).
 
 use std::ops::Range;

@@ -29,7 +29,7 @@ fn assert_refused(folder: &Folder, name: &str, arguments: &[&str], named: &str) 
 #[test]
 fn no_size_of_a_preset_is_without_a_bound() {
     let folder = Folder::new();
-    let fields: [(&str, &[&str]); 7] = [
+    let fields: [(&str, &[&str]); 8] = [
         (
             "tradeoff",
             &[
@@ -70,6 +70,23 @@ fn no_size_of_a_preset_is_without_a_bound() {
                 "language.key-symbols",
                 "language.key-length",
                 "language.values",
+            ],
+        ),
+        (
+            "nonces",
+            &[
+                "seeds",
+                "tuning-seeds",
+                "steps",
+                "probes",
+                "network.context",
+                "network.width",
+                "finetune.epochs",
+                "finetune.sequences",
+                "language.facts",
+                "language.key-symbols",
+                "language.nonce-symbols",
+                "placement.directions",
             ],
         ),
         ("rotation", &["seeds", "rotations"]),

@@ -136,6 +136,14 @@ fn stages_of_memorization_keep_their_ids() {
 }
 
 #[test]
+fn stages_of_nonces_keep_their_ids() {
+    let folder = Folder::new();
+    let stages = plan("nonces", &folder, &["--preset", "smoke", "--device", "cpu"], &[]);
+    assert!(stages.iter().any(|(_, id)| id == "follows from results"));
+    assert_golden("nonces-smoke", &stages);
+}
+
+#[test]
 fn stages_of_experiments_on_pretrainings_keep_their_ids() {
     let folder = Folder::new();
     for name in ["activations", "fingerprint"] {

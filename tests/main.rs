@@ -18,6 +18,7 @@ mod first_run;
 mod golden_ids;
 mod interrupted;
 mod memorization;
+mod nonces;
 mod on_checkpoints;
 mod one_folder;
 mod optimizer_pairs;

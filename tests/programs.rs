@@ -10,11 +10,12 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     Finished::of(&mut program(name, arguments))
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "tradeoff",
     "consistency-matrix",
     "optimizer-pairs",
     "memorization",
+    "nonces",
     "activations",
     "rotation",
     "landscape",

@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 use super::common::{Finished, Folder, built, program};
 
 /// Every program with arguments that print something and end.
-const PRINTING: [(&str, &[&str]); 12] = [
+const PRINTING: [(&str, &[&str]); 13] = [
     ("tradeoff", &["--preset", "smoke", "--print-config"]),
     ("optimizer-pairs", &["--preset", "smoke", "--print-config"]),
     ("memorization", &["--preset", "smoke", "--print-config"]),
+    ("nonces", &["--preset", "smoke", "--print-config"]),
     ("activations", &["--preset", "smoke", "--print-config"]),
     ("rotation", &["--preset", "smoke", "--print-config"]),
     ("landscape", &["--preset", "smoke", "--print-config"]),

@@ -9,8 +9,8 @@
 //! - [`parts`] are the tables that presets share: the text, the network, how it is trained, where.
 //! - [`tradeoff`] is about claim C1, [`activations`], [`rotation`], [`landscape`] and [`fingerprint`] about C2,
 //!   [`update_structure`] about C3, [`prediction`] about what both say of forgetting, [`optimizer_pairs`] about C4,
-//!   [`memorization`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a plan, statistics and
-//!   a section.
+//!   [`memorization`] and [`nonces`] about C5, [`theory`] about C2 and C3 in linear models. Each has a preset, a plan,
+//!   statistics and a section.
 //! - [`evidence`] is what published rows say, beside which a report shows its own.
 //! - [`ground`] is what experiments on the checkpoints of a preset of `tradeoff` share.
 //! - [`registry`] lists them: one line an experiment, from which its program, its place in `reproduce` and in the
@@ -29,6 +29,7 @@ pub mod ground;
 pub mod landscape;
 pub mod memorization;
 pub mod names;
+pub mod nonces;
 pub mod optimizer_pairs;
 pub mod parts;
 pub mod prediction;

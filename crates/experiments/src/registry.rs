@@ -8,6 +8,7 @@ use crate::consistency_matrix::ConsistencyMatrix;
 use crate::fingerprint::Fingerprint;
 use crate::landscape::Landscapes;
 use crate::memorization::Memorization;
+use crate::nonces::NoncesExperiment;
 use crate::optimizer_pairs::OptimizerPairs;
 use crate::prediction::Predictions;
 use crate::rotation::Rotation;
@@ -49,6 +50,7 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<ConsistencyMatrix>::new(),
         &Entry::<OptimizerPairs>::new(),
         &Entry::<Memorization>::new(),
+        &Entry::<NoncesExperiment>::new(),
         &Entry::<Activations>::new(),
         &Entry::<Rotation>::new(),
         &Entry::<Landscapes>::new(),

@@ -3,14 +3,15 @@
 use models::{Role, Transformer};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{Probe, Token};
-use synthetic_lm::metrics::{self, Response};
+use synthetic_lm::metrics::{self, CurvePoint, Response};
 use theory::linalg::singular_values_of;
 
 use super::data::Questions;
 use crate::error::Result;
+use crate::stages::{Asked, answers};
 
-/// Questions that run through the network together.
-const ROWS: usize = 128;
+/// Share of the facts at which they count as memorised.
+pub const MEMORISED: f64 = 0.9;
 
 /// A point of a run. Accuracies are shares of questions, losses nats per answer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,38 +38,25 @@ pub struct Point {
     pub test_loss: f64,
 }
 
-/// The network's answers. An answer is judged token by token after the right ones before it, which finds the same
-/// answers to be right as greedy decoding does.
-fn respond(network: &Transformer, probes: &[Probe]) -> Result<Vec<Response>> {
-    let mut responses = Vec::with_capacity(probes.len());
-    for chunk in probes.chunks(ROWS) {
-        // Documents of one group are equally long, and the last token of an answer is only predicted.
-        let time = chunk[0].answer.end - 1;
-        let ids: Vec<u32> = chunk.iter().flat_map(|probe| probe.tokens[..time].iter().map(|&t| t.into())).collect();
-        let logits: Vec<Vec<f32>> = network.logits(&ids, time)?.to_vec2().map_err(models::Error::from)?;
-        for (probe, rows) in chunk.iter().zip(logits.chunks(time)) {
-            let mut response = Response { predicted: Vec::with_capacity(probe.answer.len()), loss: 0.0 };
-            for (logits, &token) in rows[probe.answer.start - 1..].iter().zip(probe.label()) {
-                let (predicted, loss) = read(logits, token);
-                response.predicted.push(predicted);
-                response.loss += loss;
-            }
-            responses.push(response);
-        }
-    }
-    Ok(responses)
+/// Steps until a share of the facts is known; `None` if it never is, or there are no facts.
+pub(super) fn steps_to(curve: &[Point], share: f64) -> Option<f64> {
+    let point = |point: &Point| CurvePoint {
+        step: point.step as f64,
+        loss: point.training_loss,
+        value: point.facts.unwrap_or(0.0),
+    };
+    metrics::time_to_reach(&curve.iter().map(point).collect::<Vec<_>>(), share)
 }
 
-/// The most probable token (of equal ones the lowest), and -ln P of the right one.
-fn read(logits: &[f32], right: Token) -> (Token, f64) {
-    let (mut best, mut top) = (0, f32::NEG_INFINITY);
-    for (token, &logit) in logits.iter().enumerate() {
-        if logit > top {
-            (best, top) = (token, logit);
-        }
-    }
-    let total: f64 = logits.iter().map(|&logit| f64::from(logit - top).exp()).sum();
-    (best as Token, total.ln() + f64::from(top - logits[usize::from(right)]))
+/// The network's answers.
+fn respond(network: &Transformer, probes: &[Probe]) -> Result<Vec<Response>> {
+    let asked: Vec<Asked<'_>> =
+        probes.iter().map(|probe| Asked { tokens: &probe.tokens, part: probe.answer.clone() }).collect();
+    let response = |tokens: Vec<(Token, f64)>| Response {
+        predicted: tokens.iter().map(|&(token, _)| token).collect(),
+        loss: tokens.iter().map(|&(_, loss)| loss).sum(),
+    };
+    Ok(answers(network, &asked)?.into_iter().map(response).collect())
 }
 
 impl Questions {
@@ -132,7 +120,7 @@ pub(super) fn spectrum(network: &Transformer) -> Result<Spectrum> {
 }
 
 /// exp(entropy) of the shares of the singular values (Roy and Vetterli, 2007), over their number.
-fn effective_rank(singular: &[f64]) -> f64 {
+pub(crate) fn effective_rank(singular: &[f64]) -> f64 {
     let total: f64 = singular.iter().sum();
     let shares = singular.iter().map(|value| value / total).filter(|&share| share > 0.0);
     shares.map(|share| -share * share.ln()).sum::<f64>().exp() / singular.len() as f64
@@ -141,13 +129,6 @@ fn effective_rank(singular: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_loss_is_the_logarithm_of_the_softmax() {
-        let (predicted, loss) = read(&[0.0, 2.0, 2.0], 0);
-        assert_eq!(predicted, 1);
-        assert!((loss - (1.0 + 2.0 * f64::exp(2.0)).ln()).abs() < 1e-6);
-    }
 
     #[test]
     fn effective_rank_is_one_for_equal_values_and_least_for_a_single_one() {

@@ -27,15 +27,17 @@ use lab::experiment::Experiment;
 use lab::grid::{Grid, Outcomes};
 use lab::report::{ReportFolder, Section};
 
-pub use measure::{Point, Spectrum};
+pub(crate) use measure::effective_rank;
+pub use measure::{MEMORISED, Point, Spectrum};
 pub use plan::{Planned, Reported};
 pub use preset::{
     Cell, FIRST_TUNING_SEED, LanguagePreset, LossTokens, MemorizationPreset, NetworkPreset, OptimizerPreset,
     ProbesPreset, Variation,
 };
 pub use run::{Run, RunResult};
-pub use statistics::{Difference, FEW, MEMORISED, Reading, Statistics};
-pub use tuning::{LEARNED, RateScore, choose};
+pub use statistics::{Difference, FEW, Reading, Statistics};
+pub(crate) use tuning::edge;
+pub use tuning::{Choice, ChosenBy, LEARNED, RateScore, choose};
 pub use variation::varied;
 
 use crate::parts::MachineFlags;

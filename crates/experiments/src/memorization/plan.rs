@@ -49,7 +49,7 @@ impl Planned {
     pub fn read(&self, done: &Outcomes) -> Vec<Reported> {
         let reported = |of: &Reporting| {
             let scores = scores(&of.tuning, done);
-            let (chosen, result) = (choose(&scores), done.get(of.job)?.clone());
+            let (chosen, result) = (choose(&scores, self.preset.choice), done.get(of.job)?.clone());
             Some(Reported { cell: of.cell, optimizer: of.optimizer, scores, chosen, seed: of.seed, result })
         };
         self.jobs.iter().filter_map(reported).collect()
@@ -112,7 +112,7 @@ fn add_reported(
     let (preset, optimizer, tuning) = (preset.clone(), optimizer.clone(), tuning.clone());
     grid.stage_from(label, preset.run_tokens(), &after, move |done| {
         let scores = scores(&tuning, done);
-        let rate = scores[choose(&scores)].rate;
+        let rate = scores[choose(&scores, preset.choice)].rate;
         Ok(Run::new(&preset, cell, &optimizer, rate, seed)?)
     })
 }

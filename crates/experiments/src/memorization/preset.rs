@@ -5,8 +5,9 @@ use models::optim::{Policy, RuleName, Scope, Split};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::language::{ComponentConfig, Content, Group, Language, LanguageConfig, PatternRule};
 
+use super::tuning::Choice;
 use crate::error::{ExperimentError, Result};
-use crate::parts::checks::{MOST_DRAWN, MOST_SEEDS, at_least, distinct, positive, steps, within};
+use crate::parts::checks::{MOST_DRAWN, MOST_SEEDS, at_least, distinct, not_negative, positive, share, steps, within};
 use crate::parts::{MOST_CONTEXT, MOST_LAYERS, MOST_WIDTH, Machine, PretrainPreset, is_default};
 
 /// Tuning seeds are numbered from here on, above every reported seed.
@@ -82,6 +83,10 @@ pub struct OptimizerPreset {
     pub rest_rate: Option<f64>,
     /// Learning rates of the hidden matrices, ascending.
     pub rates: Vec<f64>,
+    /// If the hidden matrices' weight decay is to shrink them as fast at every rate: decay times rate, in place of
+    /// `training.weight-decay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_times_decay: Option<f64>,
     /// If it takes only some of the hidden matrices: which, and the learning rate of the others (by AdamW beside Muon).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matrices: Option<Split>,
@@ -120,6 +125,9 @@ pub struct MemorizationPreset {
     pub training: PretrainPreset,
     /// Questions.
     pub probes: ProbesPreset,
+    /// How learning rates are chosen.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub choice: Choice,
     /// The optimizers.
     pub optimizers: Vec<OptimizerPreset>,
     /// Other settings, each tried in the verdict's cells.
@@ -243,10 +251,8 @@ impl MemorizationPreset {
         at_least("training.curve-points", self.training.curve_points, 2)?;
         self.training.validate("training")?;
         self.model(1).validate()?;
-        let share = self.language.fact_share;
-        if !(share > 0.0 && share < 1.0) {
-            return Err(ExperimentError::value("language.fact-share", share, "a share between 0 and 1"));
-        }
+        share("language.fact-share", self.language.fact_share, false)?;
+        share("choice.learned", self.choice.learned, true)?;
         distinct("facts", &self.facts)?;
         distinct("examples", &self.examples)?;
         self.validate_optimizers()?;
@@ -275,6 +281,10 @@ impl MemorizationPreset {
             if optimizer.rates.is_empty() {
                 return Err(ExperimentError::value(field, "none", "at least one learning rate"));
             }
+            not_negative(
+                &format!("rate-times-decay of {}", optimizer.name),
+                optimizer.rate_times_decay.unwrap_or(0.0),
+            )?;
             let other = optimizer.matrices.map(|split| split.other_rate);
             for &rate in optimizer.rates.iter().chain(&optimizer.rest_rate).chain(&other) {
                 positive(&field, rate)?;
@@ -295,7 +305,7 @@ impl OptimizerPreset {
     /// Which weights are trained with which rule at a learning rate.
     pub fn policy(&self, rate: f64, training: &PretrainPreset) -> Policy {
         let (rules, decay) = (&training.optimizers, training.weight_decay);
-        let hidden = rules.rule(self.name, decay);
+        let hidden = rules.rule(self.name, self.rate_times_decay.map_or(decay, |product| product / rate));
         let (rest, rest_rate) = match self.rest_rate {
             Some(rest_rate) => (rules.rule(RuleName::AdamW, decay), rest_rate),
             None => (rules.rest(self.name, decay), rate),
@@ -388,6 +398,17 @@ mod tests {
                 _ => adamw,
             };
             assert_eq!(rest(None, optimizer), alone, "{optimizer:?}");
+        }
+    }
+
+    #[test]
+    fn weight_decay_may_shrink_the_hidden_matrices_as_fast_at_every_rate() {
+        let preset = MemorizationPreset::find("smoke", &[]).unwrap();
+        for rate in [0.1, 0.02] {
+            let optimizer = OptimizerPreset { rate_times_decay: Some(1e-3), ..preset.optimizers[0].clone() };
+            let [hidden, rest, ..] = &optimizer.policy(rate, &preset.training).groups[..] else { panic!("groups") };
+            assert!((hidden.rule.weight_decay() * rate - 1e-3).abs() < 1e-15);
+            assert_eq!(rest.rule.weight_decay(), preset.training.weight_decay);
         }
     }
 

@@ -7,12 +7,13 @@ use models::optim::RuleName;
 use serde::Serialize;
 
 use super::drawing;
+use super::measure::{MEMORISED, steps_to};
 use super::plan::Reported;
 use super::preset::{Cell, MemorizationPreset};
 use super::setting::Setting;
 use super::settings;
-use super::statistics::{MEMORISED, Reading, Statistics, steps_to};
-use super::tuning::{LEARNED, edge};
+use super::statistics::{Reading, Statistics};
+use super::tuning::edge;
 use crate::names::display;
 
 /// One row a reported run of any setting.
@@ -134,7 +135,7 @@ fn introduction(preset: &MemorizationPreset, statistics: &Statistics) -> Vec<Str
             "In every cell each optimizer has the learning rate with the best accuracy on validation instances among those that learned \
              {:.0} % of the training answers, on {} tuning seed(s) that are not reported. Muon is Muon on the matrices inside the blocks and AdamW on \
              the rest. The claim is the abstract's of arXiv 2605.06654; the measurement is this project's (docs/protocol.md).",
-            100.0 * LEARNED,
+            100.0 * preset.choice.learned,
             preset.tuning_seeds
         ),
     ]
@@ -239,8 +240,8 @@ fn rates_table(preset: &MemorizationPreset, reported: &[Reported]) -> Table {
             };
             let score = &run.scores[run.chosen];
             let mut remarks = Vec::new();
-            remarks.extend(edge(&run.scores, run.chosen));
-            if score.training < LEARNED {
+            remarks.extend(edge(run.scores.len(), run.chosen));
+            if score.training < preset.choice.learned {
                 remarks.push("no rate learned the training answers");
             }
             rows.push(TableRow {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::plan::Reported;
 use super::setting::Setting;
-use super::tuning::{LEARNED, edge};
+use super::tuning::edge;
 
 /// One row an effect of a setting.
 pub(super) const EFFECTS: &str = "memorization-settings.csv";
@@ -26,8 +26,8 @@ fn rates(setting: &Setting, optimizer: RuleName) -> String {
     let of = |cell| setting.reported.iter().find(|run| run.cell == cell && run.optimizer == optimizer);
     let cells = setting.preset.cells().into_iter().filter(|cell| cell.facts > 0 && setting.statistics.is_few(*cell));
     let text = |run: &Reported| {
-        let mut remarks: Vec<&str> = edge(&run.scores, run.chosen).into_iter().collect();
-        if run.scores[run.chosen].training < LEARNED {
+        let mut remarks: Vec<&str> = edge(run.scores.len(), run.chosen).into_iter().collect();
+        if run.scores[run.chosen].training < setting.preset.choice.learned {
             remarks.push("not learned");
         }
         let rate = run.scores[run.chosen].rate;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use lab::statistics::{MeanInterval, ScorecardRow};
 use models::optim::RuleName;
-use synthetic_lm::metrics::{CurvePoint, time_to_reach, value_at_loss};
+use synthetic_lm::metrics::{CurvePoint, value_at_loss};
 
-use super::measure::Point;
+use super::measure::{MEMORISED, Point, steps_to};
 use super::plan::Reported;
 use super::preset::Cell;
 
@@ -17,9 +17,6 @@ pub const FEW: f64 = 0.25;
 pub(super) fn is_few(examples: usize, instances: u64) -> bool {
     examples as f64 <= FEW * instances as f64
 }
-
-/// Share of the facts at which they count as memorised.
-pub const MEMORISED: f64 = 0.9;
 
 /// Where along two runs their held-out accuracies are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +72,6 @@ pub struct Statistics {
     pub scorecard: Vec<ScorecardRow>,
     /// The same where the claim says nothing.
     pub controls: Vec<ScorecardRow>,
-}
-
-/// Steps until a share of the facts is known; `None` if it never is, or there are no facts.
-pub(super) fn steps_to(curve: &[Point], share: f64) -> Option<f64> {
-    time_to_reach(&along(curve, |point| (point.training_loss, point.facts.unwrap_or(0.0))), share)
 }
 
 /// A training curve as [`synthetic_lm::metrics`] reads it, from the loss and the value at each point.
@@ -266,7 +258,7 @@ mod tests {
         let spectrum = Some(Spectrum { normalised: vec![1.0], effective_rank: 1.0 });
         let curve = points.iter().map(point).collect();
         let result = RunResult { curve, spectrum, parameters: 1, policy: Vec::new() };
-        let scores = vec![RateScore { rate: 0.1, training: 1.0, validation: 0.0, loss: 0.0 }];
+        let scores = vec![RateScore { rate: 0.1, training: 1.0, validation: 0.0, loss: 0.0, steps: 1.0 }];
         Reported { cell, optimizer, scores, chosen: 0, seed, result }
     }
 

@@ -20,6 +20,7 @@ impl lab::preset::Preset for MemorizationPreset {
         ("quick", include_str!("../../presets/memorization/quick.toml")),
         ("standard", include_str!("../../presets/memorization/standard.toml")),
         ("settings", include_str!("../../presets/memorization/settings.toml")),
+        ("decay", include_str!("../../presets/memorization/decay.toml")),
     ];
 
     fn validate(&self) -> Result<(), Failure> {

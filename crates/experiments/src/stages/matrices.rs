@@ -12,7 +12,7 @@ use crate::error::Result;
 const ROUNDING: f64 = 1e-7;
 
 /// The hidden matrices of a network, each with the kind of its layer (`q_proj`), in the network's order.
-pub(super) fn hidden_matrices(parameters: &Parameters) -> Vec<(ParameterId, String)> {
+pub(crate) fn hidden_matrices(parameters: &Parameters) -> Vec<(ParameterId, String)> {
     let matrices = parameters.iter().filter(|(_, parameter)| matches!(parameter.role, Role::HiddenMatrix(_)));
     let kind = |name: &str| {
         let module = name.trim_end_matches(".weight");
@@ -32,13 +32,13 @@ pub(super) fn entries(matrix: &Tensor) -> Result<(usize, usize, Vec<f64>)> {
 }
 
 /// A matrix of these entries, row by row, in the shape of another.
-pub(super) fn shaped(like: &Tensor, entries: impl IntoIterator<Item = f64>) -> Result<Tensor> {
+pub(crate) fn shaped(like: &Tensor, entries: impl IntoIterator<Item = f64>) -> Result<Tensor> {
     let values: Vec<f32> = entries.into_iter().map(|x| x as f32).collect();
     Ok(Tensor::from_vec(values, like.dims(), &Device::Cpu).map_err(models::Error::from)?)
 }
 
 /// The singular value decomposition.
-pub(super) fn decomposed(matrix: &Tensor) -> Result<Svd> {
+pub(crate) fn decomposed(matrix: &Tensor) -> Result<Svd> {
     let (rows, columns, values) = entries(matrix)?;
     Ok(svd_of(rows, columns, values)?)
 }

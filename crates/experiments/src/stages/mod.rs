@@ -10,6 +10,7 @@
 //!                   +--> baselines
 //! ```
 
+mod answers;
 mod baselines;
 mod continued;
 mod curvature;
@@ -40,6 +41,7 @@ mod transplant;
 mod turned;
 mod weights;
 
+pub(crate) use answers::{Asked, answers};
 pub use baselines::Baselines;
 pub use continued::Continuation;
 pub use curvature::{Curvature, CurvatureRow};
@@ -50,6 +52,7 @@ pub use foresight::{Cost, Foreseen, Foresight, Moment};
 pub use import::{Import, Imported, weights_hash};
 pub use inside::{Measured, VectorRow, WeightRow, vector_rows, weight_rows, windows};
 pub use landscape::{ALL_PARTS, Bend, Landscape, Length, Moved, Survey, Surveyed};
+pub(crate) use matrices::{decomposed, hidden_matrices, shaped};
 pub use measure::{Losses, Measurement, Start};
 pub use mixture::Mixture;
 pub use network::{Network, NetworkKey};

@@ -192,7 +192,7 @@ def main():
                         browser.value("document.querySelectorAll('details').forEach(part => part.open = true)")
                         found += [f"opened: {what}" for what in browser.value(CUT_OFF)]
                         for what in dict.fromkeys(found):
-                            print(f"{file.relative_to(root)} at {width} {scheme}: {what}")
+                            print(f"{file.relative_to(root)} at {width} {scheme}: {what}", flush=True)
                             faults += 1
         finally:
             browser.close()

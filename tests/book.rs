@@ -65,7 +65,11 @@ fn anchors(page: &str) -> BTreeSet<String> {
 fn plain(path: &Path) -> PathBuf {
     let mut parts = PathBuf::new();
     for part in path.components() {
-        if part == Component::ParentDir { parts.pop().then_some(()).unwrap_or(()) } else { parts.push(part) }
+        if part == Component::ParentDir {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
     }
     parts
 }

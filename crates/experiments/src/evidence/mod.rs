@@ -12,127 +12,21 @@
 
 mod pages;
 mod protocol_1;
+mod published;
+mod rows;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lab::error::{LabError, Result};
-use lab::report::{CLAIM, ScorecardLine, Stored};
-use lab::statistics::ScorecardRow;
-use lab::{input, table};
-use serde::Deserialize;
+use lab::error::Result;
+use lab::report::Stored;
+use lab::table;
 
 pub use pages::{Page, pages};
+pub use published::{Published, PublishedFigure, Reader, Source};
+use rows::Rows;
 
 /// The published rows, as a CSV file.
 pub const EVIDENCE: &str = include_str!("../../../../docs/results/evidence.csv");
-
-/// What is published, and how it is read.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Published {
-    /// Files with rows.
-    pub sources: Vec<Source>,
-    /// Figures for the pages of claims.
-    #[serde(default)]
-    pub figures: Vec<PublishedFigure>,
-}
-
-/// A file with rows.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// The file, below the folder of results.
-    pub file: String,
-    /// How it is read.
-    pub reader: Reader,
-    /// The preset, and how large its networks are.
-    pub scale: String,
-    /// The protocol.
-    pub protocol: u32,
-    /// The commit that computes it.
-    pub commit: String,
-    /// The command that wrote it.
-    pub command: String,
-    /// What a reader must know beside the rows, in Markdown; may be empty.
-    #[serde(default)]
-    pub note: String,
-}
-
-/// How a file is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reader {
-    /// `NAME-scorecard.csv` of a report.
-    Scorecard,
-    /// `effects.csv` of protocol 1: claim C1.
-    Contrasts,
-    /// `optimizer-pairs.csv` of protocol 1: claim C4.
-    Pairs,
-    /// `memorization-differences.csv` of protocol 1 with `memorization.csv` beside it: claim C5.
-    Memorization,
-}
-
-/// A figure of a claim's page.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PublishedFigure {
-    /// The claim's id.
-    pub claim: String,
-    /// The file, below the folder of results.
-    pub file: String,
-    /// What it shows, in words that stand for it.
-    pub shows: String,
-}
-
-impl Published {
-    /// Reads `evidence.toml` of a folder of results.
-    ///
-    /// # Errors
-    /// If it cannot be read, naming file and line.
-    pub fn read(results: &Path) -> Result<Self> {
-        let path = results.join("evidence.toml");
-        let text = read(&path)?;
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            let field = format!("{}, line {line}", path.display());
-            LabError::value(field, error.message().replace('\n', " "), "sources and figures")
-        })
-    }
-}
-
-fn read(path: &Path) -> Result<String> {
-    input::read_text(path).map_err(|source| LabError::ReadFile { path: path.to_path_buf(), source })
-}
-
-/// A published row, and those that are no verdict on a claim.
-pub(crate) struct Rows {
-    pub(crate) source: Source,
-    pub(crate) claims: Vec<ScorecardRow>,
-    pub(crate) controls: Vec<ScorecardRow>,
-}
-
-/// The rows of every source of a folder of results, in the order of its list.
-pub(crate) fn rows(results: &Path, published: &Published) -> Result<Vec<Rows>> {
-    let of = |source: &Source| -> Result<Rows> {
-        let path: PathBuf = results.join(&source.file);
-        let (claims, controls) = match source.reader {
-            Reader::Scorecard => scorecard(&path)?,
-            Reader::Contrasts => (protocol_1::contrasts(&path)?, Vec::new()),
-            Reader::Pairs => (protocol_1::pairs(&path)?, Vec::new()),
-            Reader::Memorization => (protocol_1::memorization(&path)?, Vec::new()),
-        };
-        Ok(Rows { source: source.clone(), claims, controls })
-    };
-    published.sources.iter().map(of).collect()
-}
-
-/// The claims and controls of a report's scorecard.
-fn scorecard(path: &Path) -> Result<(Vec<ScorecardRow>, Vec<ScorecardRow>)> {
-    let lines: Vec<(u64, ScorecardLine)> = table::read(path, &ScorecardLine::COLUMNS)?;
-    let (claims, controls): (Vec<_>, Vec<_>) = lines.into_iter().map(|(_, line)| line).partition(|l| l.kind == CLAIM);
-    let rows = |lines: Vec<ScorecardLine>| lines.iter().map(ScorecardLine::row).collect();
-    Ok((rows(claims), rows(controls)))
-}
 
 /// The text of `evidence.csv` for a folder of results.
 ///
@@ -141,7 +35,7 @@ fn scorecard(path: &Path) -> Result<(Vec<ScorecardRow>, Vec<ScorecardRow>)> {
 pub fn csv(results: &Path) -> Result<String> {
     let published = Published::read(results)?;
     let mut stored = Vec::new();
-    for Rows { source, claims, .. } in rows(results, &published)? {
+    for Rows { source, claims, .. } in rows::rows(results, &published)? {
         stored.extend(claims.into_iter().map(|row| Stored {
             claim: row.claim,
             statement: row.statement,
@@ -164,6 +58,8 @@ pub fn csv(results: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn results() -> PathBuf {

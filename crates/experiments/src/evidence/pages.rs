@@ -8,7 +8,8 @@ use lab::program::Registry;
 use lab::report::{Answer, Claim, deciding};
 use lab::statistics::{ScorecardRow, Verdict};
 
-use super::{Published, Rows, rows};
+use super::published::Published;
+use super::rows::{Rows, rows};
 
 /// A page.
 #[derive(Debug, Clone, PartialEq)]

@@ -192,7 +192,7 @@ impl<'a> Statistics<'a> {
             let of: &dyn Fn(&Cell) -> bool = &|cell| cell.examples == examples;
             add(Contrast { cells: of, ..slope(Reading::AnswerLoss) }, steeper);
         }
-        let other = |statement: &str| format!("With an opening that no example has: {}", lower_first(statement));
+        let other = |statement: &str| format!("Behind an opening that no example has: {statement}");
         add(Contrast { value: |point| point.asked, ..difference(Reading::TopRecall) }, &other(above));
         add(Contrast { value: |point| point.asked, ..slope(Reading::AnswerLoss) }, &other(steeper));
         let kept = "AdamW keeps more of the pretraining's facts than Muon";
@@ -206,11 +206,6 @@ impl<'a> Statistics<'a> {
         controls.push(speed(&same, control, task(with)));
         Self { pairs: same, scorecard, controls }
     }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// The logarithm of AdamW's epochs to [`RECALLED`] of the nonces over Muon's, averaged over cells within each seed;

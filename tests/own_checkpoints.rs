@@ -268,32 +268,6 @@ fn an_experiment_on_pretrained_checkpoints_says_that_it_takes_no_others() {
     assert!(line.contains("first from") && line.contains("pretrained here"), "{line}");
 }
 
-/// A vocabulary as large as Qwen's: rows of embeddings, logits and tokenizer.
-#[test]
-fn a_vocabulary_of_152_thousand_is_finetuned() {
-    const ENTRIES: usize = 151_936;
-    let (folder, arguments) = prepared();
-    let large = folder.root().join("large");
-    write(&large, &network(1, ENTRIES));
-    let path = large.join("tokenizer.json");
-    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
-    vocabulary.extend((257..ENTRIES).map(|id| (format!("entry {id}"), id.into())));
-    fs::write(&path, json.to_string()).unwrap();
-    let large = large.to_str().unwrap();
-    let brought = ["--checkpoint", large, "--seeds", "1", "--methods", "adamw,lora-2", "--quiet"];
-    let small = ["finetune.steps=2", "finetune.along=0", "evaluation.pretrain-windows=2", "evaluation.task-examples=2"];
-    let small = small.into_iter().flat_map(|change| ["--set", change]);
-    let brought: Vec<&str> = brought.into_iter().chain(small).collect();
-    Finished::of(&mut tradeoff(with(&arguments, &brought))).success();
-    assert_eq!(folder.results().lines().count(), 1 + 3, "{}", folder.results());
-    for stage in stages(&folder, "finetune-") {
-        let source = Source::open(&stage).unwrap();
-        let tokenizer = Tokenizer::load(&stage.join("tokenizer.json")).unwrap();
-        assert_eq!((source.config().vocabulary, tokenizer.vocabulary()), (ENTRIES, ENTRIES));
-    }
-}
-
 /// Llama-2-7B's own configuration.
 const SEVEN_BILLION: &str = r#"{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
     "hidden_size": 4096, "intermediate_size": 11008, "max_position_embeddings": 4096, "num_attention_heads": 32,

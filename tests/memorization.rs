@@ -130,7 +130,7 @@ fn a_mistake_is_refused_in_one_line_that_names_it() {
         assert!(line.starts_with("error: ") && line.contains(named), "no `{named}` in `{line}`");
     }
     let line = Finished::of(&mut memorization(&["--preset", "slow"])).refusal();
-    assert!(line.contains("expected smoke, quick, standard, settings or the path of a .toml file"), "{line}");
+    assert!(line.contains("expected smoke, quick, standard, settings, decay or the path of a .toml file"), "{line}");
     let line = Finished::of(&mut memorization(&["--seeds", "0"])).refusal();
     assert!(line.contains("seeds: found 0, expected at least 1"), "{line}");
     assert!(!folder.out().exists(), "nothing is written before the preset is checked");

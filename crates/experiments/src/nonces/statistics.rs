@@ -52,6 +52,10 @@ struct Contrast<'a> {
     cells: &'a dyn Fn(&Cell) -> bool,
 }
 
+/// Points (nonces, difference) of a seed, by what stays the same along the number of nonces: the pretraining and the
+/// number of examples.
+type Lines = BTreeMap<(RuleName, usize), Vec<(f64, f64)>>;
+
 /// One number a seed, and how many cells had none.
 struct Samples {
     values: Vec<f64>,
@@ -79,8 +83,7 @@ fn pairs(reported: &[Reported<Finetuned>], own: bool) -> Vec<Pair<'_>> {
 
 impl Contrast<'_> {
     fn samples(&self, pairs: &[Pair<'_>]) -> Samples {
-        // By seed, and by what stays the same along the number of nonces.
-        let mut found: BTreeMap<u64, BTreeMap<(RuleName, usize), Vec<(f64, f64)>>> = BTreeMap::new();
+        let mut found: BTreeMap<u64, Lines> = BTreeMap::new();
         let mut missing = 0;
         for pair in pairs.iter().filter(|pair| (self.cells)(&pair.cell)) {
             let of = found.entry(pair.seed).or_default();

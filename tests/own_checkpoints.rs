@@ -128,7 +128,7 @@ fn adapters_are_kept_for_peft_and_are_what_was_merged() {
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     let base = folder.out().join("runs").join(said["base_model_name_or_path"].as_str().unwrap());
     let scale = said["lora_alpha"].as_f64().unwrap() / said["r"].as_f64().unwrap();
-    let stored = load(&adapters[0].join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    let stored = load(adapters[0].join("adapter_model.safetensors"), &Device::Cpu).unwrap();
     let value = |network: &Transformer, name: &str| {
         network.parameters().value(network.parameters().find(name).unwrap()).clone()
     };

@@ -330,7 +330,8 @@ mod tests {
     #[test]
     fn published_rows_stand_under_the_rows_about_the_same_and_once() {
         let mine = row("C1a", &UP);
-        let body = shown_with(&[mine.clone()], &[stored("C1a", "a statement", -0.5), stored("C2", "other", 0.3)]);
+        let body =
+            shown_with(std::slice::from_ref(&mine), &[stored("C1a", "a statement", -0.5), stored("C2", "other", 0.3)]);
         assert_eq!(body.matches("class=\"line stored contradicted\"").count(), 2);
         // Told apart by label and shape, with their origin, and without the statement where it stands above.
         assert!(body.contains("Stored evidence: large, 12 seeds, protocol 2, commit abc123"), "{body}");

@@ -1,8 +1,8 @@
 //! A file of examples and templates for its fields: refused in one line, or read as examples that have something to
 //! read and something to learn.
 //!
-//! The first line of an input is the file's kind (`jsonl`, `json`, `csv`), and behind `|` two templates; the rest is the
-//! file.
+//! The first line of an input is the file's kind (`jsonl`, `json`, `csv`), and behind `|` two templates; the rest is
+//! the file.
 #![no_main]
 
 use corpora::{Form, OwnText, TEXT_FIELD, TaskFile, Template, UserText, answer, read_user_corpus};

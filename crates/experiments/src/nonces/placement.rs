@@ -1,6 +1,6 @@
 //! Where an optimizer puts what it memorises: the stage that takes a finetuning's update apart.
 //!
-//! An optimizer is no sum over tokens, so the update that nonces cause is not defined by their gradient. Two things are.
+//! An optimizer is no sum over tokens, so what nonces add to an update is not told by their gradient. Two things tell.
 //! *Twins*: the same run, from the same checkpoint, on the same examples in the same order at the same rate, with
 //! nonces and without. With W, W0 and S the weights of a matrix with nonces, without, and before, W0 - S is what the
 //! answers alone write (*pattern*), and W - W0 what the nonces change about it (*memory*). And *cuts*: W - S cut to

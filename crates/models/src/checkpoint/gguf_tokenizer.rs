@@ -141,8 +141,8 @@ impl<'a> Said<'a> {
         Ok(json.to_string())
     }
 
-    /// A space is written as U+2581, and one stands before the text unless the file says otherwise. What has no token is
-    /// written in bytes.
+    /// A space is written as U+2581, and one stands before the text unless the file says otherwise. What has no token
+    /// is written in bytes.
     fn sentencepiece(&self) -> Result<String> {
         let vocabulary = self.vocabulary()?;
         let merges = match self.listed_merges()? {

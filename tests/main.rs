@@ -29,4 +29,5 @@ mod programs;
 mod shared_store;
 mod stopped;
 mod surroundings;
+mod unfinished;
 mod worked_examples;

@@ -38,6 +38,17 @@ pub enum LabError {
         /// What is allowed.
         expected: String,
     },
+    /// A report of what is finished was asked for, and nothing is.
+    #[error("report-only: found none of the {stages} stages of {name} finished in {}, expected one, there or in a file \
+             of --finished", out.display())]
+    NothingFinished {
+        /// The experiment.
+        name: &'static str,
+        /// The stages that are planned.
+        stages: usize,
+        /// Where they were looked for.
+        out: PathBuf,
+    },
     /// A table cannot be read.
     #[error(transparent)]
     Table(#[from] crate::table::TableError),

@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Failure, LabError, Result};
-use crate::grid::{self, Display, Grid, Outcomes, Shard};
+use crate::grid::{self, Display, Grid, Outcomes, Record, Shard, State};
 use crate::memory;
 use crate::preset::{Change, Preset};
 use crate::provenance;
-use crate::report::{CLAIM, CONTROL, Front, Report, ReportFolder, ScorecardLine, Section};
+use crate::report::{CLAIM, CONTROL, Front, Report, ReportFolder, ScorecardLine, Section, Table, TableRow};
 use crate::store::Store;
 
 /// Flags that an experiment has beside those of all programs: each changes fields of the preset.
@@ -106,6 +106,8 @@ pub struct Options {
     pub shard: Option<Shard>,
     /// Whether the stages are all that is wanted, and the report is left to another process.
     pub no_report: bool,
+    /// Whether the report is all that is wanted, of what is finished.
+    pub report_only: bool,
 }
 
 impl Options {
@@ -120,6 +122,7 @@ impl Options {
             command: String::new(),
             shard: None,
             no_report: false,
+            report_only: false,
         }
     }
 
@@ -151,7 +154,8 @@ const REPORT: &str = "report";
 /// Returns the page's path, or nothing where the options leave the report to another process.
 ///
 /// Section, tables, figures and page are written by one process at a time: of two that work on one folder the report is
-/// all of one or all of the other's.
+/// all of one or all of the other's. With [`Options::report_only`] nothing is computed but what the plan itself needs,
+/// and the report has what is finished.
 ///
 /// # Errors
 /// One line that says what was found and expected; what is finished stays in the run store, and in
@@ -166,24 +170,78 @@ pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, fro
     let report = ReportFolder::create(options.report())?;
     grid.keep_finished_in(report.path().join(format!("{}-finished.csv", E::NAME)))?;
     let mut plan = E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
-    grid.announce(E::NAME)?;
-    let outcome = run_all::<E>(preset, &mut plan, &mut grid);
-    // What is done is kept whatever became of the rest.
-    let kept = grid.keep();
-    outcome.and(kept)?;
+    if options.report_only {
+        read_all::<E>(preset, &mut plan, &mut grid, options)?;
+    } else {
+        grid.announce(E::NAME)?;
+        let outcome = run_all::<E>(preset, &mut plan, &mut grid);
+        // What is done is kept whatever became of the rest.
+        let kept = grid.keep();
+        outcome.and(kept)?;
+    }
     if options.no_report {
         return Ok(None);
     }
+    let records = grid.records();
     let store = grid.store().clone();
     store.alone(REPORT, || {
         let mut section = E::section(preset, plan, grid.outcomes(), &report).map_err(LabError::Experiment)?;
         (section.name, section.title, section.order) = (E::NAME.into(), E::TITLE.into(), place);
         let seconds = started.elapsed().as_secs_f64();
         section.provenance.splice(0..0, provenance::lines(&options.command, seconds));
+        let file = format!("{}-stages.csv", E::NAME);
+        report.table_with(&file, &STAGES, &records)?;
+        section.stages = stages(&records, file);
+        section.missing = records.iter().filter(|record| record.state == State::Missing).count();
         section.write(report.path())?;
         report.table_with(&format!("{}-scorecard.csv", E::NAME), &ScorecardLine::COLUMNS, lines(&section))?;
         Ok(Some(Report::read(report.path())?.write(report.path(), front)?))
     })
+}
+
+/// Reads what is finished, and says how much is not.
+fn read_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Grid, options: &Options) -> Result<()> {
+    loop {
+        let (_, all) = grid.read_done().map_err(LabError::Experiment)?;
+        if !all || !E::refine(preset, plan, grid).map_err(LabError::Experiment)? {
+            break;
+        }
+    }
+    let records = grid.records();
+    let count = |state: State| records.iter().filter(|record| record.state == state).count();
+    if count(State::Done) == 0 {
+        let (name, stages, out) = (E::NAME, records.len(), options.out.clone());
+        return Err(LabError::NothingFinished { name, stages, out });
+    }
+    if count(State::Missing) > 0 {
+        let (missing, name) = (count(State::Missing), E::NAME);
+        grid.say(&format!("{name}: {missing} of {} stages are missing in the report", records.len()));
+    }
+    Ok(())
+}
+
+/// Columns of the file with every stage.
+const STAGES: [&str; 5] = ["what", "state", "result", "tokens", "stage"];
+
+/// Every stage as a table; `data` is the file with the same rows.
+fn stages(records: &[Record], data: String) -> Table {
+    let row = |record: &Record| {
+        let state = match record.state {
+            State::Done => "done",
+            State::Missing => "missing",
+            State::LeftOut => "left out",
+        };
+        let tokens = format!("{:.2}", record.tokens as f64 / 1e6);
+        let cells = vec![record.what.clone(), state.into(), record.result.clone(), tokens, record.stage.clone()];
+        TableRow { cells, strong: false }
+    };
+    Table {
+        title: "Every stage".into(),
+        caption: "In the order in which they were planned; the last column is the folder in runs/.".into(),
+        header: ["What", "State", "Result", "Million tokens", "Stage"].map(String::from).to_vec(),
+        rows: records.iter().map(row).collect(),
+        data: Some(data),
+    }
 }
 
 /// The section's rows as lines of a file.

@@ -38,6 +38,11 @@ impl Line {
             .map_err(|error| StoreError::Serialise { what: what.clone(), message: error.to_string() })?;
         Ok(Self { stage: key.id().as_str().into(), what, result, origin: None })
     }
+
+    /// The stage's id.
+    pub(crate) fn stage(&self) -> &str {
+        &self.stage
+    }
 }
 
 /// Finished stages by their ids.

@@ -83,6 +83,9 @@ pub struct PlaceFlags {
     /// Leave the report to another process: compute the stages alone
     #[arg(long)]
     no_report: bool,
+    /// Draw the report of what is finished, also while another process is at work: compute nothing
+    #[arg(long, conflicts_with_all = ["no_report", "shard", "slurm", "plan", "print_config"])]
+    report_only: bool,
     /// Print nothing but the report's path
     #[arg(long)]
     quiet: bool,
@@ -105,6 +108,7 @@ impl PlaceFlags {
             snapshot_every: Duration::from_secs_f64(seconds),
             shard: self.shard.or_else(|| Shard::of_array(|name| std::env::var(name).ok())),
             no_report: self.no_report,
+            report_only: self.report_only,
             display: if self.quiet { Display::Quiet } else { Display::Auto },
             command: command_line(),
         })
@@ -405,15 +409,22 @@ impl Registry {
             flags.slurm.prepare("reproduce", &flags.place.out)?;
             return Ok(None);
         }
-        let mut page = None;
+        let (mut page, mut nothing) = (None, None);
         for (place, experiment, changes) in of_each {
             if flags.print_config || flags.plan {
                 console::print_line(&format!("# {}", experiment.name()));
             }
             // With a page after each, so that what is done can be read while the next one runs.
-            page = experiment.run(&changes, flags, place as u32, &self.front)?.or(page);
+            match experiment.run(&changes, flags, place as u32, &self.front) {
+                // The others may have something.
+                Err(error @ LabError::NothingFinished { .. }) => nothing = nothing.or(Some(error)),
+                made => page = made?.or(page),
+            }
         }
-        Ok(page)
+        match nothing {
+            Some(nothing) if page.is_none() => Err(nothing),
+            _ => Ok(page),
+        }
     }
 
     /// The reference: every experiment with its presets and flags, in Markdown.

@@ -7,6 +7,7 @@ use corpora::Document;
 use lab::{hash, seeds};
 use serde::{Deserialize, Serialize};
 use synthetic_lm::Example;
+use synthetic_lm::export::Text;
 
 use crate::error::{ExperimentError, Result};
 
@@ -60,7 +61,7 @@ impl Mixture {
             let mut told = synthetic_lm::task(task)?.parameters().to_string();
             for example in examples(task, SAMPLE)? {
                 told.push('\0');
-                told.push_str(&text(&example));
+                told.push_str(&Text::from(&example).text);
             }
             Ok(hash::sha256_hex(told.as_bytes()))
         };
@@ -76,7 +77,8 @@ impl Mixture {
         let mut documents = Vec::new();
         for task in &self.tasks {
             let sample = examples(task, SAMPLE)?;
-            let mean = sample.iter().map(|example| text(example).len()).sum::<usize>() as f64 / SAMPLE as f64;
+            let mean =
+                sample.iter().map(|example| Text::from(example).text.len()).sum::<usize>() as f64 / SAMPLE as f64;
             // A little more than should be needed; what is too much is left out.
             let drawn = examples(task, (1.1 * wanted / mean) as usize + SAMPLE)?;
             let mut missing = wanted;
@@ -84,7 +86,7 @@ impl Mixture {
                 if missing <= 0.0 {
                     break;
                 }
-                let text = text(example);
+                let Text { text } = example.into();
                 missing -= text.len() as f64;
                 documents.push(Document { package: String::new(), path: task.clone(), text });
             }
@@ -95,10 +97,6 @@ impl Mixture {
 
 fn examples(task: &str, count: usize) -> Result<Vec<Example>> {
     Ok(synthetic_lm::task(task)?.generate(seeds::stream(SEED, &format!("examples of {task}")), count, 0)?.train)
-}
-
-fn text(example: &Example) -> String {
-    format!("{}{}", example.prompt, example.completion)
 }
 
 #[cfg(test)]

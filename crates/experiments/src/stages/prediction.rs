@@ -101,6 +101,14 @@ fn first_rows(batches: &[Batch], mut rows: usize) -> Vec<Batch> {
     found
 }
 
+/// First derivative of the loss along a direction, and half the second, from the losses on both sides of the checkpoint;
+/// `here` is that of the checkpoint itself.
+fn derivatives(base: &Transformer, direction: &Direction, batches: &[Batch], here: f64) -> models::Result<[f64; 2]> {
+    let beside = |length: f64| Ok::<_, models::Error>(mean_loss(&base.moved(direction, length)?, batches)? - here);
+    let (ahead, behind) = (beside(RAY)?, beside(-RAY)?);
+    Ok([(ahead - behind) / (2.0 * RAY), (ahead + behind) / (2.0 * RAY * RAY)])
+}
+
 impl Prediction {
     /// What can be said of a finetuned network; none if a number is not finite.
     fn look(
@@ -119,14 +127,9 @@ impl Prediction {
         if !(pretrain + task + update.norm()?).is_finite() {
             return Ok(None);
         }
-        let beside = |length: f64| Ok::<_, models::Error>(mean_loss(&base.moved(&update, length)?, held_out)? - before);
-        let (ahead, behind) = (beside(RAY)?, beside(-RAY)?);
         let text = super::held_out(&start.text, start.context(), self.divergence_windows)?;
         let here = mean_loss(base, &text)?;
-        let bend = |direction: &Direction| -> models::Result<f64> {
-            let (ahead, behind) = (base.moved(direction, RAY)?, base.moved(direction, -RAY)?);
-            Ok((mean_loss(&ahead, &text)? + mean_loss(&behind, &text)? - 2.0 * here) / (2.0 * RAY * RAY))
-        };
+        let bend = |direction: &Direction| Ok::<_, models::Error>(derivatives(base, direction, &text, here)?[1]);
         let mut parts = Vec::new();
         for of in &bent {
             let (expanded, projected) = of.expanded(&part(&update, of.weight)?);
@@ -147,28 +150,19 @@ impl Prediction {
         }
         let divergence =
             |batches: &[Batch]| mean_divergence(base, network, &first_rows(batches, self.divergence_windows));
-        let together = bend(&update)?;
+        let (along, together) = (derivatives(base, &update, held_out, before)?, bend(&update)?);
         let (divergence_on_task, divergence_on_text) = (divergence(start.task.test())?, divergence(&text)?);
         let bends = together + parts.iter().map(|part: &Part| part.alone).sum::<f64>();
-        if !(ahead + behind + bends + divergence_on_task + divergence_on_text).is_finite() {
+        if !(along[0] + along[1] + bends + divergence_on_task + divergence_on_text).is_finite() {
             return Ok(None);
         }
-        Ok(Some(Predicted {
-            before,
-            pretrain,
-            task,
-            along: [(ahead - behind) / (2.0 * RAY), (ahead + behind) / (2.0 * RAY * RAY)],
-            together,
-            divergence_on_task,
-            divergence_on_text,
-            parts,
-        }))
+        Ok(Some(Predicted { before, pretrain, task, along, together, divergence_on_task, divergence_on_text, parts }))
     }
 }
 
 impl Stage for Prediction {
     const KIND: &'static str = "predict";
-    const SEMANTICS: u32 = 2;
+    const SEMANTICS: u32 = 3;
     type Key = PredictionKey;
     /// None if the run diverged.
     type Output = Option<Predicted>;

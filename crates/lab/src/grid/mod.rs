@@ -149,10 +149,11 @@ impl Runner<'_> {
     fn attempt<S: Stage>(&self, stage: &S, key: &StageKey, meter: &dyn Meter) -> Result<Attempt, Failure> {
         if let Some(ids) = self.look {
             ids.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id().clone());
-            return match self.store.find(key)? {
-                Some(done) => Ok(Attempt::Made(made::<S>(key, stage::output_of::<S>(&done)?, false)?)),
-                None => Ok(Attempt::Elsewhere),
-            };
+            return Ok(match (self.store.find(key)?, self.earlier.get(key, S::check)?) {
+                (Some(done), _) => Attempt::Made(made::<S>(key, stage::output_of::<S>(&done)?, false)?),
+                (None, Some(output)) => Attempt::Made(made::<S>(key, output, true)?),
+                (None, None) => Attempt::Elsewhere,
+            });
         }
         if !self.needs_files
             && let Some(output) = self.earlier.get(key, S::check)?
@@ -406,8 +407,9 @@ impl Grid {
         Ok(looked.collect())
     }
 
-    /// Reads what is done without computing anything. Returns the ids of all stages, those needed to plan included; of
-    /// stages made of outcomes those whose outcomes are there. And whether everything is done.
+    /// Reads what is done, here or in an earlier run, without computing anything. Returns the ids of all stages, those
+    /// needed to plan included; of stages made of outcomes those whose outcomes are there. And whether everything is
+    /// done.
     ///
     /// # Errors
     /// If a stage in the store is damaged.
@@ -432,6 +434,11 @@ impl Grid {
                 continue;
             }
             let found = match before.iter().copied().collect::<Option<Vec<_>>>() {
+                // It may be kept where what it was made from is not.
+                None if entry.key.is_some() => match (entry.task)(&runner, &Unmeasured)? {
+                    Attempt::Made(made) => Some(Some(made)),
+                    Attempt::Elsewhere | Attempt::Stopped => None,
+                },
                 None => None,
                 Some(before) if before.iter().all(|made| made.as_ref().is_some_and(|made| made.leads_on)) => {
                     match (entry.task)(&runner, &Unmeasured)? {
@@ -448,6 +455,26 @@ impl Grid {
             }
         }
         Ok((ids.into_inner().unwrap_or_else(PoisonError::into_inner), all))
+    }
+
+    /// Every stage and what became of it, in the order in which they were added.
+    pub fn records(&self) -> Vec<Record> {
+        let record = |(entry, slot): (&Entry, &Slot)| {
+            let (state, made) = match slot.get() {
+                None => (State::Missing, None),
+                Some(None) => (State::LeftOut, None),
+                Some(Some(made)) => (State::Done, Some(made)),
+            };
+            let planned = entry.key.as_ref().map_or("", |key| key.id().as_str());
+            Record {
+                what: entry.label.clone(),
+                state,
+                result: made.map_or_else(String::new, |made| made.summary.clone()),
+                tokens: entry.cost,
+                stage: made.map_or(planned, |made| made.line.stage()).into(),
+            }
+        };
+        self.entries.iter().zip(&self.outcomes.slots).map(record).collect()
     }
 
     /// The lines of all stages that are done, here or in an earlier run.
@@ -538,6 +565,33 @@ impl Grid {
         let together = pool(self.options.jobs)?;
         schedule::run(self, todo, &alone, &together, progress)
     }
+}
+
+/// What became of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// There is an output.
+    Done,
+    /// There is none yet.
+    Missing,
+    /// There will be none: what it starts from leads nowhere.
+    LeftOut,
+}
+
+/// A stage and what became of it, for people.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Record {
+    /// Names it.
+    pub what: String,
+    /// What became of it.
+    pub state: State,
+    /// What came out, in a few words; empty where nothing did.
+    pub result: String,
+    /// What it costs, in tokens.
+    pub tokens: u64,
+    /// Its id, which is its folder's name in the store; empty for one that follows from results and is not done.
+    pub stage: String,
 }
 
 /// A stage of a grid that was only looked at.

@@ -115,6 +115,16 @@ fn made_by(body: &mut String, sections: &[Section]) {
             commands.iter().map(|command| format!("<code>{}</code>", escape(command))).collect();
         let _ = writeln!(body, "<p class=\"reading\">This run: {}.</p>", commands.join(", "));
     }
+    let unfinished: Vec<String> = sections.iter().filter_map(missing).collect();
+    if !unfinished.is_empty() {
+        let _ = writeln!(body, "<p class=\"reading\"><strong>Unfinished</strong>: {}.</p>", unfinished.join("; "));
+    }
+}
+
+/// How much of a section was not finished when it was made, if anything.
+fn missing(section: &Section) -> Option<String> {
+    let (missing, stages) = (section.missing, section.stages.rows.len());
+    (missing > 0).then(|| format!("{} lacks {missing} of {stages} stages", escape(&section.title)))
 }
 
 fn section(
@@ -123,6 +133,9 @@ fn section(
     svg: &impl Fn(&str) -> Result<String, ReportError>,
 ) -> Result<(), ReportError> {
     let _ = writeln!(body, "<section id=\"{}\">\n<h2>{}</h2>", escape(&section.name), escape(&section.title));
+    if let Some(missing) = missing(section) {
+        let _ = writeln!(body, "<p><strong>Unfinished</strong>: {missing}; what follows is made of the others.</p>");
+    }
     for paragraph in &section.introduction {
         let _ = writeln!(body, "<p>{}</p>", escape(paragraph));
     }
@@ -143,6 +156,9 @@ fn section(
         );
             scorecard(body, &section.controls.iter().collect::<Vec<_>>(), Kind::Controls);
         });
+    }
+    if !section.stages.rows.is_empty() {
+        folded(body, &format!("Every stage: {}", section.stages.rows.len()), |body| table(body, &section.stages));
     }
     if !section.provenance.is_empty() {
         folded(body, "How this was made", |body| {

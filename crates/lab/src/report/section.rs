@@ -34,6 +34,12 @@ pub struct Section {
     pub figures: Vec<FigureEntry>,
     /// Tables, in order.
     pub tables: Vec<Table>,
+    /// Every stage that it was made from.
+    #[serde(default)]
+    pub stages: Table,
+    /// Stages that were not finished when it was made.
+    #[serde(default)]
+    pub missing: usize,
     /// What made it: label and value, for example `("command", "tradeoff --preset quick")`.
     pub provenance: Vec<(String, String)>,
 }

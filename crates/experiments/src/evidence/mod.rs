@@ -89,21 +89,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_statement_of_two_protocols_counts_once_by_the_later() {
+        let stored = Stored::parse(EVIDENCE).unwrap();
+        for row in &stored {
+            let same = |other: &&Stored| {
+                (&other.claim, &other.statement, &other.task) == (&row.claim, &row.statement, &row.task)
+            };
+            assert_eq!(stored.iter().filter(same).map(|other| other.protocol).min(), Some(row.protocol), "{row:?}");
+        }
+        let of = |protocol: u32| stored.iter().filter(|row| row.claim == "C1a" && row.protocol == protocol).count();
+        assert_eq!((of(2), of(1)), (4, 0));
+    }
+
     /// As the reports of the time printed them, to three digits.
     #[test]
     fn rows_of_protocol_1_give_the_numbers_that_were_published() {
-        let stored = Stored::parse(&csv(&results()).unwrap()).unwrap();
+        let published = Published::read(&results()).unwrap();
+        let of_1 = rows::rows(&results(), &published).unwrap().into_iter().filter(|of| of.source.protocol == 1);
+        let stored: Vec<_> = of_1.flat_map(|of| of.claims.into_iter().chain(of.superseded)).collect();
         let found = |claim: &str, statement: &str, task: &str| {
-            let mut of = stored.iter().filter(|row| row.protocol == 1 && row.claim == claim && row.task == task);
+            let mut of = stored.iter().filter(|row| row.claim == claim && row.task == task);
             let row = of.find(|row| row.statement.contains(statement)).unwrap_or_else(|| panic!("{statement}"));
-            format!(
-                "{:+.3} [{:+.3}, {:+.3}] {} {}",
-                row.effect.unwrap(),
-                row.low.unwrap(),
-                row.high.unwrap(),
-                row.seeds,
-                row.verdict
-            )
+            let (low, high) = row.interval.unwrap();
+            format!("{:+.3} [{low:+.3}, {high:+.3}] {} {}", row.effect.unwrap(), row.n, row.verdict)
         };
         let from = |optimizer: &str| format!("From the {optimizer} checkpoint");
         assert_eq!(found("C1a", &from("AdamW"), "code"), "+0.051 [+0.038, +0.064] 5 reproduced");

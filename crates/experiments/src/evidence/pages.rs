@@ -24,6 +24,7 @@ pub struct Page {
 struct Part<'a> {
     of: &'a Rows,
     claims: Vec<&'a ScorecardRow>,
+    superseded: Vec<&'a ScorecardRow>,
     controls: Vec<&'a ScorecardRow>,
 }
 
@@ -34,39 +35,80 @@ struct Part<'a> {
 pub fn pages(results: &Path, registry: &Registry) -> Result<Vec<Page>> {
     let published = Published::read(results)?;
     let rows = rows(results, &published)?;
-    Ok(registry.front.claims.iter().map(|claim| page(claim, &published, &rows)).collect())
+    let claims = registry.front.claims;
+    let of_claims = claims.iter().map(|claim| page(claim, &published, &rows));
+    Ok(std::iter::once(overview(claims, &rows)).chain(of_claims).collect())
 }
 
+/// All claims at a glance, and what is published.
+fn overview(claims: &[Claim], rows: &[Rows]) -> Page {
+    let mut text = String::from("# Results\n\n");
+    text.push_str(NOTE);
+    text.push_str(
+        "What the published rows say on each claim. Its page has every statement with effect, interval, seeds and verdict, and what\n\
+         did not show; a statement that two protocols speak of counts by the later one.\n\n\
+         | | the question | here | reproduced | contradicted | open |\n|---|---|---|---|---|---|\n",
+    );
+    for claim in claims {
+        let of: Vec<&ScorecardRow> = rows.iter().flat_map(|of| about(claim, &of.claims)).collect();
+        let (here, _) = answer(&of);
+        let count = |wanted: Verdict| of.iter().filter(|row| row.verdict == wanted).count();
+        let [yes, no, open] = [Verdict::Reproduced, Verdict::Contradicted, Verdict::Inconclusive].map(count);
+        let (id, question) = (claim.id, claim.question);
+        let page = claim.id.to_lowercase();
+        let _ = writeln!(text, "| [{id}]({page}.md) | {question} | {here} | {yes} | {no} | {open} |");
+    }
+    text.push_str("\n| rows | of | protocol | commit |\n|---|---|---|---|\n");
+    for Rows { source, .. } in rows {
+        let (file, scale, command) = (&source.file, &source.scale, &source.command);
+        let _ = writeln!(text, "| [{file}]({file}) | `{command}`, {scale} | {} | {} |", source.protocol, source.commit);
+    }
+    text.push_str(
+        "\nWhat was found by protocol 1, in the words of the time: [a record](protocol-1.md). How verdicts are reached: the\n\
+         [protocol](../protocol.md). What was tried and failed, and every plan: the [log](../log.md).\n",
+    );
+    Page { file: "README.md".into(), text }
+}
+
+/// What rows on a claim say together, in a word; and what else there is to say of it.
+fn answer(rows: &[&ScorecardRow]) -> (String, &'static str) {
+    if rows.is_empty() {
+        return ("nothing published".into(), "");
+    }
+    let (decide, prefix) = deciding(rows.iter().map(|row| (row.claim.as_str(), row.verdict)));
+    let nothing = if prefix.is_empty() { "" } else { " On networks nothing is published yet." };
+    (format!("{prefix}{}", Answer::of(&decide).label()), nothing)
+}
+
+/// What a page says of itself.
+const NOTE: &str =
+    "<!-- Written by `experiment evidence docs/results` from the rows that it links to; a test compares. -->\n\n";
+
 fn page(claim: &Claim, published: &Published, rows: &[Rows]) -> Page {
-    let about =
-        |rows: &'_ [ScorecardRow]| -> Vec<usize> { (0..rows.len()).filter(|&i| claim.has(&rows[i].claim)).collect() };
     let parts: Vec<Part<'_>> = rows
         .iter()
         .map(|of| Part {
             of,
-            claims: about(&of.claims).into_iter().map(|place| &of.claims[place]).collect(),
-            controls: about(&of.controls).into_iter().map(|place| &of.controls[place]).collect(),
+            claims: about(claim, &of.claims),
+            superseded: about(claim, &of.superseded),
+            controls: about(claim, &of.controls),
         })
-        .filter(|part| !part.claims.is_empty())
+        .filter(|part| !part.claims.is_empty() || !part.superseded.is_empty())
         .collect();
     let all: Vec<&ScorecardRow> = parts.iter().flat_map(|part| part.claims.iter().copied()).collect();
     let mut text = format!("# {}. {}\n\n", claim.id, claim.question);
-    text.push_str(
-        "<!-- Written by `experiment evidence docs/results` from the rows that it links to; a test compares. -->\n\n",
-    );
+    text.push_str(NOTE);
     let verdicts: Vec<Verdict> = all.iter().map(|row| row.verdict).collect();
     let count = |wanted: Verdict| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     if all.is_empty() {
         text.push_str("Nothing is published on this claim yet.\n\n");
     } else {
-        let (decide, prefix) = deciding(all.iter().map(|row| (row.claim.as_str(), row.verdict)));
-        let nothing = if prefix.is_empty() { "" } else { " On networks nothing is published yet." };
+        let (here, nothing) = answer(&all);
         let _ = writeln!(
             text,
-            "**Here: {prefix}{}.**{nothing} Of {} published statements {} are reproduced, {} contradicted and {} open.\nAn effect is \
+            "**Here: {here}.**{nothing} Of {} published statements {} are reproduced, {} contradicted and {} open.\nAn effect is \
              a mean over seeds with its 95 % t interval, positive where the statement holds; the [protocol](../protocol.md) says how\n\
              it is read.\n",
-            Answer::of(&decide).label(),
             all.len(),
             count(Verdict::Reproduced),
             count(Verdict::Contradicted),
@@ -80,8 +122,13 @@ fn page(claim: &Claim, published: &Published, rows: &[Rows]) -> Page {
         source(&mut text, part);
     }
     did_not_show(&mut text, &all);
-    text.push_str("## Read on\n\n[All results](../results.md), [how verdicts are reached](../protocol.md), [what was tried and failed](../log.md).\n");
+    text.push_str("## Read on\n\n[All results](README.md), [how verdicts are reached](../protocol.md), [what was tried and failed](../log.md).\n");
     Page { file: format!("{}.md", claim.id.to_lowercase()), text }
+}
+
+/// The rows about a claim.
+fn about<'a>(claim: &Claim, rows: &'a [ScorecardRow]) -> Vec<&'a ScorecardRow> {
+    rows.iter().filter(|row| claim.has(&row.claim)).collect()
 }
 
 /// One file of rows: where it comes from, and its tables.
@@ -89,7 +136,7 @@ fn source(text: &mut String, part: &Part<'_>) {
     let source = &part.of.source;
     let _ = writeln!(
         text,
-        "## {}\n\nProtocol {}, commit {}; the rows: [{file}]({file}). They were written by\n\n```text\n{}\n```\n",
+        "## {}, protocol {}\n\nCommit {}; the rows: [{file}]({file}). They were written by\n\n```text\n{}\n```\n",
         source.scale,
         source.protocol,
         source.commit,
@@ -99,7 +146,13 @@ fn source(text: &mut String, part: &Part<'_>) {
     if !source.note.is_empty() {
         let _ = writeln!(text, "{}\n", source.note);
     }
-    table(text, &part.claims, ScorecardRow::verdict_label, "verdict");
+    if !part.claims.is_empty() {
+        table(text, &part.claims, ScorecardRow::verdict_label, "verdict");
+    }
+    if !part.superseded.is_empty() {
+        text.push_str("Read again by a later protocol, whose rows stand above and count in place of these:\n\n");
+        table(text, &part.superseded, ScorecardRow::verdict_label, "verdict then");
+    }
     if !part.controls.is_empty() {
         text.push_str("Controls, which are no verdicts on the claim:\n\n");
         table(text, &part.controls, ScorecardRow::sign_label, "sign");

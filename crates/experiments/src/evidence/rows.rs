@@ -10,14 +10,16 @@ use lab::table;
 use super::protocol_1;
 use super::published::{Published, Reader, Source};
 
-/// The rows of a file: those about claims, and those that are no verdict on one.
+/// The rows of a file: those about claims, those that a later protocol reads again, and those that are no verdict.
 pub(super) struct Rows {
     pub(super) source: Source,
     pub(super) claims: Vec<ScorecardRow>,
+    pub(super) superseded: Vec<ScorecardRow>,
     pub(super) controls: Vec<ScorecardRow>,
 }
 
-/// The rows of every source of a folder of results, in the order of its list.
+/// The rows of every source of a folder of results, in the order of its list. A statement that sources of two protocols
+/// have counts by the later one alone.
 pub(super) fn rows(results: &Path, published: &Published) -> Result<Vec<Rows>> {
     let of = |source: &Source| -> Result<Rows> {
         let path: PathBuf = results.join(&source.file);
@@ -27,9 +29,21 @@ pub(super) fn rows(results: &Path, published: &Published) -> Result<Vec<Rows>> {
             Reader::Pairs => (protocol_1::pairs(&path)?, Vec::new()),
             Reader::Memorization => (protocol_1::memorization(&path)?, Vec::new()),
         };
-        Ok(Rows { source: source.clone(), claims, controls })
+        Ok(Rows { source: source.clone(), claims, superseded: Vec::new(), controls })
     };
-    published.sources.iter().map(of).collect()
+    let mut all: Vec<Rows> = published.sources.iter().map(of).collect::<Result<_>>()?;
+    let statements: Vec<(u32, ScorecardRow)> =
+        all.iter().flat_map(|of| of.claims.iter().map(|row| (of.source.protocol, row.clone()))).collect();
+    for of in &mut all {
+        let again = |row: &ScorecardRow| {
+            let same = |other: &ScorecardRow| {
+                (&other.claim, &other.statement, &other.task) == (&row.claim, &row.statement, &row.task)
+            };
+            statements.iter().any(|(protocol, other)| *protocol > of.source.protocol && same(other))
+        };
+        (of.superseded, of.claims) = std::mem::take(&mut of.claims).into_iter().partition(again);
+    }
+    Ok(all)
 }
 
 /// The claims and controls of a report's scorecard.

@@ -87,11 +87,11 @@ fn a_report_of_nothing_is_refused() {
 
 #[test]
 fn an_experiment_without_anything_finished_is_left_out_of_the_page_of_the_others() {
-    let folder = Folder::with_finished_run();
-    let only = ["--only", "tradeoff,theory", "--preset", "smoke", "--report-only", "--quiet"].map(String::from);
+    let folder = Folder::new();
+    let only = ["--only", "memorization,nonces", "--preset", "smoke", "--report-only", "--quiet"].map(String::from);
     let arguments = || only.iter().cloned().chain(["--out".into(), folder.path("out")]);
     Finished::of(&mut program("reproduce", arguments())).refusal();
-    let theory = ["--preset", "smoke", "--quiet", "--out", &folder.path("out")].map(String::from);
-    Finished::of(&mut program("theory", theory)).success();
+    let one = ["--preset", "smoke", "--quiet", "--out", &folder.path("out")].map(String::from);
+    Finished::of(&mut program("memorization", one)).success();
     Finished::of(&mut program("reproduce", arguments())).success();
 }

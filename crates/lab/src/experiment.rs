@@ -9,6 +9,7 @@
 //! The engine does the rest: it finds and checks the preset, shows what there is to do, runs the stages, keeps what
 //! finishes, adds where the numbers come from, and builds the page.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::memory;
 use crate::preset::{Change, Preset};
 use crate::provenance;
 use crate::report::{CLAIM, CONTROL, Front, Report, ReportFolder, ScorecardLine, Section, Table, TableRow};
-use crate::store::Store;
+use crate::store::{StageId, Store};
 
 /// Flags that an experiment has beside those of all programs: each changes fields of the preset.
 pub trait Flags: clap::Args + Send + Sync + 'static {
@@ -171,7 +172,7 @@ pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, fro
     grid.keep_finished_in(report.path().join(format!("{}-finished.csv", E::NAME)))?;
     let mut plan = E::plan(preset, &mut grid).map_err(LabError::Experiment)?;
     if options.report_only {
-        read_all::<E>(preset, &mut plan, &mut grid, options)?;
+        read_all::<E>(preset, &mut plan, &mut grid)?;
     } else {
         grid.announce(E::NAME)?;
         let outcome = run_all::<E>(preset, &mut plan, &mut grid);
@@ -183,6 +184,14 @@ pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, fro
         return Ok(None);
     }
     let records = grid.records();
+    let count = |state: State| records.iter().filter(|record| record.state == state).count();
+    let missing = count(State::Missing);
+    if options.report_only && count(State::Done) == 0 {
+        return Err(LabError::NothingFinished { name: E::NAME, stages: records.len(), out: options.out.clone() });
+    }
+    if missing > 0 {
+        grid.say(&format!("{}: {missing} of {} stages are missing in the report", E::NAME, records.len()));
+    }
     let store = grid.store().clone();
     store.alone(REPORT, || {
         let mut section = E::section(preset, plan, grid.outcomes(), &report).map_err(LabError::Experiment)?;
@@ -192,32 +201,26 @@ pub fn run<E: Experiment>(preset: &E::Preset, options: &Options, place: u32, fro
         let file = format!("{}-stages.csv", E::NAME);
         report.table_with(&file, &STAGES, &records)?;
         section.stages = stages(&records, file);
-        section.missing = records.iter().filter(|record| record.state == State::Missing).count();
+        section.missing = missing;
         section.write(report.path())?;
         report.table_with(&format!("{}-scorecard.csv", E::NAME), &ScorecardLine::COLUMNS, lines(&section))?;
         Ok(Some(Report::read(report.path())?.write(report.path(), front)?))
     })
 }
 
-/// Reads what is finished, and says how much is not.
-fn read_all<E: Experiment>(preset: &E::Preset, plan: &mut E::Plan, grid: &mut Grid, options: &Options) -> Result<()> {
+/// Reads what is finished, as far as it tells what follows from it; computes nothing. Returns the ids of all stages that
+/// are known then.
+pub(crate) fn read_all<E: Experiment>(
+    preset: &E::Preset,
+    plan: &mut E::Plan,
+    grid: &mut Grid,
+) -> Result<BTreeSet<StageId>> {
     loop {
-        let (_, all) = grid.read_done().map_err(LabError::Experiment)?;
+        let (ids, all) = grid.read_done().map_err(LabError::Experiment)?;
         if !all || !E::refine(preset, plan, grid).map_err(LabError::Experiment)? {
-            break;
+            return Ok(ids);
         }
     }
-    let records = grid.records();
-    let count = |state: State| records.iter().filter(|record| record.state == state).count();
-    if count(State::Done) == 0 {
-        let (name, stages, out) = (E::NAME, records.len(), options.out.clone());
-        return Err(LabError::NothingFinished { name, stages, out });
-    }
-    if count(State::Missing) > 0 {
-        let (missing, name) = (count(State::Missing), E::NAME);
-        grid.say(&format!("{name}: {missing} of {} stages are missing in the report", records.len()));
-    }
-    Ok(())
 }
 
 /// Columns of the file with every stage.

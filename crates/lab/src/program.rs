@@ -83,7 +83,7 @@ pub struct PlaceFlags {
     /// Leave the report to another process: compute the stages alone
     #[arg(long)]
     no_report: bool,
-    /// Draw the report of what is finished, also while another process is at work: compute nothing
+    /// Draw the report of what is finished, also while another process is at work: train nothing
     #[arg(long, conflicts_with_all = ["no_report", "shard", "slurm", "plan", "print_config"])]
     report_only: bool,
     /// Print nothing but the report's path
@@ -254,12 +254,7 @@ impl<E: Experiment> Registered for Entry<E> {
         let preset = E::Preset::find(preset, &[])?;
         let mut grid = options.grid(&preset)?;
         let mut plan = E::plan(&preset, &mut grid).map_err(LabError::Experiment)?;
-        loop {
-            let (ids, all) = grid.read_done().map_err(LabError::Experiment)?;
-            if !all || !E::refine(&preset, &mut plan, &mut grid).map_err(LabError::Experiment)? {
-                return Ok(ids);
-            }
-        }
+        experiment::read_all::<E>(&preset, &mut plan, &mut grid)
     }
 }
 

@@ -93,9 +93,7 @@ mod tests {
     fn a_statement_of_two_protocols_counts_once_by_the_later() {
         let stored = Stored::parse(EVIDENCE).unwrap();
         for row in &stored {
-            let same = |other: &&Stored| {
-                (&other.claim, &other.statement, &other.task) == (&row.claim, &row.statement, &row.task)
-            };
+            let same = |other: &&Stored| other.subject() == row.subject();
             assert_eq!(stored.iter().filter(same).map(|other| other.protocol).min(), Some(row.protocol), "{row:?}");
         }
         let of = |protocol: u32| stored.iter().filter(|row| row.claim == "C1a" && row.protocol == protocol).count();

@@ -52,8 +52,7 @@ fn overview(claims: &[Claim], rows: &[Rows]) -> Page {
     for claim in claims {
         let of: Vec<&ScorecardRow> = rows.iter().flat_map(|of| about(claim, &of.claims)).collect();
         let (here, _) = answer(&of);
-        let count = |wanted: Verdict| of.iter().filter(|row| row.verdict == wanted).count();
-        let [yes, no, open] = [Verdict::Reproduced, Verdict::Contradicted, Verdict::Inconclusive].map(count);
+        let [yes, no, open] = tally(&of);
         let (id, question) = (claim.id, claim.question);
         let page = claim.id.to_lowercase();
         let _ = writeln!(text, "| [{id}]({page}.md) | {question} | {here} | {yes} | {no} | {open} |");
@@ -80,6 +79,12 @@ fn answer(rows: &[&ScorecardRow]) -> (String, &'static str) {
     (format!("{prefix}{}", Answer::of(&decide).label()), nothing)
 }
 
+/// How many rows are reproduced, contradicted and open.
+fn tally(rows: &[&ScorecardRow]) -> [usize; 3] {
+    [Verdict::Reproduced, Verdict::Contradicted, Verdict::Inconclusive]
+        .map(|wanted| rows.iter().filter(|row| row.verdict == wanted).count())
+}
+
 /// What a page says of itself.
 const NOTE: &str =
     "<!-- Written by `experiment evidence docs/results` from the rows that it links to; a test compares. -->\n\n";
@@ -98,21 +103,17 @@ fn page(claim: &Claim, published: &Published, rows: &[Rows]) -> Page {
     let all: Vec<&ScorecardRow> = parts.iter().flat_map(|part| part.claims.iter().copied()).collect();
     let mut text = format!("# {}. {}\n\n", claim.id, claim.question);
     text.push_str(NOTE);
-    let verdicts: Vec<Verdict> = all.iter().map(|row| row.verdict).collect();
-    let count = |wanted: Verdict| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     if all.is_empty() {
         text.push_str("Nothing is published on this claim yet.\n\n");
     } else {
         let (here, nothing) = answer(&all);
+        let [yes, no, open] = tally(&all);
         let _ = writeln!(
             text,
-            "**Here: {here}.**{nothing} Of {} published statements {} are reproduced, {} contradicted and {} open.\nAn effect is \
+            "**Here: {here}.**{nothing} Of {} published statements {yes} are reproduced, {no} contradicted and {open} open.\nAn effect is \
              a mean over seeds with its 95 % t interval, positive where the statement holds; the [protocol](../protocol.md) says how\n\
              it is read.\n",
             all.len(),
-            count(Verdict::Reproduced),
-            count(Verdict::Contradicted),
-            count(Verdict::Inconclusive)
         );
     }
     for figure in published.figures.iter().filter(|figure| figure.claim == claim.id) {

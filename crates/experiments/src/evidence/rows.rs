@@ -32,14 +32,13 @@ pub(super) fn rows(results: &Path, published: &Published) -> Result<Vec<Rows>> {
         Ok(Rows { source: source.clone(), claims, superseded: Vec::new(), controls })
     };
     let mut all: Vec<Rows> = published.sources.iter().map(of).collect::<Result<_>>()?;
-    let statements: Vec<(u32, ScorecardRow)> =
-        all.iter().flat_map(|of| of.claims.iter().map(|row| (of.source.protocol, row.clone()))).collect();
+    let statements: Vec<(u32, [String; 3])> = all
+        .iter()
+        .flat_map(|of| of.claims.iter().map(|row| (of.source.protocol, row.subject().map(String::from))))
+        .collect();
     for of in &mut all {
         let again = |row: &ScorecardRow| {
-            let same = |other: &ScorecardRow| {
-                (&other.claim, &other.statement, &other.task) == (&row.claim, &row.statement, &row.task)
-            };
-            statements.iter().any(|(protocol, other)| *protocol > of.source.protocol && same(other))
+            statements.iter().any(|(protocol, subject)| *protocol > of.source.protocol && *subject == row.subject())
         };
         (of.superseded, of.claims) = std::mem::take(&mut of.claims).into_iter().partition(again);
     }

@@ -101,8 +101,8 @@ fn first_rows(batches: &[Batch], mut rows: usize) -> Vec<Batch> {
     found
 }
 
-/// First derivative of the loss along a direction, and half the second, from the losses on both sides of the checkpoint;
-/// `here` is that of the checkpoint itself.
+/// First derivative of the loss along a direction, and half the second, from the losses on both sides of the
+/// checkpoint; `here` is that of the checkpoint itself.
 fn derivatives(base: &Transformer, direction: &Direction, batches: &[Batch], here: f64) -> models::Result<[f64; 2]> {
     let beside = |length: f64| Ok::<_, models::Error>(mean_loss(&base.moved(direction, length)?, batches)? - here);
     let (ahead, behind) = (beside(RAY)?, beside(-RAY)?);

@@ -149,10 +149,12 @@ impl Runner<'_> {
     fn attempt<S: Stage>(&self, stage: &S, key: &StageKey, meter: &dyn Meter) -> Result<Attempt, Failure> {
         if let Some(ids) = self.look {
             ids.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id().clone());
-            return Ok(match (self.store.find(key)?, self.earlier.get(key, S::check)?) {
-                (Some(done), _) => Attempt::Made(made::<S>(key, stage::output_of::<S>(&done)?, false)?),
-                (None, Some(output)) => Attempt::Made(made::<S>(key, output, true)?),
-                (None, None) => Attempt::Elsewhere,
+            if let Some(done) = self.store.find(key)? {
+                return Ok(Attempt::Made(made::<S>(key, stage::output_of::<S>(&done)?, false)?));
+            }
+            return Ok(match self.earlier.get(key, S::check)? {
+                Some(output) => Attempt::Made(made::<S>(key, output, true)?),
+                None => Attempt::Elsewhere,
             });
         }
         if !self.needs_files
@@ -434,19 +436,15 @@ impl Grid {
                 continue;
             }
             let found = match before.iter().copied().collect::<Option<Vec<_>>>() {
-                // It may be kept where what it was made from is not.
-                None if entry.key.is_some() => match (entry.task)(&runner, &Unmeasured)? {
+                // It may be kept where what it was made from is not, unless that is what tells which stage it is.
+                None if entry.key.is_none() => None,
+                Some(before) if !before.iter().all(|made| made.as_ref().is_some_and(|made| made.leads_on)) => {
+                    Some(None)
+                }
+                _ => match (entry.task)(&runner, &Unmeasured)? {
                     Attempt::Made(made) => Some(Some(made)),
                     Attempt::Elsewhere | Attempt::Stopped => None,
                 },
-                None => None,
-                Some(before) if before.iter().all(|made| made.as_ref().is_some_and(|made| made.leads_on)) => {
-                    match (entry.task)(&runner, &Unmeasured)? {
-                        Attempt::Made(made) => Some(Some(made)),
-                        Attempt::Elsewhere | Attempt::Stopped => None,
-                    }
-                }
-                Some(_) => Some(None),
             };
             all &= found.is_some();
             if let Some(found) = found {

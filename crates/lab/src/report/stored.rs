@@ -164,6 +164,11 @@ impl Stored {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
+    /// As [`ScorecardRow::subject`].
+    pub fn subject(&self) -> [&str; 3] {
+        [&self.claim, &self.statement, &self.task]
+    }
+
     /// The row of a scorecard.
     pub fn row(&self) -> ScorecardRow {
         ScorecardRow {
@@ -208,7 +213,7 @@ impl Stored {
 
     /// Whether a run's row is about the same.
     pub(super) fn says(&self, row: &ScorecardRow) -> bool {
-        self.claim == row.claim && self.statement == row.statement && self.task == row.task
+        self.subject() == row.subject()
     }
 }
 

@@ -150,6 +150,11 @@ pub struct ScorecardRow {
 }
 
 impl ScorecardRow {
+    /// What it is about: claim, statement and task. Rows of two runs that agree in it can be compared.
+    pub fn subject(&self) -> [&str; 3] {
+        [&self.claim, &self.statement, &self.task]
+    }
+
     /// A row whose effect is the mean of one number for each seed, positive when the claim holds.
     pub fn from_samples(
         claim: impl Into<String>,

@@ -4,6 +4,7 @@
 //! random. None of that is wanted here, where every text becomes its tokens, and it is switched off as the file is
 //! read.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use tokenizers::models::ModelWrapper;
@@ -122,6 +123,9 @@ impl Tokenizer {
         let highest = vocabulary.values().max().map_or(0, |&id| id as usize);
         if highest >= MOST_ENTRIES {
             return Err(failed(format!("found a token with id {highest}, expected ids below {MOST_ENTRIES}")));
+        }
+        if let Some((id, [first, second])) = shared_id(&vocabulary) {
+            return Err(failed(format!("found the tokens {first:?} and {second:?} with id {id}, expected an id for each")));
         }
         let found = match end {
             Some(end) => vocabulary.get(end),
@@ -266,6 +270,14 @@ impl Tokenizer {
         let around = |text: &str| -> String { text.chars().skip(same.saturating_sub(12)).take(32).collect() };
         Ok(Some(format!("{:?} becomes {:?}", around(text), around(&back))))
     }
+}
+
+/// An id that two tokens have, with the beginnings of both: the library reads such a file, and goes on with either.
+fn shared_id(vocabulary: &HashMap<String, u32>) -> Option<(u32, [String; 2])> {
+    let mut tokens: Vec<(u32, &str)> = vocabulary.iter().map(|(token, &id)| (id, token.as_str())).collect();
+    tokens.sort_unstable();
+    let start = |token: &str| token.chars().take(32).collect::<String>();
+    tokens.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| (pair[0].0, [start(pair[0].1), start(pair[1].1)]))
 }
 
 /// Calls the library, which panics on some files that it has read without complaint.
@@ -442,6 +454,12 @@ mod tests {
         assert_eq!(tokenizer.encode("b a").unwrap(), [40, 0]);
         let message = Tokenizer::from_json(&words(json!({"a": 0, "</s>": 4_000_000_000_u32}))).unwrap_err().to_string();
         assert!(message.contains("id 4000000000, expected ids below"), "{message}");
+    }
+
+    #[test]
+    fn two_tokens_with_one_id_are_refused() {
+        let message = Tokenizer::from_json(&words(json!({"a": 2, "b": 1, "</s>": 2}))).unwrap_err().to_string();
+        assert!(message.contains("the tokens \"</s>\" and \"a\" with id 2"), "{message}");
     }
 
     #[test]

@@ -57,8 +57,9 @@ impl Gguf {
         let content = content.map_err(|error| damaged(&first_line(&error)))?;
         for (name, tensor) in &content.tensor_infos {
             let count = tensor.shape.dims().iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
-            if count.is_none_or(|count| count > MOST_NUMBERS) {
-                let expected = format!("at most {MOST_NUMBERS} numbers");
+            // Of nothing the library makes a slice whose pointer it has not aligned.
+            if count.is_none_or(|count| count == 0 || count > MOST_NUMBERS) {
+                let expected = format!("1 to {MOST_NUMBERS} numbers");
                 return Err(refuse(format!("tensor `{name}`: found {:?}, expected {expected}", tensor.shape.dims())));
             }
         }

@@ -237,6 +237,21 @@ fn a_cut_or_foreign_gguf_file_is_one_line_that_names_it() {
     assert_refused(&file, &["general.architecture", "found mamba", "expected llama"]);
 }
 
+/// The library that reads it makes a slice of a pointer that is not aligned, which ends the process where that is checked.
+#[test]
+fn a_tensor_of_nothing_is_one_line() {
+    let mut bytes = std::fs::read(vector_path("checkpoints/qwen2.gguf")).unwrap();
+    let name = b"output_norm.weight";
+    let behind = name.len() + bytes.windows(name.len()).position(|some| some == name).unwrap();
+    // The number of dimensions, u32, and the first of them, u64.
+    assert_eq!(bytes[behind..behind + 4], 1_u32.to_le_bytes());
+    bytes[behind + 4..behind + 12].fill(0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nothing.gguf");
+    std::fs::write(&file, bytes).unwrap();
+    assert_refused(&file, &["nothing.gguf", "`output_norm.weight`: found [0], expected 1 to"]);
+}
+
 /// The library that reads the header divides by it.
 #[test]
 fn an_alignment_of_zero_is_one_line() {

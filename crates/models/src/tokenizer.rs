@@ -125,7 +125,9 @@ impl Tokenizer {
             return Err(failed(format!("found a token with id {highest}, expected ids below {MOST_ENTRIES}")));
         }
         if let Some((id, [first, second])) = shared_id(&vocabulary) {
-            return Err(failed(format!("found the tokens {first:?} and {second:?} with id {id}, expected an id for each")));
+            return Err(failed(format!(
+                "found the tokens {first:?} and {second:?} with id {id}, expected an id for each"
+            )));
         }
         let found = match end {
             Some(end) => vocabulary.get(end),

@@ -28,20 +28,28 @@ pub static REGISTRY: Registry = Registry {
             Claim {
                 id: "C1",
                 question: "Does a checkpoint forget less when it is finetuned with the optimizer that pretrained it?",
+                headline: &["C1b"],
             },
             Claim {
                 id: "C2",
                 question: "Do optimizers shape activations, and so the landscape around their checkpoints?",
+                headline: &["C2", "C2 (landscape)"],
             },
             Claim {
                 id: "C3",
                 question: "To forget little, does an update need the structure that the pretraining optimizer gives?",
+                headline: &["C3 (transplants)"],
             },
             Claim {
                 id: "C4",
                 question: "With one optimizer in both stages, is Muon worse than AdamW when finetuned on reasoning?",
+                headline: &["C4"],
             },
-            Claim { id: "C5", question: "Does Muon memorise where AdamW generalises?" },
+            Claim {
+                id: "C5",
+                question: "Does Muon memorise where AdamW generalises?",
+                headline: &["C5a", "C5 (finetuning)"],
+            },
         ],
         evidence: crate::evidence::EVIDENCE,
     },
@@ -60,3 +68,20 @@ pub static REGISTRY: Registry = Registry {
         &Entry::<Theory>::new(),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_that_stand_for_a_claim_are_about_it_and_published_where_anything_is() {
+        let stored = lab::report::Stored::parse(crate::evidence::EVIDENCE).unwrap();
+        for claim in REGISTRY.front.claims {
+            assert!(!claim.headline.is_empty(), "{}", claim.id);
+            assert!(claim.headline.iter().all(|id| claim.has(id)), "{}: {:?}", claim.id, claim.headline);
+            let measured = |claimed: &str| claim.has(claimed) && !claimed.ends_with("(theory)");
+            let stands = stored.iter().any(|row| claim.headline.contains(&row.claim.as_str()));
+            assert_eq!(stands, stored.iter().any(|row| measured(&row.claim)), "{}", claim.id);
+        }
+    }
+}

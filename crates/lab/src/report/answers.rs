@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::forest::{Line, forest};
+use super::forest::{Line, Reaches, forest, plot};
 use super::stored::Stored;
-use super::text::{escape, style_of};
+use super::text::{escape, interval_text, short_setting, style_of};
 use crate::statistics::{MIN_SEEDS, ScorecardRow, Verdict};
 
 /// A claim, in words that need no other page.
@@ -15,6 +15,8 @@ pub struct Claim {
     pub id: &'static str,
     /// The claim as a question.
     pub question: &'static str,
+    /// The claims of the rows that stand for it where there is room for a few: the first of each and task.
+    pub headline: &'static [&'static str],
 }
 
 impl Claim {
@@ -139,6 +141,21 @@ impl About<'_> {
         )
     }
 
+    /// The rows that stand for the claim: this run's and what is published about the same, and at the end what is
+    /// published about else.
+    fn headline(&self) -> Vec<[Option<ScorecardRow>; 2]> {
+        let run = first_of_each(self.claim, self.run.iter().map(|row| (*row).clone()));
+        let mut stored = first_of_each(self.claim, self.stored.iter().map(|stored| stored.row()));
+        let mut pairs: Vec<[Option<ScorecardRow>; 2]> = Vec::new();
+        for row in run {
+            let same = stored.iter().position(|stored| stored.subject() == row.subject());
+            let same = same.map(|place| stored.remove(place));
+            pairs.push([Some(row), same]);
+        }
+        pairs.extend(stored.into_iter().map(|row| [None, Some(row)]));
+        pairs
+    }
+
     /// A row of this run, what is published about the same under it, and at the end what is published about else.
     fn lines(&self) -> Vec<Line<'_>> {
         let mut lines = Vec::new();
@@ -151,6 +168,44 @@ impl About<'_> {
         let else_ = self.stored.iter().filter(|stored| !self.run.iter().any(|row| stored.says(row)));
         lines.extend(else_.map(|stored| Line::Stored(stored)));
         lines
+    }
+}
+
+/// Of the rows that stand for a claim, the first of each kind and task.
+fn first_of_each(claim: &Claim, rows: impl Iterator<Item = ScorecardRow>) -> Vec<ScorecardRow> {
+    let mut first: Vec<ScorecardRow> = Vec::new();
+    for row in rows.filter(|row| claim.headline.contains(&row.claim.as_str())) {
+        if !first.iter().any(|other| other.claim == row.claim && other.task == row.task) {
+            first.push(row);
+        }
+    }
+    first
+}
+
+/// The rows that stand for a claim, in the columns of the table of answers.
+fn headline(body: &mut String, about: &About<'_>) {
+    let pairs = about.headline();
+    let reaches = Reaches::of(pairs.iter().flatten().flatten());
+    let cell = |row: Option<&ScorecardRow>, kind: &str| {
+        let Some(row) = row else { return "<span></span>".to_owned() };
+        let numbers = interval_text(row.effect, row.interval);
+        format!(
+            "<span class=\"mark {kind}\">{}<span class=\"numbers\">{numbers}<span class=\"note\">{}</span></span></span>",
+            plot(row, kind, reaches.reach(&row.unit), &numbers),
+            escape(&row.verdict_label()),
+        )
+    };
+    for [run, stored] in &pairs {
+        let Some(says) = run.as_ref().or(stored.as_ref()) else { continue };
+        let _ = writeln!(
+            body,
+            "<div role=\"row\" class=\"stands\"><span role=\"cell\">{}<span class=\"note\">{}</span></span>\
+             <span role=\"cell\" data-title=\"This run\">{}</span><span role=\"cell\" data-title=\"Stored evidence\">{}</span></div>",
+            escape(&says.statement),
+            short_setting(&says.task),
+            cell(run.as_ref(), "run"),
+            cell(stored.as_ref(), "stored"),
+        );
     }
 }
 
@@ -181,6 +236,7 @@ pub(super) fn answers(body: &mut String, claims: &[Claim], rows: &[&ScorecardRow
             about.of_run(),
             about.of_stored()
         );
+        headline(body, about);
     }
     body.push_str("</div>\n");
     body.push_str(HOW_TO_READ);
@@ -236,8 +292,10 @@ fn counts(verdicts: &[Verdict], few: usize) -> String {
 mod tests {
     use super::*;
 
-    const CLAIMS: [Claim; 2] =
-        [Claim { id: "C1", question: "Does it forget less?" }, Claim { id: "C2", question: "Does it regularise?" }];
+    const CLAIMS: [Claim; 2] = [
+        Claim { id: "C1", question: "Does it forget less?", headline: &["C1b"] },
+        Claim { id: "C2", question: "Does it regularise?", headline: &[] },
+    ];
 
     fn row(claim: &str, samples: &[f64]) -> ScorecardRow {
         ScorecardRow::from_samples(claim, "a statement", "code", "nats", samples, "")
@@ -287,6 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_that_stand_for_a_claim_are_at_the_top_once_a_task_beside_what_is_published() {
+        let other = ScorecardRow::from_samples("C1b", "another reading", "code", "nats", &DOWN, "");
+        let elsewhere = Stored { task: "math".into(), ..stored("C1b", "a statement", 0.2) };
+        let body = shown_with(
+            &[row("C1a", &UP), row("C1b", &UP), other],
+            &[stored("C1b", "a statement", -0.5), elsewhere, stored("C2", "more", 0.1)],
+        );
+        let top = &body[..body.find("<article").unwrap()];
+        let lines: Vec<&str> = top.split("class=\"stands\"").skip(1).collect();
+        assert_eq!(lines.len(), 2, "{top}");
+        assert!(lines[0].contains("a statement<span class=\"note\">code"), "{top}");
+        assert!(lines[0].contains("mark run") && lines[0].contains("mark stored"), "{top}");
+        assert!(lines[1].contains("math") && !lines[1].contains("mark run") && lines[1].contains("mark stored"));
+        assert!(!top.contains("another reading") && !top.contains("more"), "{top}");
+    }
+
+    #[test]
     fn every_mixture_of_verdicts_has_its_answer() {
         let answer = |rows: &[ScorecardRow]| Answer::of(&rows.iter().map(|row| row.verdict).collect::<Vec<_>>());
         let open = || row("C1", &[1.0]);
@@ -317,7 +392,7 @@ mod tests {
 
     #[test]
     fn plots_of_one_unit_share_a_scale_and_hold_what_they_show() {
-        let body = shown(&[row("C1a", &UP), row("C1b", &DOWN)]);
+        let body = shown(&[row("C1a", &UP), row("C1c", &DOWN)]);
         let centres: Vec<f64> =
             body.split("cx=\"").skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
         // Means +1.04 and -2.04 around 100: the second is almost twice as far from the middle.

@@ -31,18 +31,36 @@ impl Line<'_> {
     }
 }
 
+/// How far the numbers of each unit go from zero: plots of one unit share a scale.
+pub(super) struct Reaches(BTreeMap<String, f64>);
+
+impl Reaches {
+    /// Of these rows.
+    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a ScorecardRow>) -> Self {
+        let mut reaches: BTreeMap<String, f64> = BTreeMap::new();
+        for row in rows {
+            let numbers = row.effect.into_iter().chain(row.interval.into_iter().flat_map(|(low, high)| [low, high]));
+            let most =
+                numbers.filter(|number| number.is_finite()).fold(0.0, |most, number| f64::max(most, number.abs()));
+            let reach = reaches.entry(row.unit.clone()).or_default();
+            *reach = reach.max(most);
+        }
+        Self(reaches)
+    }
+
+    /// Of a unit; 0 of one without numbers.
+    pub(super) fn reach(&self, unit: &str) -> f64 {
+        self.0.get(unit).copied().unwrap_or_default()
+    }
+}
+
 /// Adds the lines; those of one unit share a scale.
 pub(super) fn forest(body: &mut String, lines: &[Line<'_>]) {
-    let mut reaches: BTreeMap<String, f64> = BTreeMap::new();
-    for row in lines.iter().map(|line| line.row()) {
-        let numbers = row.effect.into_iter().chain(row.interval.into_iter().flat_map(|(low, high)| [low, high]));
-        let most = numbers.filter(|number| number.is_finite()).fold(0.0, |most, number| f64::max(most, number.abs()));
-        let reach = reaches.entry(row.unit).or_default();
-        *reach = reach.max(most);
-    }
+    let rows: Vec<ScorecardRow> = lines.iter().map(|line| line.row()).collect();
+    let reaches = Reaches::of(rows.iter());
     body.push_str("<div class=\"forest\">\n");
     let mut group = String::new();
-    for line in lines {
+    for (line, row) in lines.iter().zip(&rows) {
         // Published rows about other things come by where they are from, which is said once.
         if let Line::Stored(stored) = line {
             let from = format!("Stored evidence: {}; {}", stored.scale, stored.origin());
@@ -51,9 +69,7 @@ pub(super) fn forest(body: &mut String, lines: &[Line<'_>]) {
                 group = from;
             }
         }
-        let row = line.row();
-        let reach = reaches.get(&row.unit).copied().unwrap_or_default();
-        line_of(body, *line, &row, reach);
+        line_of(body, *line, row, reaches.reach(&row.unit));
     }
     body.push_str("</div>\n");
 }
@@ -90,7 +106,7 @@ fn seeds(n: usize) -> String {
 
 /// The effect and its interval on a line; positive, and so on the claim's side, is to the right. A disc is this run's,
 /// a diamond is published.
-fn plot(row: &ScorecardRow, kind: &str, reach: f64, numbers: &str) -> String {
+pub(super) fn plot(row: &ScorecardRow, kind: &str, reach: f64, numbers: &str) -> String {
     let x = |number: f64| {
         let share = if reach > 0.0 && number.is_finite() { (number / reach).clamp(-1.0, 1.0) } else { 0.0 };
         HALF + 0.96 * HALF * share

@@ -1,17 +1,9 @@
 //! Numbers and sizes that make no sense: each is one line with the field or flag, exit code 2, in a moment and with
 //! little memory, whatever was asked for.
 
-use std::process::Command;
 use std::time::Instant;
 
-use super::common::{Finished, Folder, built};
-
-/// A program in a shell that lets it have so many kilobytes of address space.
-fn limited(kilobytes: u64, name: &str, arguments: &[&str]) -> Command {
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")).arg(built(name)).args(arguments);
-    shell
-}
+use super::common::{Finished, Folder, limited};
 
 /// Runs a program that may have two gigabytes; it must refuse in one line that names the part, soon.
 #[track_caller]

@@ -38,6 +38,14 @@ pub(crate) fn tradeoff<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) 
     program("tradeoff", arguments)
 }
 
+/// A binary of this build in a shell that lets it have so many kilobytes of address space.
+pub(crate) fn limited<A: AsRef<OsStr>>(kilobytes: u64, name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")).arg(built(name)).args(arguments);
+    shell.stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+    shell
+}
+
 /// A command that ended.
 #[derive(Debug)]
 pub(crate) struct Finished {

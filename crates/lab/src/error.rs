@@ -104,7 +104,15 @@ pub enum LabError {
 impl LabError {
     /// A [`LabError::Value`].
     pub fn value(field: impl Into<String>, found: impl Display, expected: impl Display) -> Self {
-        Self::Value { field: field.into(), found: found.to_string(), expected: expected.to_string() }
+        Self::Value { field: field.into(), found: or_nothing(found.to_string()), expected: expected.to_string() }
+    }
+}
+
+/// What was found, in a word where it is an empty text.
+pub fn or_nothing(found: String) -> String {
+    match found.is_empty() {
+        true => "nothing".into(),
+        false => found,
     }
 }
 

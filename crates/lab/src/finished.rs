@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LabError, Result};
-use crate::store::{StageKey, StoreError, write_atomic};
+use crate::store::{StageId, StageKey, StoreError, write_atomic};
 use crate::table::{self, TableError};
 
 const COLUMNS: [&str; 3] = ["stage", "what", "result"];
@@ -63,6 +63,11 @@ impl Finished {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let rows: Vec<(u64, Line)> = table::read(path, &COLUMNS)?;
         for (line, row) in &rows {
+            if row.stage.parse::<StageId>().is_err() {
+                let found = format!("the stage `{}`", row.stage);
+                let expected = "a kind, '-' and 16 hexadecimal digits".into();
+                return Err(TableError::Line { path: path.into(), line: *line, found, expected }.into());
+            }
             if serde_json::from_str::<serde_json::Value>(&row.result).is_err() {
                 let found = format!("`{}`", row.result);
                 let expected = "a result as JSON".into();

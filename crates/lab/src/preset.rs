@@ -114,7 +114,9 @@ impl Change {
         let Some((path, value)) = text.split_once('=').filter(|(path, _)| !path.trim().is_empty()) else {
             return Err(LabError::value(flag, text, "KEY=VALUE"));
         };
-        let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
+        // A line end in it would begin another key, which is none of this one's value.
+        let alone = toml::from_str::<Table>(&format!("value = {value}")).ok().filter(|table| table.len() == 1);
+        let parsed = alone.and_then(|mut table| table.remove("value"));
         Ok(Self::new(path.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned()))))
     }
 }

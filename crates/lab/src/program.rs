@@ -472,6 +472,9 @@ pub fn parse<F: Parser>() -> F {
 /// # Errors
 /// What was found and expected.
 pub fn path_in_preset(path: OsString) -> Result<String, String> {
+    if path.is_empty() {
+        return Err("found nothing, expected a path".into());
+    }
     path.into_string().map_err(|path| {
         let found = path.to_string_lossy().into_owned();
         format!("found {found}, expected a path in UTF-8, since it stands in a preset: rename it or make a link to it")

@@ -43,6 +43,18 @@ pub enum TheoryError {
     },
 }
 
+impl TheoryError {
+    /// The same of a part of a larger preset: `seeds` of `geometry` is `geometry.seeds`.
+    pub fn within(self, part: &str) -> Self {
+        match self {
+            Self::Parameter { field, found, expected } => {
+                Self::Parameter { field: format!("{part}.{field}"), found, expected }
+            }
+            other => other,
+        }
+    }
+}
+
 /// `Result` with this crate's error.
 pub type Result<T> = std::result::Result<T, TheoryError>;
 

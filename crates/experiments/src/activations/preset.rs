@@ -61,11 +61,12 @@ impl ProbedPreset {
     }
 
     fn validate(&self) -> Result<()> {
-        positive("checkpoints.hidden-rate", self.hidden_rate)?;
-        positive("checkpoints.embedding-rate", self.embedding_rate)?;
-        steps("checkpoints.steps", self.steps)?;
-        at_least("checkpoints.seeds", self.seeds.unwrap_or(1), 1)?;
-        not_negative("checkpoints.weight-decay", self.weight_decay.unwrap_or(0.0))
+        let field = |name: &str| format!("checkpoints.{}.{name}", self.name);
+        positive(&field("hidden-rate"), self.hidden_rate)?;
+        positive(&field("embedding-rate"), self.embedding_rate)?;
+        steps(&field("steps"), self.steps)?;
+        at_least(&field("seeds"), self.seeds.unwrap_or(1), 1)?;
+        not_negative(&field("weight-decay"), self.weight_decay.unwrap_or(0.0))
     }
 }
 

@@ -61,7 +61,7 @@ fn age(modified: SystemTime) -> String {
 }
 
 fn list(place: &Place) -> Result<()> {
-    let stages = Store::open(&place.out)?.list()?;
+    let stages = Store::open_existing(&place.out)?.list()?;
     for stage in &stages {
         let state = match (&stage.state, &stage.claimed) {
             (StageProgress::Done, _) => "done".to_string(),
@@ -81,7 +81,7 @@ fn list(place: &Place) -> Result<()> {
 }
 
 fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
-    let store = Store::open(&place.out)?;
+    let store = Store::open_existing(&place.out)?;
     let options = Options::quiet(&place.out);
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
     for text in keep {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::compared::{Pair, REFERENCE_BATCHES, REFERENCE_GAIN, own_direction};
 use crate::error::{ExperimentError, Result};
 use crate::ground::{Changes, pair};
-use crate::parts::checks::{drawn, positive, rates, within};
+use crate::parts::checks::{distinct, drawn, positive, within};
 use crate::parts::{CheckpointPreset, MOST_WIDTH, Machine, OwnText, is_default};
 use crate::stages::Survey;
 use crate::tradeoff::TradeoffPreset;
@@ -94,7 +94,8 @@ impl LandscapePreset {
             let expected = format!("numbers from 1 on, {REFERENCE_BATCHES} among them");
             return Err(ExperimentError::value("batches", format!("{:?}", self.batches), expected));
         }
-        rates("gains", &self.gains)?;
+        distinct("gains", &self.gains)?;
+        self.gains.iter().try_for_each(|&gain| positive("gains", gain))?;
         if !self.gains.contains(&REFERENCE_GAIN) {
             let expected = format!("shares of the task's loss, {REFERENCE_GAIN} among them");
             return Err(ExperimentError::value("gains", format!("{:?}", self.gains), expected));

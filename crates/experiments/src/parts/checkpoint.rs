@@ -131,17 +131,22 @@ impl CheckpointPreset {
         }
     }
 
+    /// A field as `--set` calls it.
+    fn field(&self, name: &str) -> String {
+        format!("checkpoints.{}.{name}", self.name)
+    }
+
     /// Checks every field.
     ///
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<()> {
         if let Origin::Pretrained(recipe) = &self.origin {
-            positive("checkpoints.hidden-rate", recipe.hidden_rate)?;
-            positive("checkpoints.embedding-rate", recipe.embedding_rate)?;
-            steps("checkpoints.steps", recipe.steps)?;
+            positive(&self.field("hidden-rate"), recipe.hidden_rate)?;
+            positive(&self.field("embedding-rate"), recipe.embedding_rate)?;
+            steps(&self.field("steps"), recipe.steps)?;
         }
-        at_least("checkpoints.seeds", self.seeds.unwrap_or(1), 1)
+        at_least(&self.field("seeds"), self.seeds.unwrap_or(1), 1)
     }
 }
 

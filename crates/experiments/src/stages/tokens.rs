@@ -224,14 +224,14 @@ impl TokenData {
     ) -> Result<(Arc<Self>, Option<CodeTokens>), Failure> {
         let TextSource { prose_bytes, code_bytes, .. } = *source;
         let pinned = Arc::new(Pinned { prose_bytes, code_bytes, tell: grid.teller(), corpus: OnceLock::new() });
-        let known = match source.files.is_empty() || with_code {
+        // A user's text is looked at first: the packages take seconds, and what is wrong with it shows before.
+        let known = match source.files.is_empty() {
             true => Some(grid.now(&PinnedText(pinned.clone()))?.0),
             false => None,
         };
         let (text, fingerprint, description) = match &known {
-            _ if !source.files.is_empty() => user_text(source, tokenizer.as_ref(), |line| grid.say(line))?,
             Some(known) => (Text::Pinned(pinned.clone()), known.prose.clone(), known.description.clone()),
-            None => return Err(ExperimentError::value("corpus", "nothing", "text").into()),
+            None => user_text(source, tokenizer.as_ref(), |line| grid.say(line))?,
         };
         let tokens = TextTokens::new(text, fingerprint, tokenizer, source, grid.teller())?;
         let description = match &source.examples {
@@ -248,7 +248,11 @@ impl TokenData {
         let mut data = Self::read(&done, &tokens, source, description)?;
         data.check(source)?;
         let mut code = None;
-        if let Some(known) = known.filter(|_| with_code) {
+        if with_code {
+            let known = match known {
+                Some(known) => known,
+                None => grid.now(&PinnedText(pinned.clone()))?.0,
+            };
             if !source.files.is_empty() {
                 let megabytes = known.code_bytes as f64 / 1e6;
                 let packages = known.packages;

@@ -146,6 +146,7 @@ impl Preset for TheoryPreset {
         crate::parts::checks::distinct("figures", &self.figures)?;
         // Sizes of matrices and numbers of runs; steps, which take time and no memory, may be more.
         lab::preset::bounded(self, &|field| if field.ends_with("steps") { MOST_STEPS } else { MOST })?;
+        self.figures.iter().try_for_each(|&name| self.figure(name).check())?;
         Ok(())
     }
 }
@@ -174,6 +175,20 @@ impl FigurePreset {
             Self::PhaseDiagram(_) => FigureName::PhaseDiagram,
             Self::ConsistencyMatrix(_) => FigureName::ConsistencyMatrix,
         }
+    }
+
+    /// Checks every parameter, before anything runs.
+    ///
+    /// # Errors
+    /// The first that is out of range, by name.
+    pub fn check(&self) -> crate::error::Result<()> {
+        let checked = match self {
+            Self::Geometry(p) => p.check(),
+            Self::Regularization(p) => p.check(),
+            Self::PhaseDiagram(p) => p.check(),
+            Self::ConsistencyMatrix(p) => p.check(),
+        };
+        Ok(checked.map_err(|error| error.within(&self.name().to_string()))?)
     }
 
     /// Number of runs.

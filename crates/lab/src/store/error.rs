@@ -18,6 +18,12 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// There is no store where one is to be read.
+    #[error("{}: found no run store, expected the --out of an experiment that has run", root.display())]
+    NoStore {
+        /// The folder that was given.
+        root: PathBuf,
+    },
     /// A stage that another process (or another thread) works on cannot be removed.
     #[error("stage {stage} of {} is in use by {holder}: wait until it ends", root.display())]
     InUse {

@@ -145,6 +145,18 @@ impl Store {
         Self::open_with(root, StoreOptions::default())
     }
 
+    /// Opens the store that is in `root` already.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`] if none is there; as [`open`](Self::open).
+    pub fn open_existing(root: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let root = root.as_ref();
+        match root.join(RUNS).is_dir() {
+            true => Self::open(root),
+            false => Err(StoreError::NoStore { root: root.to_path_buf() }),
+        }
+    }
+
     /// Opens the store in `root`, creating the folder if there is none.
     ///
     /// # Errors

@@ -39,8 +39,11 @@ pub struct Watched {
 /// # Errors
 /// [`StoreError::Io`] if there is no run store, or a file cannot be read.
 pub fn watch(root: &Path) -> Result<Vec<Watched>, StoreError> {
-    let mut stages = Vec::new();
-    for folder in durable::entries(&root.join(RUNS))? {
+    let (mut stages, runs) = (Vec::new(), root.join(RUNS));
+    if !runs.is_dir() {
+        return Err(StoreError::NoStore { root: root.to_path_buf() });
+    }
+    for folder in durable::entries(&runs)? {
         let finished = folder.file_name().and_then(|name| name.to_str()?.parse::<StageId>().ok());
         let done = finished.is_some();
         let Some(id) = finished.or_else(|| stage_of_partial(&folder)) else {

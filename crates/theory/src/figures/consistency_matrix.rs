@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{FigureData, Finding, Table, with_interval};
 use super::{Size, grids};
-use crate::closed_loop::{ClosedLoopParams, ClosedLoopResult, Phase};
+use crate::closed_loop::{ClosedLoopParams, ClosedLoopResult, ClosedLoopSimulation, Phase};
 use crate::error::{Result, not_empty};
 use crate::optimizers::Rule;
 use crate::structured::FinetuneParams;
@@ -50,6 +50,26 @@ pub struct ConsistencyMatrixPreset {
 }
 
 impl ConsistencyMatrixPreset {
+    /// Checks every parameter.
+    ///
+    /// # Errors
+    /// The first that is out of range, by name.
+    pub fn check(&self) -> Result<()> {
+        self.simulations().map(drop)
+    }
+
+    fn simulations(&self) -> Result<Vec<ClosedLoopSimulation>> {
+        not_empty("settings", &self.settings)?;
+        let checked = |setting: &Setting| {
+            let network = match setting.network {
+                Network::TwoLayer => "two_layer",
+                Network::Deep => "deep",
+            };
+            self.closed_loop(setting).check().map_err(|error| error.within(network))
+        };
+        self.settings.iter().map(checked).collect()
+    }
+
     /// Number of runs, each reported when it is done.
     pub fn runs(&self) -> usize {
         self.settings
@@ -170,9 +190,7 @@ impl Setting {
 /// # Errors
 /// If a parameter is out of range, or a decomposition does not converge.
 pub fn run(preset: &ConsistencyMatrixPreset, done: impl Fn() + Sync) -> Result<FigureData> {
-    not_empty("settings", &preset.settings)?;
-    let simulations =
-        preset.settings.iter().map(|setting| preset.closed_loop(setting).check()).collect::<Result<Vec<_>>>()?;
+    let simulations = preset.simulations()?;
     let results = simulations.iter().map(|simulation| simulation.run(&done)).collect::<Result<Vec<_>>>()?;
     let mut matrix =
         Table::new("consistency-matrix", &["setting", "pretrained", "finetuned", "forgetting", "low", "high", "n"]);

@@ -47,7 +47,11 @@ impl GeometryPreset {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks every parameter.
+    ///
+    /// # Errors
+    /// The first that is out of range, by name.
+    pub fn check(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
         at_least("outputs", self.outputs, 1)?;
         at_least("inputs", self.inputs, 1)?;

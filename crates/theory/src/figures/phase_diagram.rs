@@ -24,6 +24,14 @@ impl PhaseDiagramPreset {
         g.teachers.len() * g.anisotropies.len() * g.samples.len() * g.rotations.len() * g.seeds
     }
 
+    /// Checks every parameter.
+    ///
+    /// # Errors
+    /// The first that is out of range, by name.
+    pub fn check(&self) -> Result<()> {
+        self.grid.clone().check().map(drop).map_err(|error| error.within("grid"))
+    }
+
     /// The preset of that size.
     pub fn new(size: Size) -> Self {
         let quick = size == Size::Quick;

@@ -147,7 +147,11 @@ impl RegularizationPreset {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks every parameter.
+    ///
+    /// # Errors
+    /// The first that is out of range, by name.
+    pub fn check(&self) -> Result<()> {
         at_least("seeds", self.seeds, 1)?;
         not_empty("runs", &self.runs)?;
         at_least("diagonal_features", self.diagonal_features, 12)?;

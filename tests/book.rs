@@ -42,6 +42,31 @@ fn links(page: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// The code's documentation lies beside the book: `doc/CRATE/module/index.html` beside `book/chapter.html`.
+#[test]
+fn every_link_from_the_code_leads_to_a_chapter() {
+    let mut found = 0;
+    for path in super::common::paths(&root().join("crates"))
+        .iter()
+        .filter(|path| path.ends_with("lib.rs") || path.ends_with("mod.rs"))
+    {
+        for (line, words) in text(path).lines().enumerate().filter(|(_, words)| words.starts_with("//!")) {
+            for target in words.split("](../").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let Some((up, chapter)) = target.split_once("book/") else { continue };
+                let place = format!("{}, line {}: {target}", path.display(), line + 1);
+                // One level for the crate, and one for each module below it.
+                let modules = path.strip_prefix(root().join("crates")).unwrap().components().count() - 3;
+                assert_eq!(up.matches("../").count(), 1 + modules, "{place}");
+                let page =
+                    chapter.split('#').next().unwrap().replace("index.html", "README.md").replace(".html", ".md");
+                assert!(root().join("docs").join(&page).is_file(), "{place}: no docs/{page}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 8, "{found}");
+}
+
 /// The anchor of a heading, as GitHub and mdbook make it.
 fn slug(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -1,10 +1,12 @@
 //! Accidents on the disk: files cut off or altered, and a disk that is full.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use super::common::{self, Finished, Folder, assert_same_files, finished, tradeoff};
+use super::common::{self, Finished, Folder, assert_same_files, built, files, finished, program, tradeoff};
 
 /// The file of that name in the first stage of a kind.
 fn stage_file(folder: &Folder, kind: &str, name: &str) -> PathBuf {
@@ -83,12 +85,17 @@ fn a_missing_record_is_found() {
     assert_found_and_recovered(&folder, &record);
 }
 
-/// `tradeoff` in a shell that lets no file grow beyond so many blocks of 512 bytes, as a disk that fills up does.
-fn on_a_full_disk(folder: &Folder, blocks: u32) -> Command {
+/// A program in a shell that lets no file grow beyond so many blocks of 512 bytes, as a disk that fills up does.
+fn short_of_space<A: AsRef<OsStr>>(blocks: u32, name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-    shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_tradeoff")).args(folder.tiny());
+    shell.arg("-c").arg(script).arg(built(name)).args(arguments).stdin(Stdio::null());
     shell
+}
+
+/// `tradeoff` on such a disk.
+fn on_a_full_disk(folder: &Folder, blocks: u32) -> Command {
+    short_of_space(blocks, "tradeoff", folder.tiny())
 }
 
 /// Runs with too little space for a file of that stage, then with enough.
@@ -124,4 +131,83 @@ fn a_disk_that_fills_up_at_the_report_leaves_the_store_and_the_old_report() {
     assert_same_files(&folder.store(), &finished().store());
     Finished::of(&mut tradeoff(folder.tiny())).success();
     assert_eq!(folder.results(), finished().results());
+}
+
+/// Files of a report are small and large: at each size the disk is full for another one first.
+#[test]
+fn a_disk_that_fills_up_at_any_file_of_the_report_leaves_the_old_one_whole() {
+    let folder = Folder::with_finished_run();
+    let report = folder.out().join("report");
+    let before = files(&report);
+    let mut named = BTreeSet::new();
+    for blocks in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] {
+        let ended = Finished::of(&mut on_a_full_disk(&folder, blocks));
+        if ended.code == Some(0) {
+            break;
+        }
+        let line = ended.refusal();
+        let file = line.split("/report").nth(1).unwrap_or_else(|| panic!("{blocks} blocks: {line}"));
+        named.insert(file.split([':', ' ']).next().unwrap().rsplit('/').next().unwrap().to_string());
+        assert!(line.contains("File too large"), "{line}");
+        assert_same_files(&files(&report), &before);
+        assert_same_files(&folder.store(), &finished().store());
+    }
+    assert!(named.len() >= 3, "{named:?}");
+    Finished::of(&mut tradeoff(folder.tiny())).success();
+    assert_eq!(folder.results(), finished().results());
+}
+
+#[test]
+fn a_disk_that_fills_up_under_other_programs_is_one_line_and_a_second_run_makes_the_same_files() {
+    let folder = Folder::with_finished_run();
+    let out = folder.path("out");
+    let generated = |name: &str| {
+        let out = folder.path(name);
+        ["export", "math", "--train", "40", "--test", "4", "--out", &out].map(String::from).to_vec()
+    };
+    let board = folder.out().join("tensorboard");
+    let cases = [
+        ("export-tensorboard", vec!["--out".into(), out.clone()], board.clone()),
+        ("synthetic-lm", generated("generated"), folder.root().join("generated")),
+    ];
+    for (name, arguments, written) in cases {
+        let line = Finished::of(&mut short_of_space(1, name, &arguments)).refusal();
+        assert!(line.contains(written.to_str().unwrap()), "{name}: {line}");
+        assert!(line.contains("File too large"), "{name}: {line}");
+        assert!(program(name, &arguments).output().unwrap().status.success(), "{name}");
+        let twice = files(&written);
+        fs::remove_dir_all(&written).unwrap();
+        assert!(program(name, &arguments).output().unwrap().status.success(), "{name}");
+        assert_same_files(&twice, &files(&written));
+    }
+}
+
+/// Not even the system's administrator makes a folder where a file is.
+#[test]
+fn a_file_in_the_place_of_a_folder_is_named_by_every_program_and_left_alone() {
+    let folder = Folder::with_finished_run();
+    let (out, results) = (folder.path("out"), folder.results());
+    for name in ["report", "tensorboard"] {
+        let _ = fs::remove_dir_all(folder.out().join(name));
+        folder.file(&format!("out/{name}"), "mine");
+    }
+    folder.file("generated", "mine");
+    let generated = folder.path("generated");
+    let cases: [(&str, Vec<String>, &str); 3] = [
+        ("tradeoff", folder.tiny(), "out/report"),
+        ("export-tensorboard", vec!["--out".into(), out], "out/tensorboard"),
+        (
+            "synthetic-lm",
+            ["export", "math", "--train", "4", "--test", "4", "--out", &generated].map(String::from).to_vec(),
+            "generated",
+        ),
+    ];
+    for (name, arguments, file) in cases {
+        let line = Finished::of(&mut program(name, &arguments)).refusal();
+        assert!(line.contains(file), "{name}: {line}");
+        assert_eq!(fs::read_to_string(folder.root().join(file)).unwrap(), "mine", "{name}");
+    }
+    fs::remove_file(folder.out().join("report")).unwrap();
+    Finished::of(&mut tradeoff(folder.tiny())).success();
+    assert_eq!(folder.results(), results);
 }

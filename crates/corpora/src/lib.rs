@@ -1,5 +1,7 @@
 //! Text to train on: the documentation and the code of pinned packages, or a user's own files.
 //!
+//! In the book: [your own text](../../book/corpus.html).
+//!
 //! The default corpus is the sources of the packages that a manifest and a lock file of its own name
 //! (`crates/corpora/packages`): their documentation, Markdown files and comments of several lines are English prose,
 //! for pretraining; the rest of their Rust code is one of the tasks. Cargo fetches the packages the first time, and

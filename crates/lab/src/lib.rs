@@ -1,6 +1,8 @@
 //! The engine of experiments: it runs what others describe, keeps what was computed, and shows what came out. It knows
 //! no claim and no optimizer.
 //!
+//! In the book: [the architecture](../../book/design.html), [a cluster](../../book/cluster.html).
+//!
 //! ```text
 //! preset --> Experiment::plan --> Grid of Stages --> Outcomes --> Experiment::section --> report
 //!              (flags)              |        ^                     (statistics, figures, tables)

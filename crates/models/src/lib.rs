@@ -1,5 +1,8 @@
 //! Decoder-only transformers, the optimizers that train them, LoRA, and everything between text and a checkpoint.
 //!
+//! In the book: [optimizers, and your own](../../book/optimizers.html), [the speed of a step](../../book/speed.html),
+//! [a GPU](../../book/gpu.html).
+//!
 //! ```text
 //! text --Tokenizer--> tokens --data::{PackedText, Instructions}--> Batch
 //!                                                                    |

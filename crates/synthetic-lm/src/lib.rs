@@ -1,5 +1,7 @@
 //! Generated language tasks with exact oracles.
 //!
+//! In the book: [generated tasks](../../book/synthetic-lm.html).
+//!
 //! Every task here is made from a grammar and a seed, so that nothing has to be downloaded and the right answer to
 //! each instance is known. Training and test instances are disjoint by construction: the instances of a task are
 //! numbered, the numbers are parted once and for all, and each seed only chooses an order within its part

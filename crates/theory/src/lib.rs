@@ -1,6 +1,8 @@
 //! Linear and diagonal models of optimizers: why a model that is finetuned with the optimizer that pretrained it might
 //! forget less.
 //!
+//! In the book: [the theory](../../book/theory/index.html), derived step by step.
+//!
 //! Everything is in f64, every simulation a pure function of checked parameters and a seed. The chapters in
 //! `docs/theory` hold the derivations and say what is proved, what is simulated and what is conjectured; this crate
 //! states and checks it.

@@ -1,5 +1,7 @@
 //! P1: the geometry of updates. Norms on matrices, their duals, and the update that is steepest under each.
 //!
+//! In the book: [the derivations](../../../book/theory/geometry.html).
+//!
 //! An optimizer without averaging is steepest descent under a norm: its direction D maximises <G, D> over |D| <= 1 (the
 //! norm's *linear minimisation oracle*), and the maximum is the dual norm of the gradient G.
 //!

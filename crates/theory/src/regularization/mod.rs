@@ -1,5 +1,7 @@
 //! P2: which functional of the weights the noise of each optimizer descends.
 //!
+//! In the book: [the derivations](../../../book/theory/regularization.html).
+//!
 //! Near a manifold of minimisers, label noise does not vanish, and the weights drift slowly along the manifold. The
 //! direction of that drift is a gradient: of the expected *dual norm* of the gradient noise, where the norm is the one
 //! under which the optimizer is steepest descent. `docs/theory/regularization.md` derives it.

@@ -355,7 +355,9 @@ fn pause_everywhere(meanwhile: impl Fn(&Store) -> Option<Work> + Clone + 'static
         earlier.unwrap_err();
         let options = StoreOptions { heartbeat: Duration::from_millis(1), lease: Duration::ZERO };
         let paused = Store::open_as(root.path(), options, elsewhere(1)).unwrap();
-        let other = impatient(root.path());
+        // The paused one gives it three of its heartbeats: a busy machine must not take it for dead meanwhile.
+        let options = StoreOptions { heartbeat: Duration::from_millis(200), lease: Duration::from_millis(10) };
+        let other = Store::open_with(root.path(), options).unwrap();
         for store in [&paused, &other] {
             store.claims.holder(key().id()).unwrap();
         }

@@ -170,7 +170,7 @@ fn a_network_that_no_memory_holds_is_refused_before_anything_is_done() {
     let folder = Folder::new();
     for (name, width) in [("tradeoff", "model.width=98304"), ("memorization", "network.width=98304")] {
         let arguments = ["--preset", "smoke", "--set", width, "--out", "out", "--quiet"];
-        let line = Finished::of(limited(2 << 20, name, &arguments).current_dir(folder.root())).refusal();
+        let line = Finished::of(limited(2 << 20, name, arguments).current_dir(folder.root())).refusal();
         assert!(line.contains("found a size that takes about ") && line.contains(" GB of memory, expected"), "{line}");
         assert!(!folder.out().exists(), "{line}");
     }
@@ -183,7 +183,7 @@ fn a_program_without_memory_ends_in_one_line() {
     let mut ended = Vec::new();
     for megabytes in [60, 100, 140, 180, 220, 260] {
         let arguments = ["--preset", "smoke", "--only", "memorization", "--quiet", "--out", &folder.path("out")];
-        let found = Finished::of(&mut limited(megabytes << 10, "reproduce", &arguments));
+        let found = Finished::of(&mut limited(megabytes << 10, "reproduce", arguments));
         ended.push((megabytes, found.code));
         // The C library has a few bytes of its own to ask for, and no way to say that there are none but this.
         if found.code != Some(0) && !found.stderr.starts_with("Fatal glibc error: ") {

@@ -60,6 +60,8 @@ pub fn csv(results: &Path) -> Result<String> {
 mod tests {
     use std::path::PathBuf;
 
+    use lab::statistics::Verdict;
+
     use super::*;
 
     fn results() -> PathBuf {
@@ -98,6 +100,86 @@ mod tests {
         }
         let of = |protocol: u32| stored.iter().filter(|row| row.claim == "C1a" && row.protocol == protocol).count();
         assert_eq!((of(2), of(1)), (4, 0));
+    }
+
+    /// Sentences of pages that no program writes, each with a row that it rests on: where a verdict changes, the
+    /// sentence has to.
+    #[test]
+    fn what_pages_say_in_words_is_what_the_rows_say() {
+        use Verdict::{Contradicted, Inconclusive, Reproduced};
+        let from = |optimizer: &str| format!("From the {optimizer} checkpoint");
+        let (adamw, muon) = (from("AdamW"), from("Muon"));
+        let gentler = "AdamW forgets less from its own checkpoint on both tasks, and on code from Muon's too";
+        let said: [(&str, &str, &str, &str, &str, Verdict); 15] = [
+            ("README.md", "**Yes on word problems, open on code", "C1b", "AdamW / Muon", "math", Reproduced),
+            ("README.md", "**Yes on word problems, open on code", "C1b", "AdamW / Muon", "code", Inconclusive),
+            ("README.md", gentler, "C1a", &adamw, "math", Reproduced),
+            ("README.md", gentler, "C1a", &adamw, "code", Reproduced),
+            ("README.md", gentler, "C1a", &muon, "code", Contradicted),
+            (
+                "README.md",
+                "a matrix of six optimizers shows no consistency",
+                "C1 (matrix)",
+                "different",
+                "math",
+                Inconclusive,
+            ),
+            ("docs/results/standard-2/README.md", "the index is positive", "C1b", "AdamW / Muon", "math", Reproduced),
+            ("docs/results/standard-2/README.md", "**Code: open.**", "C1b", "AdamW / Muon", "code", Inconclusive),
+            (
+                "docs/results/matrix-small/README.md",
+                "no consistency shows",
+                "C1 (matrix)",
+                "share",
+                "math",
+                Inconclusive,
+            ),
+            (
+                "docs/nonces.md",
+                "neither half of the claim shows",
+                "C5 (finetuning)",
+                "highest recall",
+                "",
+                Inconclusive,
+            ),
+            ("docs/nonces.md", "neither half of the claim shows", "C5 (finetuning)", "grows", "", Inconclusive),
+            (
+                "docs/results/nonces/README.md",
+                "**Neither half of the claim shows.**",
+                "C5 (finetuning)",
+                "grows",
+                "",
+                Inconclusive,
+            ),
+            ("docs/memorization.md", "Muon memorises faster", "C5b", "fewer steps", "", Reproduced),
+            (
+                "docs/memorization.md",
+                "contradicted where facts have to be memorised",
+                "C5a",
+                "at the end",
+                "",
+                Contradicted,
+            ),
+            (
+                "docs/memorization.md",
+                "contradicted where facts have to be memorised",
+                "C5a",
+                "matched",
+                "",
+                Contradicted,
+            ),
+        ];
+        let stored = Stored::parse(EVIDENCE).unwrap();
+        for (page, sentence, claim, statement, task, verdict) in said {
+            let path = results().join("../..").join(page);
+            let text = std::fs::read_to_string(&path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains(sentence), "{page}: no `{sentence}`");
+            let about =
+                |row: &&Stored| row.claim == claim && row.statement.contains(statement) && row.task.contains(task);
+            let rows: Vec<&Stored> = stored.iter().filter(about).collect();
+            assert_eq!(rows.len(), 1, "{claim} {statement} {task}: {rows:?}");
+            assert_eq!(rows[0].verdict, verdict, "{page}: `{sentence}` is not what the rows say");
+        }
     }
 
     /// As the reports of the time printed them, to three digits.

@@ -1,5 +1,5 @@
-//! Bad input: each is one line that says what is wrong, exit code 2, in bounded memory, and nothing that was finished is
-//! lost.
+//! Bad input: each is one line that says what is wrong, exit code 2, in bounded memory, and nothing that was finished
+//! is lost.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! From presets to verdicts: the stages that networks go through, and a folder for each experiment made of them.
 //!
-//! In the book: [the question](../../book/question.html), [the protocol](../../book/protocol.html) of every experiment, and
-//! [the results](../../book/results/index.html).
+//! In the book: [the question](../../book/question.html), [the protocol](../../book/protocol.html) of every
+//! experiment, and [the results](../../book/results/index.html).
 //!
 //! ```text
 //! preset ──> plan ──> stages ──> outcomes ──> statistics ──> section of the report

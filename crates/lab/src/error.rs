@@ -109,7 +109,7 @@ impl LabError {
 }
 
 /// What was found, in a word where it is an empty text.
-pub fn or_nothing(found: String) -> String {
+fn or_nothing(found: String) -> String {
     match found.is_empty() {
         true => "nothing".into(),
         false => found,

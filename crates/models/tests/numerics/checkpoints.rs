@@ -237,7 +237,7 @@ fn a_cut_or_foreign_gguf_file_is_one_line_that_names_it() {
     assert_refused(&file, &["general.architecture", "found mamba", "expected llama"]);
 }
 
-/// The library that reads it makes a slice of a pointer that is not aligned, which ends the process where that is checked.
+/// The library that reads it makes a slice of a pointer that is not aligned: where that is checked, the process ends.
 #[test]
 fn a_tensor_of_nothing_is_one_line() {
     let mut bytes = std::fs::read(vector_path("checkpoints/qwen2.gguf")).unwrap();

@@ -28,26 +28,35 @@ pub static REGISTRY: Registry = Registry {
             Claim {
                 id: "C1",
                 question: "Does a checkpoint forget less when it is finetuned with the optimizer that pretrained it?",
+                measured: "Consistency index: by how much less the optimizer of pretraining forgets where both have learned \
+                           the same, the mean over both checkpoints; +0.1 is a tenth less.",
                 headline: &["C1b"],
             },
             Claim {
                 id: "C2",
                 question: "Do optimizers shape activations, and so the landscape around their checkpoints?",
+                measured: "Activations: how far their unevenness lies along single units. Landscape: how much less is \
+                           forgotten along the direction of the optimizer that made the checkpoint.",
                 headline: &["C2", "C2 (landscape)"],
             },
             Claim {
                 id: "C3",
                 question: "To forget little, does an update need the structure that the pretraining optimizer gives?",
+                measured: "Updates are given the singular values of the other optimizer's: how much more is then forgotten, \
+                           where that does not suit the checkpoint.",
                 headline: &["C3 (transplants)"],
             },
             Claim {
                 id: "C4",
                 question: "With one optimizer in both stages, is Muon worse than AdamW when finetuned on reasoning?",
+                measured: "Held-out loss on word problems, Muon in both stages less AdamW in both.",
                 headline: &["C4"],
             },
             Claim {
                 id: "C5",
                 question: "Does Muon memorise where AdamW generalises?",
+                measured: "Right answers on held-out instances of a pattern, AdamW less Muon, where facts or random tokens \
+                           are to be memorised too.",
                 headline: &["C5a", "C5 (finetuning)"],
             },
         ],

@@ -112,8 +112,9 @@ fn page(claim: &Claim, published: &Published, rows: &[Rows]) -> Page {
             text,
             "**Here: {here}.**{nothing} Of {} published statements {yes} are reproduced, {no} contradicted and {open} open.\nAn effect is \
              a mean over seeds with its 95 % t interval, positive where the statement holds; the [protocol](../protocol.md) says how\n\
-             it is read.\n",
+             it is read. {}\n",
             all.len(),
+            claim.measured,
         );
     }
     for figure in published.figures.iter().filter(|figure| figure.claim == claim.id) {

@@ -15,6 +15,8 @@ pub struct Claim {
     pub id: &'static str,
     /// The claim as a question.
     pub question: &'static str,
+    /// What the rows that stand for it measure, in a sentence that needs no other page.
+    pub measured: &'static str,
     /// The claims of the rows that stand for it where there is room for a few: the first of each and task.
     pub headline: &'static [&'static str],
 }
@@ -227,11 +229,12 @@ pub(super) fn answers(body: &mut String, claims: &[Claim], rows: &[&ScorecardRow
     );
     for about in &all {
         let (id, question) = (escape(about.claim.id), escape(about.claim.question));
+        let measured = escape(about.claim.measured);
         let known = !about.run.is_empty() || !about.stored.is_empty();
         let title = if known { format!("<a href=\"#{id}\">{id}</a>") } else { id };
         let _ = writeln!(
             body,
-            "<div role=\"row\"><span role=\"cell\" class=\"question\">{title} {question}</span><span role=\"cell\" data-title=\"This run\">\
+            "<div role=\"row\"><span role=\"cell\" class=\"question\">{title} {question}<span class=\"note\">{measured}</span></span><span role=\"cell\" data-title=\"This run\">\
              <span>{}</span></span><span role=\"cell\" data-title=\"Stored evidence\"><span>{}</span></span></div>",
             about.of_run(),
             about.of_stored()
@@ -293,8 +296,8 @@ mod tests {
     use super::*;
 
     const CLAIMS: [Claim; 2] = [
-        Claim { id: "C1", question: "Does it forget less?", headline: &["C1b"] },
-        Claim { id: "C2", question: "Does it regularise?", headline: &[] },
+        Claim { id: "C1", question: "Does it forget less?", measured: "Forgetting.", headline: &["C1b"] },
+        Claim { id: "C2", question: "Does it regularise?", measured: "", headline: &[] },
     ];
 
     fn row(claim: &str, samples: &[f64]) -> ScorecardRow {
@@ -355,6 +358,7 @@ mod tests {
         let top = &body[..body.find("<article").unwrap()];
         let lines: Vec<&str> = top.split("class=\"stands\"").skip(1).collect();
         assert_eq!(lines.len(), 2, "{top}");
+        assert!(top.contains("Does it forget less?<span class=\"note\">Forgetting.</span>"), "{top}");
         assert!(lines[0].contains("a statement<span class=\"note\">code"), "{top}");
         assert!(lines[0].contains("mark run") && lines[0].contains("mark stored"), "{top}");
         assert!(lines[1].contains("math") && !lines[1].contains("mark run") && lines[1].contains("mark stored"));

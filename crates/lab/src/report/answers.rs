@@ -257,7 +257,7 @@ pub(super) fn answers(body: &mut String, claims: &[Claim], rows: &[&ScorecardRow
 
 /// What the marks mean; the numbers in it are the statistics' own.
 const HOW_TO_READ: &str = "<p class=\"reading\"><span class=\"key run\"></span> this run; <span class=\"key stored\"></span> stored evidence: rows \
-     that were published with this program, from larger runs. In the plots below a mark is the mean effect over seeds (of \
+     that were published with this program, from larger runs. In the plots a mark is the mean effect over seeds (of \
      pretraining), the bar its 95 % interval, and the line in the middle zero; <strong>right of it supports the \
      claim</strong>. Lines of one unit share a scale within a claim. All networks here are small: what holds in a large \
      model, these numbers do not say.</p>\n";

@@ -110,7 +110,18 @@ mod tests {
         let from = |optimizer: &str| format!("From the {optimizer} checkpoint");
         let (adamw, muon) = (from("AdamW"), from("Muon"));
         let gentler = "AdamW forgets less from its own checkpoint on both tasks, and on code from Muon's too";
-        let said: [(&str, &str, &str, &str, &str, Verdict); 15] = [
+        let lora_and_sgd = "LoRA and SGD forget more than the optimizer of pretraining on word problems";
+        let said: [(&str, &str, &str, &str, &str, Verdict); 18] = [
+            ("README.md", lora_and_sgd, "C1c", "LoRA", "math", Reproduced),
+            ("README.md", lora_and_sgd, "C1d", "SGD", "math", Reproduced),
+            (
+                "docs/results/standard-2/README.md",
+                "there SGD forgets less than Muon",
+                "C1d",
+                "SGD",
+                "code",
+                Contradicted,
+            ),
             ("README.md", "**Yes on word problems, open on code", "C1b", "AdamW / Muon", "math", Reproduced),
             ("README.md", "**Yes on word problems, open on code", "C1b", "AdamW / Muon", "code", Inconclusive),
             ("README.md", gentler, "C1a", &adamw, "math", Reproduced),

@@ -65,7 +65,7 @@ fn a_page_with_every_part() {
     let (answer, first) = (text.find("id=\"C1\"").unwrap(), text.find("<figure").unwrap());
     assert!(answer < first);
     // Published rows stand beside those of this run, told apart by name.
-    assert!(text.contains("class=\"line stored") && text.contains("Stored evidence: standard, 5 seeds, protocol 1"));
+    assert!(text.contains("class=\"line stored") && text.contains("Stored evidence: standard, 12 seeds, protocol 2"));
     // Who points at a run is told which it is.
     assert!(text.contains("<title>AdamW checkpoint, Muon at rate "), "no run says what it is");
     for expected in [

@@ -212,7 +212,11 @@ mod tests {
         let message = |text: &str| Finished::read(file(text).path()).unwrap_err().to_string();
         assert!(message("task,loss\n").contains("line 1: found `task,loss`, expected `stage,what,result`"));
         assert!(message("stage,what,result\na,b\n").contains("line 2: found 2 fields"));
-        assert!(message("stage,what,result\na,b,\"{\"\"end\"\n").contains("line 2: found `{\"end`"));
+        assert!(
+            message(&format!("stage,what,result\n{},b,\"{{\"\"end\"\n", key(1).id()))
+                .contains("line 2: found `{\"end`")
+        );
+        assert!(message("stage,what,result\n../a,b,1\n").contains("line 2: found the stage `../a`"));
         assert!(Finished::read(Path::new("nowhere.csv")).unwrap_err().to_string().starts_with("nowhere.csv: "));
     }
 }

@@ -81,12 +81,16 @@ fn list(place: &Place) -> Result<()> {
 }
 
 fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
-    let store = Store::open_existing(&place.out)?;
     let options = Options::quiet(&place.out);
+    let parts = |text: &'_ String| match text.split_once(':') {
+        Some((name, preset)) => Ok((REGISTRY.find(name)?.1, preset.to_owned())),
+        None => Err(LabError::value("keep", text, "EXPERIMENT:PRESET")),
+    };
+    let kept = keep.iter().map(parts).collect::<Result<Vec<_>>>()?;
+    let store = Store::open_existing(&place.out)?;
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
-    for text in keep {
-        let (name, preset) = text.split_once(':').ok_or_else(|| LabError::value("keep", text, "EXPERIMENT:PRESET"))?;
-        needed.extend(REGISTRY.find(name)?.1.needed(preset, &options)?);
+    for (experiment, preset) in kept {
+        needed.extend(experiment.needed(&preset, &options)?);
     }
     let mut freed = 0;
     for stage in store.list()?.into_iter().filter(|stage| !needed.contains(&stage.id)) {

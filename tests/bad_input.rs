@@ -205,6 +205,9 @@ fn a_change_by_a_flag_is_refused_with_its_field() {
     for (change, named) in cases {
         assert_refused(&folder, with(folder.tiny(), "--set", change), &[named]);
     }
+    // Tables inside tables, as deep as an argument may be long.
+    let deep = format!("{}=1", "a.".repeat(60_000) + "a");
+    assert_refused(&folder, with(folder.tiny(), "--set", &deep), &["expected a field of this preset"]);
 }
 
 #[test]
@@ -357,6 +360,8 @@ fn flags_that_ask_for_what_is_not_there_are_refused() {
             "adamw,muon,lion",
             "methods: found lion, expected one of this preset's: adamw, muon, sgd, lora-2",
         ),
+        ("--methods", "adamw,muon,adamw", "methods: found adamw twice, expected distinct names"),
+        ("--checkpoints", "adamw,adamw", "checkpoints: found adamw twice, expected distinct names"),
         ("--methods", "sgd", "expected a method `adamw`, which matches checkpoint `adamw`"),
         ("--checkpoints", "adamw", "pair or controls: found muon, expected a checkpoint: adamw"),
         ("--checkpoints", "adamw,muon,sgd", "checkpoints: found sgd, expected one of this preset's: adamw, muon"),

@@ -249,6 +249,9 @@ fn keep(table: &mut Table, path: &str, names: &[String], all: bool) -> Result<()
     if let Some(unknown) = names.iter().find(|name| all && !known.contains(name)) {
         return Err(LabError::value(path, unknown, format!("one of this preset's: {}", known.join(", "))));
     }
+    if let Some((_, twice)) = names.iter().enumerate().find(|(place, name)| all && names[..*place].contains(name)) {
+        return Err(LabError::value(path, format!("{twice} twice"), "distinct names"));
+    }
     let is_kept = |item: &Value| match item.as_array() {
         Some(group) => group.iter().all(|member| names.contains(&name_of(member))),
         None => names.contains(&name_of(item)),
@@ -266,8 +269,14 @@ fn add(table: &mut Table, path: &str, added: &Table) -> Result<()> {
     Ok(())
 }
 
+/// The most parts of a field's path: tables are read and dropped one inside the other, each on the stack.
+const MOST_PARTS: usize = 32;
+
 /// Sets the field at a path, whose last part may be one that is left out where nothing is said.
 fn put(table: &mut Table, path: &str, value: Value) -> Option<()> {
+    if path.split('.').count() > MOST_PARTS {
+        return None;
+    }
     let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
     let mut place = table;
     let mut holder;

@@ -207,6 +207,21 @@ fn a_tensor_of_another_shape_or_type_is_named_with_both() {
     assert_refused(folder.path(), &["model.norm.weight", "found U8", "expected F32, F16 or BF16"]);
 }
 
+/// Other sizes follow from it by products.
+#[test]
+fn a_width_beyond_any_memory_is_one_line() {
+    for (name, key) in [("gpt2-f16-untied", "n_embd"), ("llama-bf16", "hidden_size")] {
+        let folder = copy(name);
+        let config = folder.path().join("config.json");
+        let mut read: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+        for width in [1_u64 << 40, 1 << 62, 1 << 63] {
+            read[key] = width.into();
+            std::fs::write(&config, read.to_string()).unwrap();
+            assert_refused(folder.path(), &[&width.to_string()]);
+        }
+    }
+}
+
 #[test]
 fn what_is_no_checkpoint_says_what_would_be_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use super::common::{self, Finished, Folder, assert_same_files, built, files, finished, program, tradeoff};
+use super::common::{self, Finished, Folder, assert_same_files, files, finished, in_shell, program, tradeoff};
 
 /// The file of that name in the first stage of a kind.
 fn stage_file(folder: &Folder, kind: &str, name: &str) -> PathBuf {
@@ -87,10 +87,7 @@ fn a_missing_record_is_found() {
 
 /// A program in a shell that lets no file grow beyond so many blocks of 512 bytes, as a disk that fills up does.
 fn short_of_space<A: AsRef<OsStr>>(blocks: u32, name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut shell = Command::new("sh");
-    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-    shell.arg("-c").arg(script).arg(built(name)).args(arguments).stdin(Stdio::null());
-    shell
+    in_shell(&format!("trap '' XFSZ; ulimit -f {blocks}"), name, arguments)
 }
 
 /// `tradeoff` on such a disk.

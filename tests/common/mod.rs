@@ -40,8 +40,13 @@ pub(crate) fn tradeoff<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) 
 
 /// A binary of this build in a shell that lets it have so many kilobytes of address space.
 pub(crate) fn limited<A: AsRef<OsStr>>(kilobytes: u64, name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+    in_shell(&format!("ulimit -v {kilobytes}"), name, arguments)
+}
+
+/// A binary of this build in a shell that does something first.
+pub(crate) fn in_shell<A: AsRef<OsStr>>(first: &str, name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")).arg(built(name)).args(arguments);
+    shell.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(built(name)).args(arguments);
     shell.stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
     shell
 }

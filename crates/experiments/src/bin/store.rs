@@ -82,15 +82,15 @@ fn list(place: &Place) -> Result<()> {
 
 fn prune(place: &Place, keep: &[String], yes: bool) -> Result<()> {
     let options = Options::quiet(&place.out);
-    let parts = |text: &'_ String| match text.split_once(':') {
-        Some((name, preset)) => Ok((REGISTRY.find(name)?.1, preset.to_owned())),
+    let parts = keep.iter().map(|text| match text.split_once(':') {
+        Some((name, preset)) => Ok((REGISTRY.find(name)?.1, preset)),
         None => Err(LabError::value("keep", text, "EXPERIMENT:PRESET")),
-    };
-    let kept = keep.iter().map(parts).collect::<Result<Vec<_>>>()?;
+    });
+    let kept = parts.collect::<Result<Vec<_>>>()?;
     let store = Store::open_existing(&place.out)?;
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
     for (experiment, preset) in kept {
-        needed.extend(experiment.needed(&preset, &options)?);
+        needed.extend(experiment.needed(preset, &options)?);
     }
     let mut freed = 0;
     for stage in store.list()?.into_iter().filter(|stage| !needed.contains(&stage.id)) {
